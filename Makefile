@@ -1,0 +1,39 @@
+# Works on a machine with Python 3.11, pip and make only.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: serve test check bench clean
+
+serve: $(VENV)/serve  ## Serves on 127.0.0.1:8000; ONCEREAD_* settings are passed on.
+	$(BIN)/python -m server
+
+test: $(VENV)/develop  ## The whole test suite.
+	$(BIN)/python -m pytest
+
+check: $(VENV)/develop  ## Lint, types, layers.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/develop  ## Speed, as JSON in build/bench.json and as a table.
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build
+
+# torch comes first and alone: later its requirement is met, and nothing larger is taken for it.
+$(VENV)/torch: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+$(VENV)/serve: $(VENV)/torch pyproject.toml
+	$(INSTALL) --constraint constraints.txt .
+	@touch $@
+
+$(VENV)/develop: $(VENV)/serve
+	$(INSTALL) --constraint constraints.txt ".[dev]"
+	@touch $@

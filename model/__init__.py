@@ -1,0 +1,1 @@
+"""The transformer with a memory, as pure computation on values."""

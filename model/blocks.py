@@ -1,0 +1,118 @@
+"""The decoder block: attention and feed-forward in GPT-2's, Llama's or Gemma's shape, by configuration.
+
+It knows nothing of memories: a block sees one local window of tokens and the window's own keys and values.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    if config.norm == "rmsnorm":
+        return nn.RMSNorm(config.d_model, eps=config.norm_epsilon)
+    return nn.LayerNorm(config.d_model, eps=config.norm_epsilon)
+
+
+def rotary_angles(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin, each (..., head_dim), of the rotary embedding (2104.09864) at positions (...)."""
+    half = torch.arange(0, config.head_dim, 2, device=positions.device, dtype=torch.float64)
+    frequencies = config.rope_theta ** (-half / config.head_dim)
+    angles = positions[..., None].double() * frequencies
+    angles = torch.cat([angles, angles], dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x (B, H, T, head_dim) turned by angles (B or 1, 1, T, head_dim), halves paired as in Llama."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+class Attention(nn.Module):
+    """Causal attention with grouped key-value heads over one local window."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
+        self.query = nn.Linear(config.d_model, self.heads * self.head_dim, bias=config.bias)
+        self.key = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
+        self.value = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
+        self.out = nn.Linear(self.heads * self.head_dim, config.d_model, bias=config.bias)
+
+    def keys_and_values(self, h: Tensor, angles: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, kv_heads, T, head_dim) of h (B, T, D)."""
+        k, v = self._split(self.key(h), self.kv_heads), self._split(self.value(h), self.kv_heads)
+        return (k if angles is None else rotate(k, *angles)), v
+
+    def forward(
+        self,
+        h: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        angles: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """h (B, T, D) attends over keys and values (B, kv_heads, S, head_dim).
+
+        mask (B, 1, T, S) is true where a query may look; None means causal with T = S.
+        """
+        q = self._split(self.query(h), self.heads)
+        if angles is not None:
+            q = rotate(q, *angles)
+        mixed = F.scaled_dot_product_attention(
+            q, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=self.heads != self.kv_heads
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _split(self, x: Tensor, heads: int) -> Tensor:
+        return x.view(*x.shape[:-1], heads, self.head_dim).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (2002.05202) or GPT-2's GELU network."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.bias) if config.activation == "swiglu" else None
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
+
+    def forward(self, h: Tensor) -> Tensor:
+        if self.gate is not None:
+            return self.down(F.silu(self.gate(h)) * self.up(h))  # type: ignore[no-any-return]
+        return self.down(F.gelu(self.up(h), approximate="tanh"))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One decoder block, norms in front of each part."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm, self.attention = make_norm(config), Attention(config)
+        self.feed_forward_norm, self.feed_forward = make_norm(config), FeedForward(config)
+
+    def forward(
+        self,
+        h: Tensor,
+        angles: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None = None,
+        past: tuple[Tensor, Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """h (B, T, D) through attention and feed-forward.
+
+        `past` is (keys, values, slots): caches (B, kv_heads, S, head_dim), changed in place at slots (B, T).
+        """
+        x = self.attention_norm(h)
+        keys, values = self.attention.keys_and_values(x, angles)
+        if past is not None:
+            cached_keys, cached_values, slots = past
+            index = slots[:, None, :, None].expand(-1, keys.shape[1], -1, keys.shape[3])
+            keys = cached_keys.scatter_(2, index, keys)
+            values = cached_values.scatter_(2, index, values)
+        h = h + self.attention(x, keys, values, angles, mask)
+        return h + self.feed_forward(self.feed_forward_norm(h))  # type: ignore[no-any-return]

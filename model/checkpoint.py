@@ -1,0 +1,123 @@
+"""A memory, its tail and its offset as one safetensors file, and back, checked before a byte is used.
+
+It knows bytes and tensors, and nothing of where they are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from model.memory import MemoryState
+
+FORMAT = "onceread.checkpoint.1"
+_MEMORY = "memory."
+
+
+class CheckpointError(ValueError):
+    """The bytes are no sound checkpoint; the message says what is wrong."""
+
+
+class ForeignCheckpoint(CheckpointError):
+    """The checkpoint belongs to other weights."""
+
+    def __init__(self, found: str, wanted: str) -> None:
+        super().__init__(f"the memory belongs to weights {found[:12]}, this model has {wanted[:12]}")
+        self.found, self.wanted = found, wanted
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a session is, but for its name: `offset` bytes of text as memory, tail tokens and pending bytes.
+
+    `tokens` counts the final tokens of the text, those of the tail included; `segments` those in the memory.
+    """
+
+    memory: MemoryState
+    tail: tuple[int, ...]
+    pending: bytes
+    offset: int
+    tokens: int
+    segments: int
+
+
+def encode(checkpoint: Checkpoint, fingerprint: str) -> bytes:
+    """The checkpoint as a safetensors file that names the weights it belongs to."""
+    tensors = {_MEMORY + name: t.cpu().contiguous() for name, t in checkpoint.memory.tensors.items()}
+    tensors["tail"] = torch.tensor(checkpoint.tail, dtype=torch.int64)
+    tensors["pending"] = torch.tensor(list(checkpoint.pending), dtype=torch.uint8)
+    metadata = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "offset": str(checkpoint.offset),
+        "tokens": str(checkpoint.tokens),
+        "segments": str(checkpoint.segments),
+    }
+    return save_tensors(tensors, {**metadata, "checksum": _checksum(metadata, tensors)})
+
+
+def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
+    """The checkpoint in `value`, whose memory must have the names, shapes and types of `like` (batch 1).
+
+    Raises `ForeignCheckpoint` for other weights and `CheckpointError` for anything unsound.
+    """
+    metadata = _metadata(value)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"not a checkpoint of format {FORMAT}")
+    try:
+        tensors = load_tensors(value)
+    except Exception as error:
+        raise CheckpointError(f"not a safetensors file: {error}") from error
+    checksum = metadata.pop("checksum", "")
+    if checksum != _checksum(metadata, tensors):
+        raise CheckpointError("the checksum does not match")
+    if metadata["fingerprint"] != fingerprint:
+        raise ForeignCheckpoint(metadata["fingerprint"], fingerprint)
+    memory = {name.removeprefix(_MEMORY): t for name, t in tensors.items() if name.startswith(_MEMORY)}
+    _must_resemble(memory, like)
+    return Checkpoint(
+        MemoryState({name: memory[name].to(like[name].device) for name in like.tensors}),
+        tuple(tensors["tail"].tolist()),
+        bytes(tensors["pending"].tolist()),
+        int(metadata["offset"]),
+        int(metadata["tokens"]),
+        int(metadata["segments"]),
+    )
+
+
+def _metadata(value: bytes) -> dict[str, str]:
+    """The header's metadata, read without trusting its lengths."""
+    try:
+        length = int.from_bytes(value[:8], "little")
+        if length > len(value) - 8:
+            raise CheckpointError("the file is cut off")
+        metadata = json.loads(value[8 : 8 + length])["__metadata__"]
+        return {str(name): str(text) for name, text in metadata.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"no readable header: {error}") from error
+
+
+def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the metadata and every tensor's name, type, shape and bytes, in the order of names."""
+    whole = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        whole.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        whole.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
+
+
+def _must_resemble(memory: Mapping[str, Tensor], like: MemoryState) -> None:
+    for name, wanted in like.tensors.items():
+        found = memory.get(name)
+        if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
+            raise CheckpointError(f"memory tensor {name} is missing or misshapen")
+        if found.is_floating_point() and not bool(torch.isfinite(found).all()):
+            raise CheckpointError(f"memory tensor {name} is not finite")

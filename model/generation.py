@@ -1,0 +1,54 @@
+"""Choosing the next token: greedy or sampled, from scores alone.
+
+It knows one row of scores at a time, and nothing of memories, caches or text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer's tokens are chosen; temperature 0 is greedy, top_k 0 and top_p 1 leave all tokens in."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+
+
+class Sampler:
+    """Chooses the tokens of one answer; with a seed, the same scores give the same tokens."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._generator = torch.Generator()
+        if sampling.seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(sampling.seed)
+
+    def choose(self, scores: Tensor) -> int:
+        """A token id from scores (vocab_size)."""
+        if self._sampling.temperature == 0:
+            return int(scores.argmax())
+        shares = nucleus(scores.cpu(), self._sampling)
+        return int(torch.multinomial(shares, 1, generator=self._generator))
+
+
+def nucleus(scores: Tensor, sampling: Sampling) -> Tensor:
+    """Probabilities (vocab_size): temperature, then the top k, then the smallest set of mass top_p (1904.09751)."""
+    scores = scores / sampling.temperature
+    if 0 < sampling.top_k < scores.shape[0]:
+        scores = scores.masked_fill(scores < scores.topk(sampling.top_k).values[-1], -torch.inf)
+    shares = scores.softmax(dim=-1)
+    if sampling.top_p < 1:
+        ordered, order = shares.sort(descending=True)
+        # The token that crosses the mass stays in: what lies before it is still below top_p.
+        outside = ordered.cumsum(dim=-1) - ordered >= sampling.top_p
+        shares = shares.index_fill(0, order[outside], 0.0)
+    return shares / shares.sum()

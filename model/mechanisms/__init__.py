@@ -1,0 +1,1 @@
+"""The memory mechanisms, one file each, behind one contract."""

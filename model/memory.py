@@ -1,0 +1,54 @@
+"""A memory as a value: named tensors of fixed size, each with the batch as its first dimension.
+
+It does not know which mechanism made the tensors, nor what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryState:
+    """What a model keeps of the segments that it has read; every tensor is (B, ...)."""
+
+    tensors: Mapping[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    @property
+    def batch(self) -> int:
+        return next(iter(self.tensors.values())).shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+    def to(self, device: torch.device | str) -> MemoryState:
+        return MemoryState({name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+    def unstack(self) -> list[MemoryState]:
+        """The rows, each a state of batch 1 that owns its storage."""
+        return [
+            MemoryState({name: tensor[row : row + 1].clone() for name, tensor in self.tensors.items()})
+            for row in range(self.batch)
+        ]
+
+    @staticmethod
+    def stack(states: Sequence[MemoryState]) -> MemoryState:
+        """One state whose rows are those of `states`, in order."""
+        if len(states) == 1:
+            return states[0]
+        return MemoryState({name: torch.cat([state[name] for state in states]) for name in states[0].tensors})
+
+    def equals(self, other: MemoryState) -> bool:
+        """Bit for bit: same names, same types, same values."""
+        return self.tensors.keys() == other.tensors.keys() and all(
+            tensor.dtype == other[name].dtype and torch.equal(tensor, other[name])
+            for name, tensor in self.tensors.items()
+        )

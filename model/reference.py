@@ -1,0 +1,151 @@
+"""The papers' equations in plain loops and float64: the twin that every fast path is compared with.
+
+It shares the weights with `model/transformer.py` and no line of computation; it knows nothing of speed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.transformer import MemoryTransformer
+
+
+class Reference:
+    """One row at a time, one token at a time; a memory is a list of one matrix (P, D) a layer, and a context."""
+
+    def __init__(self, model: MemoryTransformer) -> None:
+        self.config: ModelConfig = model.config
+        self.weights: dict[str, Tensor] = {name: w.detach().cpu().double() for name, w in model.state_dict().items()}
+
+    def initial_memory(self) -> tuple[list[Tensor], list[int]]:
+        c = self.config
+        zeros = [torch.zeros(c.memory_rows, c.d_model, dtype=torch.float64) for _ in range(c.n_layers)]
+        return zeros, [c.special.start] * c.context_tokens
+
+    def read(self, segment: list[int], memory: list[Tensor], context: list[int]) -> tuple[list[Tensor], list[int]]:
+        """The memory and the context after one segment of token ids."""
+        window = context + segment
+        h = self._embedded(window)
+        written = []
+        for layer, associations in enumerate(memory):
+            h = [self._read_memory(layer, x, associations) for x in h]
+            h = self._block(layer, h)
+            for position in range(len(context), len(window)):
+                associations = self._write_memory(layer, h, position, associations)
+            written.append(associations)
+        return written, window[len(window) - len(context) :]
+
+    def logits(self, tokens: list[int], memory: list[Tensor], context: list[int]) -> list[Tensor]:
+        """Scores (vocab_size) of the token after each of `tokens`, which stand behind the context."""
+        h = self._embedded(context + tokens)
+        for layer, associations in enumerate(memory):
+            h = [self._read_memory(layer, x, associations) for x in h]
+            h = self._block(layer, h)
+        head = self.weights.get("head.weight", self.weights["embedding.weight"])
+        return [head @ self._norm("final_norm", x) for x in h[len(context) :]]
+
+    def _read_memory(self, layer: int, x: Tensor, associations: Tensor) -> Tensor:
+        """h + φ(W_q norm(h)) A (2407.04841, before the layer)."""
+        name = f"memories.{layer}"
+        query = self._dpfp(self.weights[f"{name}.query.weight"] @ self._norm(f"{name}.read_norm", x))
+        return x + query @ associations
+
+    def _write_memory(self, layer: int, h: list[Tensor], position: int, associations: Tensor) -> Tensor:
+        """A + k βᵀ(v - k A): one step of the delta rule (2102.11174, equation 24)."""
+        name = f"memories.{layer}"
+        taps = self.weights[f"{name}.taps"]
+        mixed = torch.zeros(self.config.memory_key_dim, dtype=torch.float64)
+        for back in range(min(len(taps), position + 1)):
+            heard = self._norm(f"{name}.write_norm", h[position - back])
+            mixed = mixed + taps[back] * (self.weights[f"{name}.key.weight"] @ heard)
+        key = self._dpfp(mixed)
+        x = self._norm(f"{name}.write_norm", h[position])
+        value = self.weights[f"{name}.value.weight"] @ x
+        strength = self.weights[f"{name}.strength.weight"][0] @ x + self.weights[f"{name}.strength.bias"][0]
+        beta = 1 / (1 + math.exp(-strength))
+        threshold = self.config.write_threshold
+        beta = max(0.0, beta - threshold) / (1 - threshold)
+        return associations + torch.outer(key, beta * (value - key @ associations))
+
+    def _dpfp(self, x: Tensor) -> Tensor:
+        """φ(x), written feature by feature (2102.11174, equation 37), then divided by its length."""
+        u = [max(0.0, float(a)) for a in x] + [max(0.0, -float(a)) for a in x]
+        n = len(u)
+        features = [u[i] * u[(i - shift) % n] for shift in range(1, self.config.memory_rolls + 1) for i in range(n)]
+        length = math.sqrt(sum(f * f for f in features) + 1e-12)
+        return torch.tensor([f / length for f in features], dtype=torch.float64)
+
+    def _embedded(self, tokens: list[int]) -> list[Tensor]:
+        h = [self.weights["embedding.weight"][token] * self.config.embedding_scale for token in tokens]
+        if self.config.positions == "learned":
+            h = [x + self.weights["position_embedding.weight"][position] for position, x in enumerate(h)]
+        return h
+
+    def _block(self, layer: int, h: list[Tensor]) -> list[Tensor]:
+        name = f"blocks.{layer}"
+        inputs = [self._norm(f"{name}.attention_norm", x) for x in h]
+        h = [x + y for x, y in zip(h, self._attention(f"{name}.attention", inputs), strict=True)]
+        return [x + self._feed_forward(f"{name}.feed_forward", self._norm(f"{name}.feed_forward_norm", x)) for x in h]
+
+    def _attention(self, name: str, inputs: list[Tensor]) -> list[Tensor]:
+        """Causal softmax attention, one head and one query at a time (1706.03762)."""
+        c = self.config
+        queries = [self._linear(f"{name}.query", x).view(c.n_heads, c.head_dim) for x in inputs]
+        keys = [self._linear(f"{name}.key", x).view(c.n_kv_heads, c.head_dim) for x in inputs]
+        values = [self._linear(f"{name}.value", x).view(c.n_kv_heads, c.head_dim) for x in inputs]
+        if c.positions == "rope":
+            queries = [self._rotated(q, position) for position, q in enumerate(queries)]
+            keys = [self._rotated(k, position) for position, k in enumerate(keys)]
+        group = c.n_heads // c.n_kv_heads
+        outputs = []
+        for position, query in enumerate(queries):
+            mixed = []
+            for head in range(c.n_heads):
+                seen = range(position + 1)
+                scores = [float(query[head] @ keys[s][head // group]) / math.sqrt(c.head_dim) for s in seen]
+                shares = [math.exp(score - max(scores)) for score in scores]
+                total = sum(shares)
+                mixed.append(_mean([values[s][head // group] for s in seen], [share / total for share in shares]))
+            outputs.append(self._linear(f"{name}.out", torch.cat([torch.as_tensor(m) for m in mixed])))
+        return outputs
+
+    def _rotated(self, heads: Tensor, position: int) -> Tensor:
+        """Pairs (i, i + d/2) of each head turned by position * theta^(-2i/d) (2104.09864, halves paired)."""
+        half = self.config.head_dim // 2
+        turned = heads.clone()
+        for i in range(half):
+            angle = position * self.config.rope_theta ** (-2 * i / self.config.head_dim)
+            first, second = heads[:, i], heads[:, i + half]
+            turned[:, i] = first * math.cos(angle) - second * math.sin(angle)
+            turned[:, i + half] = second * math.cos(angle) + first * math.sin(angle)
+        return turned
+
+    def _feed_forward(self, name: str, x: Tensor) -> Tensor:
+        up = self._linear(f"{name}.up", x)
+        if self.config.activation == "swiglu":
+            gate = self._linear(f"{name}.gate", x)
+            return self._linear(f"{name}.down", gate / (1 + torch.exp(-gate)) * up)
+        inner = math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)
+        return self._linear(f"{name}.down", 0.5 * up * (1 + torch.tanh(inner)))
+
+    def _norm(self, name: str, x: Tensor) -> Tensor:
+        if self.config.norm == "layernorm":
+            centred = x - x.mean()
+            scaled = centred / torch.sqrt((centred**2).mean() + self.config.norm_epsilon)
+            return scaled * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+        return x / torch.sqrt((x**2).mean() + self.config.norm_epsilon) * self.weights[f"{name}.weight"]
+
+    def _linear(self, name: str, x: Tensor) -> Tensor:
+        y = self.weights[f"{name}.weight"] @ x
+        return y + self.weights[f"{name}.bias"] if f"{name}.bias" in self.weights else y
+
+
+def _mean(values: list[Tensor], shares: list[float]) -> Tensor:
+    total = torch.zeros_like(values[0])
+    for value, share in zip(values, shares, strict=True):
+        total = total + share * value
+    return total

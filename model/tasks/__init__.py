@@ -1,0 +1,1 @@
+"""What the model is trained and examined on: made-up stories, hidden in books."""

@@ -1,0 +1,158 @@
+"""Text to tokens and back, so that no cut in the text can ever change a token.
+
+It knows bytes and ids, and nothing of segments, memories or models.
+
+A token is final only when no later byte can change it. The pre-tokeniser's pattern has no look-ahead and bounds
+every match, so a piece of text that another piece follows is final; only the last one waits, as at most
+a few dozen characters.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+# Letters, digits or signs with at most one space in front; else white space. Bounded, so that a text
+# without any boundary can not hold back its tokens for ever.
+PIECE_PATTERN = r" ?\p{L}{1,32}| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]{1,8}|\s{1,16}"
+ENCODE_CHARACTERS_MAX = 1 << 16
+
+
+class InvalidText(ValueError):
+    """The bytes are not UTF-8; `offset_bytes` counts from where the given bytes begin."""
+
+    def __init__(self, offset_bytes: int) -> None:
+        super().__init__(f"not UTF-8 at byte {offset_bytes}")
+        self.offset_bytes = offset_bytes
+
+
+class Tokens(NamedTuple):
+    """Final tokens, and the bytes behind them that later bytes can still change."""
+
+    ids: list[int]
+    pending: bytes
+
+
+class TextTokenizer:
+    """A byte-level BPE (Sennrich et al. 1508.07909) over pieces that are stable under cuts."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        symbols = _byte_symbols()
+        self._tokenizer = tokenizer
+        self._bytes_of = {
+            id_: bytes(symbols[symbol] for symbol in token) for token, id_ in tokenizer.get_vocab().items()
+        }
+
+    @classmethod
+    def from_json(cls, text: str) -> TextTokenizer:
+        return cls(Tokenizer.from_str(text))
+
+    @classmethod
+    def read(cls, path: Path) -> TextTokenizer:
+        return cls.from_json(path.read_text(encoding="utf-8"))
+
+    @classmethod
+    def train(cls, texts: Iterable[str], entries: int) -> TextTokenizer:
+        """A tokeniser of `entries` entries learned from `texts`; it has no special tokens that text could name."""
+        tokenizer: Tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(PIECE_PATTERN), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=entries, initial_alphabet=alphabet, show_progress=True)
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer)
+
+    @property
+    def entries(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    def to_json(self) -> str:
+        return self._tokenizer.to_str()
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a whole text, none held back."""
+        return self._tokenizer.encode(text).ids
+
+    def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
+        """The tokens of a whole text, and for each the offset in characters at which it ends."""
+        encoding = self._tokenizer.encode(text)
+        return encoding.ids, [end for _, end in encoding.offsets]
+
+    def advance(self, pending: bytes, data: bytes) -> Tokens:
+        """The tokens that `data` makes final behind `pending`, and what is pending then.
+
+        A pure function of the text: however a text is cut into `data`, the ids in order and the last pending
+        bytes are the same. Raises `InvalidText`.
+        """
+        text, cut_character = _decoded(pending + data)
+        ids: list[int] = []
+        start = 0
+        while part := text[start : start + ENCODE_CHARACTERS_MAX]:
+            encoding = self._tokenizer.encode(part)
+            pieces = encoding.word_ids
+            last = pieces.index(pieces[-1])
+            ids += encoding.ids[:last]
+            start += encoding.offsets[last][0]
+            if len(part) < ENCODE_CHARACTERS_MAX:
+                break
+        return Tokens(ids, text[start:].encode() + cut_character)
+
+    def flush(self, pending: bytes) -> list[int]:
+        """The tokens of pending bytes as if the text ended here; a cut character is left out."""
+        return self.encode(_decoded(pending)[0])
+
+    def decode(self, ids: Iterable[int]) -> bytes:
+        """The bytes that tokens stand for; they need not be whole characters."""
+        return b"".join(self._bytes_of[id_] for id_ in ids if id_ in self._bytes_of)
+
+
+class StreamDecoder:
+    """Turns tokens into text as they come, never splitting a character; white space in front is dropped."""
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = False
+
+    def push(self, id_: int) -> str:
+        """The characters that this token completes; often none."""
+        return self._released(self._decoder.decode(self._tokenizer.decode([id_])))
+
+    def finish(self) -> str:
+        """What is left at the end: U+FFFD for a character that never became whole."""
+        return self._released(self._decoder.decode(b"", final=True))
+
+    def _released(self, text: str) -> str:
+        if not self._begun:
+            text = text.lstrip()
+            self._begun = bool(text)
+        return text
+
+
+def _decoded(data: bytes) -> tuple[str, bytes]:
+    """The whole characters of `data`, and the bytes of the one that it ends inside."""
+    decoder = codecs.getincrementaldecoder("utf-8")("strict")
+    try:
+        text = decoder.decode(data)
+    except UnicodeDecodeError as error:
+        raise InvalidText(error.start) from None
+    return text, decoder.getstate()[0]
+
+
+def _byte_symbols() -> dict[str, int]:
+    """The printable symbol that byte-level BPE writes for each byte, as `tokenizers` does it.
+
+    Printable Latin-1 bytes stand for themselves; the others, in order, for U+0100 and on.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}

@@ -1,0 +1,1 @@
+"""Training the default weights, from books and made-up stories to a folder of weights."""

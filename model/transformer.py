@@ -1,0 +1,168 @@
+"""The memory transformer: reads segments into a memory, and answers against one.
+
+It holds weights only. A memory comes in and goes out as a value, and nothing here knows of sessions,
+stores or threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.blocks import Block, make_norm, rotary_angles
+from model.config import ModelConfig
+from model.mechanisms.delta import DeltaMemory, at_least_float32
+from model.memory import MemoryState
+
+
+@dataclass(frozen=True, eq=False)
+class KeyValueCache:
+    """Keys and values of one local window: each (L, B, kv_heads, S, head_dim), S slots for S positions."""
+
+    keys: Tensor
+    values: Tensor
+
+    @property
+    def slots(self) -> int:
+        return self.keys.shape[3]
+
+    def unstack(self) -> list[KeyValueCache]:
+        return [
+            KeyValueCache(self.keys[:, row : row + 1].clone(), self.values[:, row : row + 1].clone())
+            for row in range(self.keys.shape[1])
+        ]
+
+    @staticmethod
+    def stack(caches: list[KeyValueCache]) -> KeyValueCache:
+        """One cache whose rows are those of `caches`, padded to the longest."""
+        if len(caches) == 1:
+            return caches[0]
+        slots = max(cache.slots for cache in caches)
+
+        def joined(parts: list[Tensor]) -> Tensor:
+            return torch.cat([F.pad(part, (0, 0, 0, slots - part.shape[3])) for part in parts], dim=1)
+
+        return KeyValueCache(joined([c.keys for c in caches]), joined([c.values for c in caches]))
+
+
+class MemoryTransformer(nn.Module):
+    """A decoder whose every layer reads an associative memory first, and writes to it afterwards."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.position_embedding = (
+            nn.Embedding(config.window_tokens, config.d_model) if config.positions == "learned" else None
+        )
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.memories = nn.ModuleList(
+            DeltaMemory(config, make_norm(config), make_norm(config)) for _ in range(config.n_layers)
+        )
+        self.final_norm = make_norm(config)
+        self.head = None if config.tied_head else nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.apply(_initialise)
+        # What the layers and memories add starts at zero: an untrained model is its embeddings.
+        for block, mechanism in zip(self.blocks, self.memories, strict=True):
+            nn.init.zeros_(block.attention.out.weight)  # type: ignore[union-attr, arg-type]
+            nn.init.zeros_(block.feed_forward.down.weight)  # type: ignore[union-attr, arg-type]
+            nn.init.zeros_(mechanism.value.weight)  # type: ignore[union-attr, arg-type]
+            nn.init.constant_(mechanism.strength.bias, -1.0)  # type: ignore[union-attr, arg-type]
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    def initial_memory(self, batch: int) -> MemoryState:
+        """The memory of `batch` rows that have read nothing: associations (B, L, P, D), context (B, C)."""
+        c = self.config
+        dtype = torch.promote_types(self.embedding.weight.dtype, torch.float32)
+        return MemoryState(
+            {
+                "associations": torch.zeros(
+                    batch, c.n_layers, c.memory_rows, c.d_model, dtype=dtype, device=self.device
+                ),
+                "context": torch.full(
+                    (batch, c.context_tokens), c.special.start, dtype=torch.int64, device=self.device
+                ),
+            }
+        )
+
+    def initial_cache(self, batch: int, slots: int) -> KeyValueCache:
+        """An empty cache of `slots` positions for `batch` rows."""
+        c = self.config
+        shape = (c.n_layers, batch, c.n_kv_heads, slots, c.head_dim)
+        dtype = self.embedding.weight.dtype
+        return KeyValueCache(
+            torch.zeros(shape, dtype=dtype, device=self.device),
+            torch.zeros(shape, dtype=dtype, device=self.device),
+        )
+
+    def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
+        """The memory after reading one segment (B, T) of token ids per row; `memory` itself is left as it was."""
+        return self.read_with_strengths(segment, memory)[0]
+
+    def read_with_strengths(self, segment: Tensor, memory: MemoryState) -> tuple[MemoryState, Tensor]:
+        """`read`, and how strongly each token wrote in each layer: β (L, B, T, 1)."""
+        context = memory["context"]
+        window = torch.cat([context, segment], dim=1)
+        h, angles = self._embed(window, torch.arange(window.shape[1], device=window.device)[None])
+        written, strengths = [], []
+        for layer, (block, mechanism) in enumerate(zip(self.blocks, self.memories, strict=True)):
+            associations = memory["associations"][:, layer]
+            h = block(mechanism.read(h, associations), angles)  # type: ignore[operator]
+            associations, beta = mechanism.write(h, associations, context.shape[1])  # type: ignore[operator]
+            written.append(associations)
+            strengths.append(beta)
+        state = MemoryState(
+            {
+                "associations": torch.stack(written, dim=1),
+                "context": window[:, window.shape[1] - context.shape[1] :],
+            }
+        )
+        return state, torch.stack(strengths)
+
+    def answer(
+        self, tokens: Tensor, positions: Tensor, memory: MemoryState, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Final hidden states (B, N, D) of tokens (B, N) at positions (B, N) of a local window.
+
+        The window begins with the memory's context. With a cache, whose slots are positions, earlier tokens
+        of the window are taken from it and these are put into it, in place. The memory is read, never written.
+        """
+        h, angles = self._embed(tokens, positions)
+        mask = None
+        if cache is not None:
+            slots = torch.arange(cache.slots, device=tokens.device)
+            mask = (slots[None, None, :] <= positions[:, :, None])[:, None]
+        for layer, (block, mechanism) in enumerate(zip(self.blocks, self.memories, strict=True)):
+            h = mechanism.read(h, memory["associations"][:, layer])  # type: ignore[operator]
+            past = None if cache is None else (cache.keys[layer], cache.values[layer], positions)
+            h = block(h, angles, mask, past)
+        return self.final_norm(h)  # type: ignore[no-any-return]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores (..., vocab_size) of the next token, in float32 or better, from final hidden states (..., D)."""
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        return at_least_float32(F.linear(hidden, weight))
+
+    def _embed(self, tokens: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Embeddings (B, N, D), and the rotary angles (B or 1, 1, N, head_dim) when positions are rotary."""
+        h = self.embedding(tokens) * self.config.embedding_scale
+        if self.position_embedding is not None:
+            return h + self.position_embedding(positions), None
+        cos, sin = rotary_angles(self.config, positions)
+        return h, (cos[:, None].to(h.dtype), sin[:, None].to(h.dtype))
+
+
+def _initialise(module: nn.Module) -> None:
+    """Matrices that keep a vector's length, no biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)

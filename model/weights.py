@@ -1,0 +1,80 @@
+"""Weights, configuration and tokeniser in one folder, and the fingerprint over all three.
+
+It reads and writes files, executes nothing that is stored in them, and knows nothing of memories or sessions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from model.config import ModelConfig
+from model.tokenizer import TextTokenizer
+from model.transformer import MemoryTransformer
+
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "weights.safetensors", "tokenizer.json"
+FILES = (CONFIG, WEIGHTS, TOKENIZER)
+
+
+class WeightsError(ValueError):
+    """The folder can not be used as weights; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to use, with its tokeniser and its name."""
+
+    name: str
+    fingerprint: str
+    model: MemoryTransformer
+    tokenizer: TextTokenizer
+
+
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the three files, each by name and content."""
+    whole = hashlib.sha256()
+    for name in FILES:
+        content = hashlib.sha256((folder / name).read_bytes()).digest()
+        whole.update(name.encode() + b"\\0" + content)
+    return whole.hexdigest()
+
+
+def save(folder: Path, model: MemoryTransformer, tokenizer: TextTokenizer, dtype: torch.dtype) -> None:
+    """Writes the three files, each whole or not at all, with the weights as `dtype`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / (WEIGHTS + ".new"))
+    (folder / (CONFIG + ".new")).write_text(model.config.to_json(), encoding="utf-8")
+    (folder / (TOKENIZER + ".new")).write_text(tokenizer.to_json(), encoding="utf-8")
+    for name in FILES:
+        os.replace(folder / (name + ".new"), folder / name)
+
+
+def load(folder: Path, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> LoadedModel:
+    """The model of a folder, on `device` (default: CUDA where there is one), its weights as `dtype`."""
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise WeightsError(f"{folder} is not a folder of weights: {', '.join(missing)} missing")
+    try:
+        config = ModelConfig.read(folder / CONFIG)
+        tokenizer = TextTokenizer.read(folder / TOKENIZER)
+        tensors = load_file(folder / WEIGHTS)
+    except Exception as error:
+        raise WeightsError(f"{folder} holds a damaged or foreign file: {error}") from error
+    model = MemoryTransformer(config)
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+        raise WeightsError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {', '.join(wrong)}")
+    model.load_state_dict(tensors)
+    model = model.to(device or default_device(), dtype).eval().requires_grad_(False)
+    return LoadedModel(folder.resolve().name, fingerprint(folder), model, tokenizer)

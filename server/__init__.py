@@ -1,0 +1,1 @@
+"""The server: sessions over HTTP, their texts kept, read and asked."""

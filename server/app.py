@@ -1,0 +1,100 @@
+"""The application: makes the parts, wires them, starts and ends them in order.
+
+It knows every part by name, and does nothing of their work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import torch
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from model import weights
+from server import errors
+from server.engine import Engine
+from server.forward import Forward
+from server.gate import Gate
+from server.library import Library
+from server.problems import as_api_error
+from server.reading import Reading
+from server.routes import operation, queries, sessions, text
+from server.routes.shared import ClientGone
+from server.scheduler import Scheduler, Step
+from server.settings import Settings
+from server.store import open_store
+from server.telemetry import Telemetry
+from server.version import VERSION
+
+log = logging.getLogger(__name__)
+DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, and questions are answered from it."
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The application, not yet started: weights and store are opened when it starts to serve."""
+    telemetry = Telemetry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(app, settings, telemetry):
+            yield
+
+    app = FastAPI(title="Onceread", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app.state.settings, app.state.telemetry = settings, telemetry
+    for router in (sessions.router, text.router, queries.router, operation.router):
+        app.include_router(router)
+    for kind in (Exception, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _answer_error)
+
+    def refusal(heavy: bool) -> errors.ApiError | None:
+        library: Library = app.state.library
+        if library.draining:
+            return errors.Draining("the server is shutting down; send the request to another replica, or again later")
+        if heavy and (reason := library.overload()):
+            return errors.Overloaded(f"{reason}; send the request again after the seconds in Retry-After")
+        return None
+
+    app.add_middleware(Gate, refusal=refusal, body_bytes=settings.body_bytes, telemetry=telemetry)
+    return app
+
+
+@asynccontextmanager
+async def _running(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[None]:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = None if settings.device is None else torch.device(settings.device)
+    loaded = await asyncio.to_thread(weights.load, settings.weights, device)
+    store = await open_store(settings.store)
+    scheduler = Scheduler(settings.step_tokens, settings.answers_max, loaded.model.config.segment_tokens)
+
+    def observe(step: Step, seconds: float) -> None:
+        telemetry.step_seconds.observe(seconds)
+
+    engine = Engine(Forward(loaded.model), scheduler, observe)
+    engine.start()
+    reading = Reading(store, engine, loaded, settings, telemetry)
+    state = app.state
+    state.store, state.engine, state.reading, state.loaded = store, engine, reading, loaded
+    state.library = Library(store, reading, engine, loaded, settings, telemetry)
+    for key, accepted_bytes in await store.unread(loaded.model.config.segment_tokens):
+        reading.wake(key, accepted_bytes)
+    try:
+        yield
+    finally:
+        await reading.close()
+        engine.stop()
+        await store.close()
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, ClientGone):
+        return Response(status_code=499)
+    known = as_api_error(error)
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    return JSONResponse(known.body(request_id), known.status, known.headers, media_type="application/problem+json")

@@ -1,0 +1,196 @@
+"""The engine: one thread owns the device and steps through what the scheduler plans.
+
+The only file that mixes threads and asyncio. It knows memories and tokens, and nothing of sessions or stores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+
+from model.generation import Sampler, Sampling
+from model.memory import MemoryState
+from server.forward import Forward, StepResult
+from server.scheduler import AnswerWork, ReadWork, Scheduler, Step
+
+log = logging.getLogger(__name__)
+
+
+class EngineStopped(Exception):
+    """The engine has failed or was stopped: it takes no more work."""
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """The memory after `segments` of the segments that were asked for: all, unless the engine was told to halt."""
+
+    memory: MemoryState
+    segments: int
+
+
+@dataclass
+class Load:
+    """What the engine has to do now."""
+
+    answers_waiting: int = 0
+    answers_running: int = 0
+    reads: int = 0
+
+
+class Engine:
+    """Takes work from the event loop, does it on its own thread, and hands results back to the loop."""
+
+    def __init__(self, forward: Forward, scheduler: Scheduler, observe: Callable[[Step, float], None]) -> None:
+        self._forward, self._scheduler, self._observe = forward, scheduler, observe
+        self._changed = threading.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._reads: dict[ReadWork, asyncio.Future[ReadResult]] = {}
+        self._answers: dict[AnswerWork, asyncio.Queue[int | None]] = {}
+        self._halting = self._stopping = False
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Begins to work for the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive() and self._failure is None
+
+    def load(self) -> Load:
+        with self._changed:
+            s = self._scheduler
+            return Load(s.answers_waiting, s.answers_running, s.reads_waiting)
+
+    async def read(self, memory: MemoryState, segments: Sequence[Sequence[int]]) -> ReadResult:
+        """Reads segments one after another into `memory`; when cancelled, reading ends with the step at hand."""
+        if not segments:
+            return ReadResult(memory, 0)
+        work = ReadWork(memory, segments)
+        future: asyncio.Future[ReadResult] = asyncio.get_running_loop().create_future()
+        with self._changed:
+            self._must_work()
+            if self._halting:
+                return ReadResult(memory, 0)
+            self._reads[work] = future
+            self._scheduler.add_read(work)
+            self._changed.notify()
+        try:
+            return await future
+        finally:
+            with self._changed:
+                self._scheduler.cancel(work)
+                self._reads.pop(work, None)
+
+    async def answer(
+        self, memory: MemoryState, prompt: Sequence[int], sampling: Sampling, tokens_max: int
+    ) -> AsyncGenerator[int, None]:
+        """The answer's tokens as they are written; leaving the iteration ends the work within a step.
+
+        Ends after the end mark, which is not given out, or after `tokens_max` tokens.
+        """
+        work = AnswerWork(memory, prompt, Sampler(sampling), tokens_max, self._forward.end)
+        tokens: asyncio.Queue[int | None] = asyncio.Queue()
+        with self._changed:
+            self._must_work()
+            self._answers[work] = tokens
+            self._scheduler.add_answer(work)
+            self._changed.notify()
+        try:
+            while (token := await tokens.get()) is not None:
+                yield token
+            self._must_work()
+        finally:
+            with self._changed:
+                self._scheduler.cancel(work)
+                self._answers.pop(work, None)
+
+    def halt_reading(self) -> None:
+        """Ends all reading at the next segment; what was read so far is handed back."""
+        with self._changed:
+            self._halting = True
+            for work in list(self._reads):
+                self._scheduler.cancel(work)
+                self._hand_back(work)
+
+    def stop(self) -> None:
+        """Ends the thread after the step at hand; waiting work gets `EngineStopped`."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (step := self._next()) is not None:
+                result = self._forward(step)
+                self._observe(step, result.seconds)
+                with self._changed:
+                    self._scheduler.record(step, result.tokens, result.memories)
+                    self._deliver(step, result)
+        except BaseException as error:
+            log.exception("the engine failed and takes no more work")
+            self._failure = error
+        finally:
+            self._abandon()
+
+    def _next(self) -> Step | None:
+        """The next step, waited for; None when told to stop."""
+        with self._changed:
+            while True:
+                if self._stopping:
+                    return None
+                if (step := self._scheduler.plan()) is not None:
+                    return step
+                self._changed.wait()
+
+    def _deliver(self, step: Step, result: StepResult) -> None:
+        """Hands a step's results to whoever still waits for them."""
+        for answer in (*step.prompts, *step.answers):
+            if (queue := self._answers.get(answer)) is None:
+                continue
+            if answer.finish_reason != "stop":
+                self._soon(queue.put_nowait, answer.tokens[-1])
+            if answer.finish_reason is not None:
+                self._soon(queue.put_nowait, None)
+        for read in step.reads:
+            if read.finished:
+                self._hand_back(read)
+
+    def _hand_back(self, work: ReadWork) -> None:
+        if (future := self._reads.pop(work, None)) is not None:
+            self._soon(_resolve, future, ReadResult(work.memory, work.done))
+
+    def _abandon(self) -> None:
+        with self._changed:
+            self._stopping = True
+            for queue in self._answers.values():
+                self._soon(queue.put_nowait, None)
+            for future in self._reads.values():
+                self._soon(_refuse, future)
+            self._reads.clear()
+
+    def _must_work(self) -> None:
+        if self._stopping or self._failure is not None:
+            raise EngineStopped("the engine has stopped; restart the server")
+
+    def _soon(self, function: Callable[..., None], *arguments: object) -> None:
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _resolve(future: asyncio.Future[ReadResult], result: ReadResult) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _refuse(future: asyncio.Future[ReadResult]) -> None:
+    if not future.done():
+        future.set_exception(EngineStopped("the engine has stopped; restart the server"))

@@ -1,0 +1,135 @@
+"""Every error a client can meet: its status, its code, and a sentence that says what to do.
+
+It knows the one body that all routes share, and nothing of where an error comes from.
+
+ApiError
+ ├── InvalidRequest 400      ├── SessionExists 409         ├── Overloaded 429
+ ├── InvalidUtf8 400         ├── OffsetMismatch 409        ├── InternalError 500
+ ├── NotFound 404            ├── ContentConflict 409       ├── NotReady 503
+ ├── MethodNotAllowed 405    ├── FingerprintMismatch 409   ├── Draining 503
+ ├── SessionNotFound 404     ├── BodyTooLarge 413          ├── StoreUnavailable 503
+ ├── InvalidField 422        ├── UnsupportedMediaType 415  ├── SessionQuarantined 503
+                                                           └── StoreFull 507
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from starlette.exceptions import HTTPException
+
+
+class ApiError(HTTPException):
+    """An answer that is a refusal; FastAPI lets an HTTPException through wherever it is raised."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+    kind: ClassVar[str] = "invalid_request_error"
+    retry_after_seconds: ClassVar[int | None] = None
+
+    def __init__(self, detail: str, *, param: str | None = None, **members: Any) -> None:
+        headers = {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+        super().__init__(self.status, detail, headers)
+        self.detail_text, self.param, self.members = detail, param, members
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """RFC 9457's problem and OpenAI's error in one object."""
+        return {
+            "type": f"urn:onceread:error:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail_text,
+            "request_id": request_id,
+            **self.members,
+            "error": {"message": self.detail_text, "type": self.kind, "param": self.param, "code": self.code},
+        }
+
+
+class InvalidRequest(ApiError):
+    status, code, title = 400, "invalid_request", "The request can not be understood"
+
+
+class InvalidUtf8(ApiError):
+    status, code, title = 400, "invalid_utf8", "The text is not UTF-8"
+
+
+class NotFound(ApiError):
+    status, code, title = 404, "not_found", "There is no such route"
+    kind = "not_found_error"
+
+
+class MethodNotAllowed(ApiError):
+    status, code, title = 405, "method_not_allowed", "The route does not know this method"
+
+
+class SessionNotFound(ApiError):
+    status, code, title = 404, "session_not_found", "There is no such session"
+    kind = "not_found_error"
+
+
+class InvalidField(ApiError):
+    status, code, title = 422, "invalid_field", "A field is missing, unknown or out of bounds"
+
+
+class SessionExists(ApiError):
+    status, code, title = 409, "session_exists", "A session of this name exists"
+    kind = "conflict_error"
+
+
+class OffsetMismatch(ApiError):
+    status, code, title = 409, "offset_mismatch", "The text does not end where the append starts"
+    kind = "conflict_error"
+
+
+class ContentConflict(ApiError):
+    status, code, title = 409, "content_conflict", "Other bytes were accepted at this offset"
+    kind = "conflict_error"
+
+
+class FingerprintMismatch(ApiError):
+    status, code, title = 409, "fingerprint_mismatch", "The memory belongs to other weights"
+    kind = "conflict_error"
+
+
+class BodyTooLarge(ApiError):
+    status, code, title = 413, "body_too_large", "The body is larger than this route takes"
+
+
+class UnsupportedMediaType(ApiError):
+    status, code, title = 415, "unsupported_media_type", "The body's type is not one that this route takes"
+
+
+class Overloaded(ApiError):
+    status, code, title = 429, "overloaded", "The server has as much to do as it can queue"
+    kind, retry_after_seconds = "rate_limit_error", 1
+
+
+class InternalError(ApiError):
+    status, code, title = 500, "internal_error", "The server failed"
+    kind = "server_error"
+
+
+class NotReady(ApiError):
+    status, code, title = 503, "not_ready", "The server is not ready"
+    kind, retry_after_seconds = "server_error", 1
+
+
+class Draining(ApiError):
+    status, code, title = 503, "draining", "The server is shutting down"
+    kind, retry_after_seconds = "server_error", 5
+
+
+class StoreUnavailable(ApiError):
+    status, code, title = 503, "store_unavailable", "The store can not be used now"
+    kind, retry_after_seconds = "server_error", 2
+
+
+class SessionQuarantined(ApiError):
+    status, code, title = 503, "session_quarantined", "The session's memory is damaged and is not used"
+    kind, retry_after_seconds = "server_error", 3600
+
+
+class StoreFull(ApiError):
+    status, code, title = 507, "store_full", "The store has no room left"
+    kind, retry_after_seconds = "server_error", 60

@@ -1,0 +1,107 @@
+"""One step of the engine as torch computes it: batches of rows from many sessions, padded to fixed sizes.
+
+It knows the model and a step, and nothing of threads, queues or sessions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from model.memory import MemoryState
+from model.transformer import KeyValueCache, MemoryTransformer
+from server.scheduler import AnswerWork, ReadWork, Step
+
+# A batch shape that comes again gives the same bits again (DESIGN: company does not matter).
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+SLOTS_STEP = 64
+
+Work = TypeVar("Work")
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A token for each prompt and answer of a step in order, a memory for each read, and how long it took."""
+
+    tokens: list[int]
+    memories: list[MemoryState]
+    seconds: float
+
+
+class Forward:
+    """Runs steps on the model's device."""
+
+    def __init__(self, model: MemoryTransformer) -> None:
+        self._model = model
+        self.end = model.config.special.end
+
+    def __call__(self, step: Step) -> StepResult:
+        began = time.perf_counter()
+        with torch.inference_mode():
+            tokens = self._take_in(step.prompts) + self._write_on(step.answers)
+            memories = self._read(step.reads)
+        return StepResult(tokens, memories, time.perf_counter() - began)
+
+    def _read(self, works: Sequence[ReadWork]) -> list[MemoryState]:
+        """Each work's next segment, all in one batch."""
+        if not works:
+            return []
+        rows = _padded(works)
+        segments = self._tensor([work.segments[work.done] for work in rows])
+        memory = self._model.read(segments, MemoryState.stack([work.memory for work in rows]))
+        return memory.unstack()[: len(works)]
+
+    def _take_in(self, works: Sequence[AnswerWork]) -> list[int]:
+        """Every prompt behind its memory's context, padded on the right, and each answer's first token."""
+        if not works:
+            return []
+        rows = _padded(works)
+        longest = max(len(work.prompt) for work in rows)
+        memory = MemoryState.stack([work.memory for work in rows])
+        prompts = self._tensor([[*work.prompt, *[0] * (longest - len(work.prompt))] for work in rows])
+        window = torch.cat([memory["context"], prompts], dim=1)
+        positions = torch.arange(window.shape[1], device=window.device).expand_as(window)
+        context = memory["context"].shape[1]
+        slots = max(context + len(work.prompt) + work.tokens_max for work in rows)
+        # Slots of padding are written too, and written over before any token may look at them.
+        slots = -(-max(slots, window.shape[1]) // SLOTS_STEP) * SLOTS_STEP
+        cache = self._model.initial_cache(len(rows), slots)
+        hidden = self._model.answer(window, positions, memory, cache)
+        last = self._tensor([context + len(work.prompt) - 1 for work in rows])
+        scores = self._model.logits(hidden[torch.arange(len(rows), device=hidden.device), last])
+        for work, part in zip(works, cache.unstack(), strict=False):
+            work.cache = part
+        return self._chosen(works, scores)
+
+    def _write_on(self, works: Sequence[AnswerWork]) -> list[int]:
+        """One more token for each answer."""
+        if not works:
+            return []
+        rows = _padded(works)
+        memory = MemoryState.stack([work.memory for work in rows])
+        context = memory["context"].shape[1]
+        positions = self._tensor([[context + len(work.prompt) + len(work.tokens) - 1] for work in rows])
+        tokens = self._tensor([[work.tokens[-1]] for work in rows])
+        cache = KeyValueCache.stack([work.cache for work in rows])
+        scores = self._model.logits(self._model.answer(tokens, positions, memory, cache)[:, 0])
+        if len(rows) > 1:
+            for work, part in zip(works, cache.unstack(), strict=False):
+                work.cache = part
+        return self._chosen(works, scores)
+
+    def _chosen(self, works: Sequence[AnswerWork], scores: Tensor) -> list[int]:
+        return [work.sampler.choose(row) for work, row in zip(works, scores, strict=False)]
+
+    def _tensor(self, ids: Any) -> Tensor:
+        return torch.tensor(ids, device=self._model.device)
+
+
+def _padded(works: Sequence[Work]) -> list[Work]:
+    """The works and copies of the first, up to the next of the fixed batch sizes."""
+    size = next(size for size in BATCH_SIZES if size >= len(works))
+    return [*works, *[works[0]] * (size - len(works))]

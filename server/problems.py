@@ -1,0 +1,63 @@
+"""Every failure as the one error that a client sees.
+
+It knows what the layers below can raise, and turns each into its code; what it does not know is an internal error.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from server import errors
+from server.engine import EngineStopped
+from server.reading import Halted, Quarantined
+from server.store import contract
+
+log = logging.getLogger(__name__)
+
+
+def as_api_error(error: Exception) -> errors.ApiError:
+    """The error to answer with; an unknown one is logged with its trace."""
+    match error:
+        case errors.ApiError():
+            return error
+        case contract.SessionMissing():
+            return errors.SessionNotFound("no such session; create it with POST /v1/sessions", param="id")
+        case Quarantined() | contract.DamagedValue():
+            return errors.SessionQuarantined(
+                f"a stored value is damaged ({error}); delete the session and send its text again"
+            )
+        case contract.StoreFull():
+            return errors.StoreFull(
+                "the store has no room left and kept nothing of this request; make room and repeat it"
+            )
+        case contract.StoreError():
+            return errors.StoreUnavailable(f"{error}; nothing is lost, send the request again")
+        case Halted():
+            return errors.Draining(f"{error}; ask again when it is back")
+        case EngineStopped():
+            return errors.NotReady(str(error))
+        case RequestValidationError():
+            return _invalid(error)
+        case HTTPException(status_code=404):
+            return errors.NotFound("there is no such route; see /docs for those there are")
+        case HTTPException(status_code=405):
+            return errors.MethodNotAllowed("this route does not take this method; see /docs")
+        case HTTPException(status_code=status) if status < 500:
+            return errors.InvalidRequest(str(error.detail))
+        case _:
+            log.error("unexpected failure", exc_info=error)
+            return errors.InternalError("the server failed; the request's id finds the cause in its log")
+
+
+def _invalid(error: RequestValidationError) -> errors.ApiError:
+    """The first fault of a request, by its field's name."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return errors.InvalidRequest(f"the body is not JSON: {first['ctx']['error']}")
+    where = [str(part) for part in first["loc"]]
+    field = ".".join(where[1:]) or where[0]
+    message = first["msg"].removeprefix("Value error, ")
+    return errors.InvalidField(f"{field}: {message}", param=field)

@@ -1,0 +1,83 @@
+"""Operation: whether it lives, whether it is ready, what it is, what it counts.
+
+It knows the application's state, and no session.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from model.weights import LoadedModel
+from server import errors
+from server.routes.shared import PROBLEM
+from server.version import VERSION
+
+router = APIRouter(tags=["operation"])
+_NOT_NOW: dict[int | str, dict[str, Any]] = {503: {**PROBLEM, "description": "Not now"}}
+
+
+@router.get("/livez", responses=_NOT_NOW)
+async def livez(request: Request) -> Response:
+    """200 while the process and the engine's thread live; the store's troubles do not count."""
+    if not request.app.state.engine.alive:
+        raise errors.NotReady("the engine's thread has ended; restart the server")
+    return Response(status_code=200)
+
+
+@router.get("/readyz", responses=_NOT_NOW)
+async def readyz(request: Request) -> Response:
+    """200 when weights are loaded, the store is sound and the server is not shutting down."""
+    await _must_be_ready(request)
+    return Response(status_code=200)
+
+
+@router.get("/health", responses=_NOT_NOW)
+async def health(request: Request) -> JSONResponse:
+    """What `readyz` says, with the model's name."""
+    await _must_be_ready(request)
+    loaded = request.app.state.loaded
+    return JSONResponse(
+        {"status": "ready", "model": loaded.name, "fingerprint": loaded.fingerprint, "version": VERSION}
+    )
+
+
+@router.get("/version")
+async def version(request: Request) -> JSONResponse:
+    """The server's version, and the model that it serves."""
+    loaded = request.app.state.loaded
+    return JSONResponse(_identity(loaded))
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """The metrics, in Prometheus' text format."""
+    state = request.app.state
+    load, reading, telemetry = state.engine.load(), state.reading, state.telemetry
+    telemetry.running.labels(phase="answer").set(load.answers_running)
+    telemetry.waiting.labels(phase="answer").set(load.answers_waiting)
+    telemetry.running.labels(phase="read").set(load.reads)
+    telemetry.behind_bytes.set(reading.behind_bytes)
+    telemetry.sessions.labels(tier="device").set(len(reading.residents))
+    telemetry.memory_bytes.labels(tier="device").set(reading.residents.held_bytes)
+    return Response(telemetry.text(), media_type="text/plain; version=0.0.4")
+
+
+def _identity(loaded: LoadedModel) -> dict[str, str]:
+    return {"version": VERSION, "model": loaded.name, "fingerprint": loaded.fingerprint}
+
+
+async def _must_be_ready(request: Request) -> None:
+    state = request.app.state
+    if state.library.draining:
+        raise errors.Draining("the server is shutting down; use another replica")
+    if not state.engine.alive:
+        raise errors.NotReady("the engine's thread has ended; restart the server")
+    try:
+        await state.store.ready()
+    except Exception:
+        state.telemetry.store_up.set(0)
+        raise
+    state.telemetry.store_up.set(1)

@@ -1,0 +1,81 @@
+"""What every route takes from the application, and the errors that it documents.
+
+It knows the application's state by name, and no use case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Path, Request
+
+from server.library import Library
+from server.schemas import Problem
+from server.settings import Settings
+from server.store.contract import SessionKey
+
+T = TypeVar("T")
+TENANT = "default"
+
+PROBLEM: dict[str, Any] = {"model": Problem, "content": {"application/problem+json": {}}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {**PROBLEM, "description": meaning}
+    for status, meaning in {
+        400: "The request can not be understood",
+        404: "No such session",
+        422: "A field is out of bounds",
+        429: "Too much to do",
+        500: "The server failed",
+        503: "Not now",
+        507: "No room left",
+    }.items()
+}
+CONFLICT: dict[int | str, dict[str, Any]] = {409: {**PROBLEM, "description": "It does not follow from what is there"}}
+TOO_LARGE: dict[int | str, dict[str, Any]] = {413: {**PROBLEM, "description": "The body is too large"}}
+WRONG_TYPE: dict[int | str, dict[str, Any]] = {415: {**PROBLEM, "description": "Not a type that this route takes"}}
+
+
+class ClientGone(Exception):
+    """The client closed the connection; nobody is left to answer."""
+
+
+def library_of(request: Request) -> Library:
+    library: Library = request.app.state.library
+    return library
+
+
+def settings_of(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def session_key(id: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]) -> SessionKey:
+    return SessionKey(TENANT, id)
+
+
+TheLibrary = Annotated[Library, Depends(library_of)]
+TheSettings = Annotated[Settings, Depends(settings_of)]
+TheKey = Annotated[SessionKey, Depends(session_key)]
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; when the client goes away first, the work is cancelled and `ClientGone` raised."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

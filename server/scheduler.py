@@ -1,0 +1,134 @@
+"""What the next step of the engine does: which segments it reads and which answers it writes on, and for whom.
+
+Pure: it holds queues of plain work, and knows neither torch nor threads nor time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(eq=False)
+class ReadWork:
+    """Segments of one session to be read one after another; `memory` is the value after the last one read."""
+
+    memory: Any
+    segments: Sequence[Sequence[int]]
+    done: int = 0
+
+    @property
+    def finished(self) -> bool:
+        return self.done == len(self.segments)
+
+
+@dataclass(eq=False)
+class AnswerWork:
+    """One answer being written behind `prompt`; `cache` holds the window once the prompt has been taken in."""
+
+    memory: Any
+    prompt: Sequence[int]
+    sampler: Any
+    tokens_max: int
+    end: int
+    cache: Any = None
+    tokens: list[int] = field(default_factory=list)
+    finish_reason: str | None = None
+
+    @property
+    def begun(self) -> bool:
+        return self.cache is not None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One forward pass: prompts to take in, answers to write one token on, segments to read."""
+
+    prompts: tuple[AnswerWork, ...] = ()
+    answers: tuple[AnswerWork, ...] = ()
+    reads: tuple[ReadWork, ...] = ()
+
+
+class Scheduler:
+    """Answers go first, reads fill the step, and no read waits for two steps in a row because of new questions."""
+
+    def __init__(self, step_tokens: int, answers_max: int, segment_tokens: int) -> None:
+        self._step_tokens, self._answers_max, self._segment_tokens = step_tokens, answers_max, segment_tokens
+        self._waiting: deque[AnswerWork] = deque()
+        self._running: list[AnswerWork] = []
+        self._reads: deque[ReadWork] = deque()
+        self._reads_sat_out = False
+
+    def add_answer(self, work: AnswerWork) -> None:
+        self._waiting.append(work)
+
+    def add_read(self, work: ReadWork) -> None:
+        self._reads.append(work)
+
+    def cancel(self, work: AnswerWork | ReadWork) -> None:
+        """Forgets a piece of work; from the next step on nothing is done for it."""
+        for queue in (self._waiting, self._running, self._reads):
+            if work in queue:
+                queue.remove(work)  # type: ignore[arg-type]
+
+    @property
+    def answers_waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def answers_running(self) -> int:
+        return len(self._running)
+
+    @property
+    def reads_waiting(self) -> int:
+        return len(self._reads)
+
+    def plan(self) -> Step | None:
+        """The next step, or None when there is nothing to do. It changes no work."""
+        answers = tuple(work for work in self._running if work.begun)
+        budget = self._step_tokens - len(answers)
+        prompts: list[AnswerWork] = []
+        room = self._answers_max - len(answers)
+        for work in list(self._waiting)[:room]:
+            # The first prompt goes in whatever its length, else a long one would wait for ever.
+            if prompts and len(work.prompt) > budget:
+                break
+            prompts.append(work)
+            budget -= len(work.prompt)
+        reads: tuple[ReadWork, ...] = ()
+        if self._reads and (not prompts or self._reads_sat_out):
+            rows = max(1, budget // self._segment_tokens)
+            reads = tuple(list(self._reads)[:rows])
+        step = Step(tuple(prompts), answers, reads)
+        return step if prompts or answers or reads else None
+
+    def record(self, step: Step, tokens: Sequence[int], memories: Sequence[Any]) -> None:
+        """Takes in what a step made: a token for each of its prompts and answers, a memory for each of its reads."""
+        self._reads_sat_out = bool(self._reads) and not step.reads
+        for answer, token in zip((*step.prompts, *step.answers), tokens, strict=True):
+            self._record_token(answer, token)
+        for work, memory in zip(step.reads, memories, strict=True):
+            if work not in self._reads:
+                continue
+            work.memory = memory
+            work.done += 1
+            self._reads.remove(work)
+            if not work.finished:
+                self._reads.append(work)
+
+    def _record_token(self, work: AnswerWork, token: int) -> None:
+        if work in self._waiting:
+            self._waiting.remove(work)
+            self._running.append(work)
+        if work not in self._running:
+            return
+        if token == work.end:
+            work.finish_reason = "stop"
+        else:
+            work.tokens.append(token)
+            if len(work.tokens) >= work.tokens_max:
+                work.finish_reason = "length"
+        if work.finish_reason is not None:
+            self._running.remove(work)

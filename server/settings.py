@@ -1,0 +1,82 @@
+"""The server's settings, from the environment's ONCEREAD_* names, frozen; a name it does not know is refused.
+
+It knows nothing of the model's shape, which travels with the weights, nor of request bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "ONCEREAD_"
+
+
+class SettingsError(ValueError):
+    """The environment does not make sound settings; the message names each name and what is wrong with it."""
+
+
+class Settings(BaseModel):
+    """Every setting with its unit as its name's last word, its default and its limits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    store: str = Field("sqlite:///data", description="where sessions are kept: sqlite:///FOLDER or memory://")
+    weights: Path = Field(Path("model/default"), description="folder of weights, configuration and tokeniser")
+    device: str | None = Field(None, description="cpu, cuda or cuda:N; left out: CUDA where there is one")
+    threads: int | None = Field(None, ge=1, le=1024, description="processor threads of the model; left out: all")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+    step_tokens: int = Field(256, ge=1, le=1 << 20, description="tokens one engine step reads and writes at most")
+    answers_max: int = Field(64, ge=1, le=4096, description="answers written at the same time")
+    answers_waiting_max: int = Field(256, ge=1, le=1 << 16, description="questions waiting; beyond it 429")
+    reading_sessions_max: int = Field(32, ge=1, le=4096, description="sessions whose text is read at the same time")
+    backlog_bytes: int = Field(
+        1 << 30, ge=1 << 18, description="accepted text waiting to be read, of all sessions; beyond it 429"
+    )
+    resident_bytes: int = Field(
+        1 << 30, ge=1 << 16, description="memories kept at hand; the least recently used leave first"
+    )
+
+    checkpoint_segments: int = Field(32, ge=1, le=1 << 16, description="segments read between two checkpoints")
+    checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="a memory's age before it is stored")
+    idle_seconds: float = Field(1.0, ge=0, le=3600, description="quiet time after which a memory is stored")
+    drain_seconds: float = Field(25.0, gt=0, le=3600, description="time that running answers have to end")
+
+    body_bytes: int = Field(1 << 20, ge=1 << 10, le=1 << 30, description="largest JSON body, or NDJSON line")
+    question_characters: int = Field(8192, ge=1, le=1 << 20, description="longest question")
+    questions_max: int = Field(64, ge=1, le=4096, description="questions in one request")
+    answer_tokens_max: int = Field(4096, ge=1, le=1 << 20, description="largest max_tokens")
+    ping_seconds: float = Field(10.0, gt=0, le=10, description="silence before a stream sends a comment")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        given = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environment.items()
+            if name.startswith(PREFIX) and value != ""
+        }
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            faults = "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            raise SettingsError(f"{faults}. `python -m server --help` lists every setting.") from None
+
+
+def table() -> str:
+    """Every setting, its default, its limits and its meaning, as `--help` prints it."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        limits = " ".join(
+            f"{sign}{bound}"
+            for constraint in field.metadata
+            for kind, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
+            if (bound := getattr(constraint, kind, None)) is not None
+        )
+        default = "" if field.default is None else f"{field.default}"
+        lines.append(f"  {PREFIX + name.upper():<32} {field.description} [{default}] {limits}".rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,185 @@
+"""The store's contract: what every store promises about journals, checkpoints and session records.
+
+It moves bytes; it knows neither torch, nor what a memory is, nor the web.
+"""
+
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import NamedTuple, Protocol
+
+PIECE_BYTES_MAX = 256 * 1024
+CHECKPOINTS_KEPT = 2
+REPEATS_KEPT = 1024
+
+
+class SessionKey(NamedTuple):
+    """Names a session; the tenant is part of every key, so tenants can not meet."""
+
+    tenant: str
+    id: str
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """What the store knows of a session: offsets count UTF-8 bytes, times are Unix seconds."""
+
+    key: SessionKey
+    created_at: float
+    updated_at: float
+    model: str
+    fingerprint: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    accepted_bytes: int = 0
+    read_bytes: int = 0
+    tokens: int = 0
+    segments: int = 0
+    memory_bytes: int = 0
+    version: int = 0
+    quarantined: str | None = None
+
+    def updated(self, **changes: object) -> "SessionRecord":
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """One memory as bytes, and the offset that it covers.
+
+    `version` grows by one with every checkpoint of a session. `value` is opaque here.
+    """
+
+    version: int
+    offset: int
+    value: bytes
+    tokens: int = 0
+    segments: int = 0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Appended:
+    """The answer to an append: how far the text is durable, and whether the bytes were there already."""
+
+    accepted_bytes: int
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What is sound of a session: its record and its undamaged checkpoints, newest first.
+
+    `journal_offset` is the lowest offset from which the journal is still kept without a gap;
+    `damaged` says in words what was found unsound and left out.
+    """
+
+    record: SessionRecord
+    checkpoints: tuple[StoredCheckpoint, ...]
+    journal_offset: int
+    damaged: tuple[str, ...] = ()
+
+
+class StoreError(Exception):
+    """Any refusal or failure of a store.
+
+    StoreError
+     ├── SessionMissing      no such session of this tenant
+     ├── SessionTaken        a session of this name exists
+     ├── OffsetMismatch      the text does not end where the append starts; carries accepted_bytes
+     ├── ContentConflict     other bytes lie at that offset; carries accepted_bytes
+     ├── StaleCheckpoint     version or offset do not follow from what is stored
+     ├── DamagedValue        a checksum does not match; carries what
+     ├── StoreFull           no room to keep what was sent; nothing was kept
+     └── StoreUnavailable    the store can not be reached or used now
+    """
+
+
+class SessionMissing(StoreError):
+    pass
+
+
+class SessionTaken(StoreError):
+    pass
+
+
+class StaleCheckpoint(StoreError):
+    pass
+
+
+class StoreFull(StoreError):
+    pass
+
+
+class StoreUnavailable(StoreError):
+    pass
+
+
+class DamagedValue(StoreError):
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} does not match its checksum")
+        self.what = what
+
+
+class OffsetMismatch(StoreError):
+    def __init__(self, accepted_bytes: int) -> None:
+        super().__init__(f"the text ends at offset {accepted_bytes}")
+        self.accepted_bytes = accepted_bytes
+
+
+class ContentConflict(StoreError):
+    def __init__(self, accepted_bytes: int) -> None:
+        super().__init__("other bytes are stored at this offset")
+        self.accepted_bytes = accepted_bytes
+
+
+class Store(Protocol):
+    """Keeps sessions. Every method is one atomic, durable step: when it returns, it survives a crash."""
+
+    async def create(self, record: SessionRecord) -> None:
+        """Keeps a new session; `SessionTaken` when its key is in use."""
+
+    async def get(self, key: SessionKey) -> SessionRecord:
+        """The session's record; `SessionMissing`, `DamagedValue`."""
+
+    async def list(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
+        """A tenant's sessions, newest created first (ties by id, descending), those behind `after`."""
+
+    async def delete(self, key: SessionKey) -> None:
+        """Forgets the session, its journal and its checkpoints; `SessionMissing`."""
+
+    async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
+        """Keeps `piece` (1 to PIECE_BYTES_MAX bytes) behind the accepted text.
+
+        `offset` None, or equal to the accepted bytes, appends. Beyond them: `OffsetMismatch`. Before them,
+        the part of `piece` that overlaps is compared with what was accepted: other bytes are a
+        `ContentConflict`; the same bytes are recognised and only what goes beyond is appended; where
+        neither the journal nor the digests of the last REPEATS_KEPT pieces can tell, `OffsetMismatch`.
+        `at` becomes updated_at.
+        """
+
+    async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
+        """At most `limit` accepted bytes from `offset` on; empty at the end. `DamagedValue`."""
+
+    async def checkpoint(self, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:
+        """Keeps a checkpoint, moves the record's read state to it and trims, in one atomic step.
+
+        Refused as `StaleCheckpoint` unless version is the record's + 1 and
+        read_bytes <= offset <= accepted_bytes. CHECKPOINTS_KEPT are kept, and the journal behind the
+        oldest of them (behind offset 0 until there are so many).
+        """
+
+    async def recover(self, key: SessionKey) -> Recovery:
+        """All that is sound, for a reader to go on from; damaged checkpoints are left out and named."""
+
+    async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
+        """Marks the session as not to be read or answered from, and says why."""
+
+    async def ready(self) -> None:
+        """Returns when the store can be used; raises `StoreUnavailable`."""
+
+    async def close(self) -> None:
+        """Finishes what was begun and lets go of everything held."""
+
+
+def digest(value: bytes) -> bytes:
+    """SHA-256 of a stored value, kept beside it."""
+    return sha256(value).digest()

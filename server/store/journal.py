@@ -1,0 +1,129 @@
+"""The rows of a journal: its pieces as they came, and digests that recognise them when they are gone.
+
+It knows what lies at an offset; whether an append or a trim is due, others decide.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import apsw
+
+from server.store.contract import (
+    REPEATS_KEPT,
+    ContentConflict,
+    DamagedValue,
+    OffsetMismatch,
+    SessionKey,
+    digest,
+)
+from server.store.seal import matches, seal
+from server.store.sessions import Entry
+
+
+def keep(connection: apsw.Connection, key: SessionKey, offset: int, piece: bytes) -> None:
+    """Adds a piece at the end of the journal, and its digest."""
+    connection.execute(
+        "INSERT INTO piece (tenant, id, offset, seal, value) VALUES (?, ?, ?, ?, ?)",
+        (*key, offset, seal("piece", key, (offset,), piece), piece),
+    )
+    kept = digest(piece)
+    connection.execute(
+        "INSERT INTO repeat (tenant, id, offset, length, seal, digest) VALUES (?, ?, ?, ?, ?, ?)",
+        (*key, offset, len(piece), seal("repeat", key, (offset, len(piece)), kept), kept),
+    )
+    connection.execute(
+        "DELETE FROM repeat WHERE tenant = ?1 AND id = ?2 AND offset <= (SELECT offset FROM repeat "
+        "WHERE tenant = ?1 AND id = ?2 ORDER BY offset DESC LIMIT 1 OFFSET ?3)",
+        (*key, REPEATS_KEPT),
+    )
+
+
+def read(connection: apsw.Connection, key: SessionKey, offset: int, end: int) -> bytes:
+    """The journal's bytes from `offset` up to `end`."""
+    found = bytearray()
+    for start, piece in _pieces(connection, key, offset, end):
+        found += piece[max(offset - start, 0) : end - start]
+    return bytes(found)
+
+
+def recognise(connection: apsw.Connection, entry: Entry, offset: int, known: bytes) -> None:
+    """Returns when `known` is what was accepted at `offset`; it does not go beyond the accepted text."""
+    key, accepted_bytes = entry.record.key, entry.record.accepted_bytes
+    end = offset + len(known)
+    kept_from = min(max(offset, entry.journal_offset), end)
+    if read(connection, key, kept_from, end) != known[kept_from - offset :]:
+        raise ContentConflict(accepted_bytes)
+    recognised_bytes = 0
+    for start, length, kept in _repeats(connection, key, offset, kept_from):
+        if start + length > end:
+            continue
+        if digest(known[start - offset : start - offset + length]) != kept:
+            raise ContentConflict(accepted_bytes)
+        recognised_bytes += length
+    if recognised_bytes < kept_from - offset:
+        raise OffsetMismatch(accepted_bytes)
+
+
+def trim(connection: apsw.Connection, key: SessionKey, offset: int) -> int:
+    """Lets go of the pieces that end at `offset` or before; returns where the journal starts from then on."""
+    connection.execute(
+        "DELETE FROM piece WHERE tenant = ? AND id = ? AND offset < ? AND offset + octet_length(value) <= ?",
+        (*key, offset, offset),
+    )
+    first = connection.execute("SELECT min(offset) FROM piece WHERE tenant = ? AND id = ?", key).get
+    # Never later than was asked for: a piece that is lost behind it must still be missed.
+    return offset if first is None else min(first, offset)
+
+
+def gapless_from(connection: apsw.Connection, entry: Entry) -> int:
+    """The lowest offset from which all pieces up to the end are there, by their places alone."""
+    reached = entry.record.accepted_bytes
+    places = connection.execute(
+        "SELECT offset, coalesce(octet_length(value), 0) FROM piece "
+        "WHERE tenant = ? AND id = ? AND offset < ? ORDER BY offset DESC",
+        (*entry.record.key, reached),
+    )
+    for start, length in places:
+        if start + length != reached:
+            break
+        reached = start
+    return max(reached, entry.journal_offset)
+
+
+def remove(connection: apsw.Connection, key: SessionKey) -> None:
+    connection.execute("DELETE FROM piece WHERE tenant = ? AND id = ?", key)
+    connection.execute("DELETE FROM repeat WHERE tenant = ? AND id = ?", key)
+
+
+def _pieces(connection: apsw.Connection, key: SessionKey, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """The pieces that together hold all of `offset` to `end`, each checked."""
+    reached = offset
+    found = connection.execute(
+        "SELECT offset, CAST(seal AS BLOB), CAST(value AS BLOB) FROM piece WHERE tenant = ?1 AND id = ?2 "
+        "AND offset >= (SELECT max(offset) FROM piece WHERE tenant = ?1 AND id = ?2 AND offset <= ?3) "
+        "AND offset < ?4 ORDER BY offset",
+        (*key, offset, end),
+    )
+    # Closed here, for an error would carry an open cursor to other threads.
+    with closing(found) as rows:
+        for start, sealed, piece in rows:
+            if not matches(sealed, "piece", key, (start,), piece) or not start <= reached < start + len(piece):
+                break
+            yield start, piece
+            reached = start + len(piece)
+    if reached < end:
+        raise DamagedValue(f"the journal of session {key.id!r} at offset {reached}")
+
+
+def _repeats(connection: apsw.Connection, key: SessionKey, offset: int, end: int) -> Iterator[tuple[int, int, bytes]]:
+    """Offset, length and digest of the remembered pieces that start from `offset` up to `end`."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT offset, CAST(length AS INTEGER), CAST(seal AS BLOB), CAST(digest AS BLOB) FROM repeat "
+        "WHERE tenant = ? AND id = ? AND offset >= ? AND offset < ? ORDER BY offset",
+        (*key, offset, end),
+    ).fetchall()
+    for start, length, sealed, kept in rows:
+        if not matches(sealed, "repeat", key, (start, length), kept):
+            raise DamagedValue(f"the digest of session {key.id!r} at offset {start}")
+        yield start, length, kept

@@ -1,0 +1,169 @@
+"""The store that keeps everything in this process, for tests and trials: simple, and gone with it.
+
+It knows neither disks nor checksums, for nothing here can be torn or damaged.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+from server.store import rules
+from server.store.contract import (
+    CHECKPOINTS_KEPT,
+    REPEATS_KEPT,
+    Appended,
+    ContentConflict,
+    OffsetMismatch,
+    Recovery,
+    SessionKey,
+    SessionRecord,
+    StoredCheckpoint,
+    digest,
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    offset: int
+    value: bytes
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.value)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What is remembered of a piece when its bytes are gone."""
+
+    offset: int
+    end: int
+    digest: bytes
+
+
+@dataclass
+class Session:
+    record: SessionRecord
+    journal_offset: int
+    journal: list[Piece] = field(default_factory=list)
+    repeats: list[Repeat] = field(default_factory=list)
+    checkpoints: list[StoredCheckpoint] = field(default_factory=list)
+
+    def recognise(self, offset: int, known: bytes) -> None:
+        """Returns when `known` is what was accepted at `offset`."""
+        end = offset + len(known)
+        seen = set[int]()
+        for piece in self.journal:
+            for at in range(max(offset, piece.offset), min(end, piece.end)):
+                if known[at - offset] != piece.value[at - piece.offset]:
+                    raise ContentConflict(self.record.accepted_bytes)
+                seen.add(at)
+        for repeat in self.repeats:
+            if offset <= repeat.offset < self.journal_offset and repeat.end <= end:
+                if digest(known[repeat.offset - offset : repeat.end - offset]) != repeat.digest:
+                    raise ContentConflict(self.record.accepted_bytes)
+                seen.update(range(repeat.offset, repeat.end))
+        if len(seen) < len(known):
+            raise OffsetMismatch(self.record.accepted_bytes)
+
+    def keep(self, value: bytes) -> None:
+        piece = Piece(self.record.accepted_bytes, value)
+        self.journal.append(piece)
+        self.repeats.append(Repeat(piece.offset, piece.end, digest(value)))
+        del self.repeats[:-REPEATS_KEPT]
+
+    def trim(self) -> None:
+        del self.checkpoints[:-CHECKPOINTS_KEPT]
+        if len(self.checkpoints) == CHECKPOINTS_KEPT:
+            oldest = self.checkpoints[0].offset
+            self.journal = [piece for piece in self.journal if piece.end > oldest]
+            self.journal_offset = min([oldest, *(piece.offset for piece in self.journal)])
+
+
+class MemoryStore:
+    """Every method runs to its end without awaiting, which makes it one atomic step."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[SessionKey, Session] = {}
+        self._closed = False
+
+    async def create(self, record: SessionRecord) -> None:
+        rules.check_new(record)
+        if record.key in self._open():
+            raise rules.taken(record.key)
+        self._open()[record.key] = Session(deepcopy(record), journal_offset=record.accepted_bytes)
+
+    async def get(self, key: SessionKey) -> SessionRecord:
+        return deepcopy(self._session(key).record)
+
+    async def list(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
+        rules.check_window(0, limit)
+        records = [session.record for session in self._open().values() if session.record.key.tenant == tenant]
+        if after is not None:
+            last = self._session(SessionKey(tenant, after)).record
+            records = [record for record in records if _age(record) < _age(last)]
+        return deepcopy(sorted(records, key=_age, reverse=True)[:limit])
+
+    async def delete(self, key: SessionKey) -> None:
+        self._session(key)
+        del self._sessions[key]
+
+    async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
+        rules.check_piece(offset, piece)
+        session = self._session(key)
+        accepted = session.record.accepted_bytes
+        start = accepted if offset is None else offset
+        if start > accepted:
+            raise OffsetMismatch(accepted)
+        known, new = piece[: accepted - start], piece[accepted - start :]
+        session.recognise(start, known)
+        if new:
+            session.keep(new)
+        session.record = session.record.updated(accepted_bytes=accepted + len(new), updated_at=at)
+        return Appended(session.record.accepted_bytes, replayed=not new)
+
+    async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
+        rules.check_window(offset, limit)
+        session = self._session(key)
+        if offset > session.record.accepted_bytes:
+            raise OffsetMismatch(session.record.accepted_bytes)
+        if offset < session.journal_offset:
+            raise rules.trimmed(offset, session.journal_offset)
+        kept = b"".join(piece.value for piece in session.journal)
+        return kept[offset - session.journal_offset :][:limit]
+
+    async def checkpoint(self, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:
+        session = self._session(key)
+        rules.check_follows(session.record, checkpoint)
+        session.checkpoints.append(checkpoint)
+        session.record = rules.moved(session.record, checkpoint, at)
+        session.trim()
+
+    async def recover(self, key: SessionKey) -> Recovery:
+        session = self._session(key)
+        newest_first = tuple(reversed(session.checkpoints))
+        return Recovery(deepcopy(session.record), newest_first, session.journal_offset)
+
+    async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
+        session = self._session(key)
+        session.record = session.record.updated(quarantined=reason, updated_at=at)
+
+    async def ready(self) -> None:
+        self._open()
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _open(self) -> dict[SessionKey, Session]:
+        if self._closed:
+            raise rules.closed()
+        return self._sessions
+
+    def _session(self, key: SessionKey) -> Session:
+        session = self._open().get(key)
+        if session is None:
+            raise rules.missing(key)
+        return session
+
+
+def _age(record: SessionRecord) -> tuple[float, str]:
+    return record.created_at, record.key.id

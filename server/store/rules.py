@@ -1,0 +1,79 @@
+"""What every store decides alike: which arguments it takes, and what a checkpoint makes of a record.
+
+It is pure: it knows neither where anything is kept nor how.
+"""
+
+from server.store.contract import (
+    PIECE_BYTES_MAX,
+    SessionKey,
+    SessionMissing,
+    SessionRecord,
+    SessionTaken,
+    StaleCheckpoint,
+    StoredCheckpoint,
+    StoreUnavailable,
+)
+
+
+def check_new(record: SessionRecord) -> None:
+    # Text that was accepted elsewhere is in no journal here, so a memory must have read it already.
+    if record.read_bytes != record.accepted_bytes:
+        raise ValueError(
+            f"a new session starts with all of its text read: accepted_bytes is {record.accepted_bytes}, "
+            f"read_bytes is {record.read_bytes}"
+        )
+
+
+def check_piece(offset: int | None, piece: bytes) -> None:
+    if offset is not None and offset < 0:
+        raise ValueError(f"an offset is 0 or more, not {offset}")
+    if not 1 <= len(piece) <= PIECE_BYTES_MAX:
+        raise ValueError(f"a piece has 1 to {PIECE_BYTES_MAX} bytes, not {len(piece)}: send it in parts")
+
+
+def check_window(offset: int, limit: int) -> None:
+    if offset < 0 or limit < 0:
+        raise ValueError(f"offset and limit are 0 or more, not {offset} and {limit}")
+
+
+def check_follows(record: SessionRecord, checkpoint: StoredCheckpoint) -> None:
+    if checkpoint.version != record.version + 1:
+        raise StaleCheckpoint(
+            f"version {checkpoint.version} does not follow version {record.version}: recover and read on from there"
+        )
+    if not record.read_bytes <= checkpoint.offset <= record.accepted_bytes:
+        raise StaleCheckpoint(
+            f"offset {checkpoint.offset} is not between the read {record.read_bytes} and the accepted "
+            f"{record.accepted_bytes} bytes: recover and read on from there"
+        )
+
+
+def moved(record: SessionRecord, checkpoint: StoredCheckpoint, at: float) -> SessionRecord:
+    """The record once `checkpoint` is its newest."""
+    return record.updated(
+        updated_at=at,
+        read_bytes=checkpoint.offset,
+        version=checkpoint.version,
+        tokens=checkpoint.tokens,
+        segments=checkpoint.segments,
+        memory_bytes=checkpoint.memory_bytes,
+    )
+
+
+def missing(key: SessionKey) -> SessionMissing:
+    return SessionMissing(f"there is no session {key.id!r}: create it first")
+
+
+def taken(key: SessionKey) -> SessionTaken:
+    return SessionTaken(f"there is a session {key.id!r} already: choose another name, or delete it first")
+
+
+def trimmed(offset: int, journal_offset: int) -> StaleCheckpoint:
+    return StaleCheckpoint(
+        f"the journal at offset {offset} is trimmed, it is kept from {journal_offset} on: "
+        "recover and read on from a newer checkpoint"
+    )
+
+
+def closed() -> StoreUnavailable:
+    return StoreUnavailable("the store is closed: open it again")

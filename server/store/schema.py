@@ -1,0 +1,92 @@
+"""The SQLite file: its settings, its tables, and which versions of them are understood.
+
+It opens connections; it does not know what is written through them.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+import apsw
+
+from server.store import folder as folders
+from server.store.contract import StoreUnavailable
+
+FILE_NAME = "onceread.sqlite"
+SCHEMA_VERSION = 1
+
+# In this order: the first two only take while the file is empty, and the log keeps its index out of a
+# shared file only where the lock is exclusive before it is first used. The last keeps what undoes a failed
+# operation out of the host's temporary folder, which may be read-only. Each with SQLite's own answer.
+SETTINGS: tuple[tuple[str, int | str, int | str], ...] = (
+    ("page_size", 16384, 16384),
+    ("auto_vacuum", "INCREMENTAL", 2),
+    ("locking_mode", "EXCLUSIVE", "exclusive"),
+    ("journal_mode", "WAL", "wal"),
+    ("synchronous", "FULL", 2),
+    ("temp_store", "MEMORY", 2),
+)
+
+# Large values come last in their rows, so that whatever stands before them is read without them.
+TABLES = """
+CREATE TABLE session (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, created_at REAL NOT NULL,
+    seal BLOB NOT NULL, entry BLOB NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX session_by_age ON session (tenant, created_at, id);
+CREATE TABLE piece (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, offset INTEGER NOT NULL,
+    seal BLOB NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (tenant, id, offset)
+);
+CREATE TABLE repeat (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    seal BLOB NOT NULL, digest BLOB NOT NULL,
+    PRIMARY KEY (tenant, id, offset)
+) WITHOUT ROWID;
+CREATE TABLE checkpoint (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+    seal BLOB NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (tenant, id, version)
+);
+"""
+
+
+def connect(folder: Path) -> apsw.Connection:
+    """The folder's file, opened, understood, and with all that can be seen in it on the disk."""
+    connection = apsw.Connection(str(folder / FILE_NAME))
+    try:
+        _set(connection, folder)
+        _understand(connection, folder)
+        # After a failed sync the log can hold a commit that only the page cache knows. Nothing may be
+        # built on it before it is durable: this moves it into the file and syncs that.
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        folders.sync(folder)
+    except BaseException:
+        # A second failure would only hide the first.
+        with suppress(Exception):
+            connection.close(force=True)
+        raise
+    return connection
+
+
+def _set(connection: apsw.Connection, folder: Path) -> None:
+    for name, value, answer in SETTINGS:
+        connection.pragma(name, value)
+        found = connection.pragma(name)
+        if found != answer:
+            raise StoreUnavailable(
+                f"{folder / FILE_NAME} can not be used with {name} {value} (it stays {found}): "
+                "use a local disk, and a file that was made by this server"
+            )
+
+
+def _understand(connection: apsw.Connection, folder: Path) -> None:
+    version = connection.pragma("user_version")
+    if version == 0 and not connection.execute("SELECT count(*) FROM sqlite_schema").get:
+        connection.execute(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+    elif version != SCHEMA_VERSION:
+        raise StoreUnavailable(
+            f"{folder / FILE_NAME} has schema version {version}, this server understands {SCHEMA_VERSION}: "
+            "run the version of the server that wrote it, or name another data folder"
+        )

@@ -1,0 +1,117 @@
+"""The rows of sessions: each holds the record, and what else must be stored for the session to be whole.
+
+It knows neither the journal's bytes nor the checkpoints' values, only where they must lie.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import apsw
+
+from server.store import rules
+from server.store.contract import DamagedValue, SessionKey, SessionRecord
+from server.store.seal import matches, seal
+
+
+class Mark(NamedTuple):
+    """All of a kept checkpoint but its value."""
+
+    version: int
+    offset: int
+    tokens: int
+    segments: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record, the offset from which its journal is kept, and its checkpoints, oldest first.
+
+    All under one seal, so that a lost row is found as surely as a changed one.
+    """
+
+    record: SessionRecord
+    journal_offset: int
+    marks: tuple[Mark, ...] = ()
+
+
+def add(connection: apsw.Connection, entry: Entry) -> None:
+    record = entry.record
+    value = _encode(entry)
+    connection.execute(
+        "INSERT INTO session (tenant, id, created_at, seal, entry) VALUES (?, ?, ?, ?, ?)",
+        (*record.key, record.created_at, _seal(record.key, record.created_at, value), value),
+    )
+
+
+def save(connection: apsw.Connection, entry: Entry) -> None:
+    record = entry.record
+    value = _encode(entry)
+    connection.execute(
+        "UPDATE session SET seal = ?, entry = ? WHERE tenant = ? AND id = ?",
+        (_seal(record.key, record.created_at, value), value, *record.key),
+    )
+
+
+def load(connection: apsw.Connection, key: SessionKey) -> Entry:
+    # Cast, here and wherever rows are read: damage can change a value's type, and text need not decode.
+    row = connection.execute(
+        "SELECT CAST(created_at AS REAL), CAST(seal AS BLOB), CAST(entry AS BLOB) FROM session "
+        "WHERE tenant = ? AND id = ?",
+        key,
+    ).fetchone()
+    if row is None:
+        raise rules.missing(key)
+    return _opened(key, *row)
+
+
+def exists(connection: apsw.Connection, key: SessionKey) -> bool:
+    # A damaged session is still there: its name is taken, and it can be deleted.
+    found = connection.execute("SELECT 1 FROM session WHERE tenant = ? AND id = ?", key).fetchone()
+    return found is not None
+
+
+def page(connection: apsw.Connection, tenant: str, limit: int, after: str | None) -> list[SessionRecord]:
+    """At most `limit` records, newest created first, behind the session `after`."""
+    behind, place = "", tuple[float | str, ...]()
+    if after is not None:
+        behind = "AND (created_at, id) < (?, ?)"
+        place = (load(connection, SessionKey(tenant, after)).record.created_at, after)
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), CAST(entry AS BLOB) FROM session "
+        f"WHERE tenant = ? {behind} ORDER BY created_at DESC, id DESC LIMIT ?",
+        (tenant, *place, limit),
+    ).fetchall()
+    return [
+        _opened(SessionKey(tenant, id.decode(errors="replace")), created_at, sealed, value).record
+        for id, created_at, sealed, value in rows
+    ]
+
+
+def remove(connection: apsw.Connection, key: SessionKey) -> None:
+    connection.execute("DELETE FROM session WHERE tenant = ? AND id = ?", key)
+
+
+def _seal(key: SessionKey, created_at: float, value: bytes) -> bytes:
+    return seal("session", key, (float(created_at),), value)
+
+
+def _opened(key: SessionKey, created_at: float, sealed: bytes, value: bytes) -> Entry:
+    if not matches(sealed, "session", key, (created_at,), value):
+        raise DamagedValue(f"the record of session {key.id!r}")
+    return _decode(value)
+
+
+def _encode(entry: Entry) -> bytes:
+    return json.dumps(asdict(entry), sort_keys=True, separators=(",", ":")).encode()
+
+
+def _decode(value: bytes) -> Entry:
+    entry = json.loads(value)
+    record = entry["record"]
+    return Entry(
+        record=SessionRecord(**record | {"key": SessionKey(*record["key"])}),
+        journal_offset=entry["journal_offset"],
+        marks=tuple(Mark(*mark) for mark in entry["marks"]),
+    )

@@ -1,0 +1,100 @@
+"""What each promise of the contract means for the rows; every function runs within one transaction.
+
+It knows neither threads nor commits: a failure is raised, and whoever called undoes what was begun.
+"""
+
+from dataclasses import replace
+
+import apsw
+
+from server.store import checkpoints, journal, rules, sessions
+from server.store.contract import (
+    CHECKPOINTS_KEPT,
+    Appended,
+    DamagedValue,
+    OffsetMismatch,
+    Recovery,
+    SessionKey,
+    SessionRecord,
+    StoredCheckpoint,
+)
+from server.store.sessions import Entry, Mark
+
+
+def create(connection: apsw.Connection, record: SessionRecord) -> None:
+    if sessions.exists(connection, record.key):
+        raise rules.taken(record.key)
+    # Where damage lost a session's row, what it left behind must not become part of a new one.
+    _forget(connection, record.key)
+    sessions.add(connection, Entry(record, journal_offset=record.accepted_bytes))
+
+
+def delete(connection: apsw.Connection, key: SessionKey) -> None:
+    if not sessions.exists(connection, key):
+        raise rules.missing(key)
+    _forget(connection, key)
+
+
+def append(connection: apsw.Connection, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
+    entry = sessions.load(connection, key)
+    accepted = entry.record.accepted_bytes
+    start = accepted if offset is None else offset
+    if start > accepted:
+        raise OffsetMismatch(accepted)
+    known, new = piece[: accepted - start], piece[accepted - start :]
+    if known:
+        journal.recognise(connection, entry, start, known)
+    if new:
+        journal.keep(connection, key, accepted, new)
+    grown = entry.record.updated(accepted_bytes=accepted + len(new), updated_at=at)
+    sessions.save(connection, replace(entry, record=grown))
+    return Appended(grown.accepted_bytes, replayed=not new)
+
+
+def read_journal(connection: apsw.Connection, key: SessionKey, offset: int, limit: int) -> bytes:
+    entry = sessions.load(connection, key)
+    accepted = entry.record.accepted_bytes
+    if offset > accepted:
+        raise OffsetMismatch(accepted)
+    if offset < entry.journal_offset:
+        raise rules.trimmed(offset, entry.journal_offset)
+    return journal.read(connection, key, offset, min(offset + limit, accepted))
+
+
+def checkpoint(connection: apsw.Connection, key: SessionKey, newest: StoredCheckpoint, at: float) -> None:
+    entry = sessions.load(connection, key)
+    rules.check_follows(entry.record, newest)
+    mark = Mark(newest.version, newest.offset, newest.tokens, newest.segments, newest.memory_bytes)
+    checkpoints.keep(connection, key, mark, newest.value)
+    marks = (*entry.marks, mark)[-CHECKPOINTS_KEPT:]
+    checkpoints.trim(connection, key, marks[0].version)
+    journal_offset = entry.journal_offset
+    if len(marks) == CHECKPOINTS_KEPT:
+        journal_offset = journal.trim(connection, key, marks[0].offset)
+    sessions.save(connection, Entry(rules.moved(entry.record, newest, at), journal_offset, marks))
+
+
+def recover(connection: apsw.Connection, key: SessionKey) -> Recovery:
+    entry = sessions.load(connection, key)
+    sound: list[StoredCheckpoint] = []
+    damaged: list[str] = []
+    for mark in reversed(entry.marks):
+        try:
+            sound.append(checkpoints.load(connection, key, mark))
+        except DamagedValue as error:
+            damaged.append(str(error))
+    journal_offset = journal.gapless_from(connection, entry)
+    if journal_offset > entry.journal_offset:
+        damaged.append(f"the journal of session {key.id!r} has a gap before offset {journal_offset}")
+    return Recovery(entry.record, tuple(sound), journal_offset, tuple(damaged))
+
+
+def quarantine(connection: apsw.Connection, key: SessionKey, reason: str, at: float) -> None:
+    entry = sessions.load(connection, key)
+    sessions.save(connection, replace(entry, record=entry.record.updated(quarantined=reason, updated_at=at)))
+
+
+def _forget(connection: apsw.Connection, key: SessionKey) -> None:
+    sessions.remove(connection, key)
+    journal.remove(connection, key)
+    checkpoints.remove(connection, key)

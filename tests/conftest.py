@@ -1,0 +1,84 @@
+"""What all tests share: asyncio, two threads, and a small model whose random weights exercise the memory."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from model import weights
+from model.config import ModelConfig, SpecialTokens
+from model.tokenizer import TextTokenizer
+from model.transformer import MemoryTransformer
+
+torch.set_num_threads(2)
+hypothesis_settings.register_profile("project", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+hypothesis_settings.load_profile("project")
+
+WORDS = (
+    "the of and to in he was that it his her with as had you for she not at but be on all have him said which they "
+    "from so this by one there were we when would what been who no if out more up my about into could them then do "
+    "their time some very than little now like upon over man know only any other well after did good made before "
+    "café naïve — “quoted” it’s don’t 1912 42 House, River; Morning? Evening! 日本語 Ωμέγα 🙂"
+).split()
+
+
+def prose(seed: int, characters: int) -> str:
+    """Text that looks like a book's, made from a seed alone."""
+    random = Random(seed)
+    parts: list[str] = []
+    length = 0
+    while length < characters:
+        parts.append(random.choice(WORDS) + random.choice(("", "", "", ",", ".", ".\n", "\n\n", "  ")))
+        length += len(parts[-1]) + 1
+    return " ".join(parts)[:characters]
+
+
+def tiny_config(**changes: object) -> ModelConfig:
+    """A model of a few thousand weights; its special ids lie behind the 340 entries of the tests' tokeniser."""
+    settings: dict[str, object] = {
+        "vocab_size": 344,
+        "d_model": 16,
+        "n_layers": 2,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "d_ff": 24,
+        "special": SpecialTokens(340, 341, 342, 343),
+        "memory_key_dim": 4,
+        "segment_tokens": 8,
+        "context_tokens": 3,
+        "window_tokens": 96,
+        **changes,
+    }
+    return ModelConfig(**settings)  # type: ignore[arg-type]
+
+
+def random_model(config: ModelConfig, seed: int = 0) -> MemoryTransformer:
+    """Weights so large that what the memory holds matters to every output."""
+    generator = torch.Generator().manual_seed(seed)
+    model = MemoryTransformer(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            parameter.copy_(centre + 0.4 * torch.randn(parameter.shape, generator=generator))
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> TextTokenizer:
+    return TextTokenizer.train([prose(1, 20_000)], 340)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory, tokenizer: TextTokenizer) -> Path:
+    """A folder of weights of the small model."""
+    folder = tmp_path_factory.mktemp("weights") / "tiny"
+    weights.save(folder, random_model(tiny_config()), tokenizer, torch.float32)
+    return folder

@@ -1,0 +1,99 @@
+"""The promises of a memory as a value: cuts, company, saving and restoring."""
+
+from random import Random
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.checkpoint import Checkpoint, decode, encode
+from model.memory import MemoryState
+from model.tokenizer import TextTokenizer
+from model.transformer import MemoryTransformer
+from tests.conftest import prose, random_model, tiny_config
+
+CONFIG = tiny_config()
+MODEL = random_model(CONFIG)
+FINGERPRINT = "f" * 64
+
+
+def begun() -> Checkpoint:
+    return Checkpoint(MODEL.initial_memory(1), (), b"", 0, 0, 0)
+
+
+def read_on(tokenizer: TextTokenizer, state: Checkpoint, data: bytes) -> Checkpoint:
+    """The state after more text: what the server does, without the server."""
+    ids, pending = tokenizer.advance(state.pending, data)
+    unread, step = [*state.tail, *ids], CONFIG.segment_tokens
+    memory, whole = state.memory, len(unread) // step
+    for index in range(whole):
+        memory = MODEL.read(torch.tensor([unread[index * step : (index + 1) * step]]), memory)
+    return Checkpoint(
+        memory,
+        tuple(unread[whole * step :]),
+        pending,
+        state.offset + len(data),
+        state.tokens + len(ids),
+        state.segments + whole,
+    )
+
+
+def same(one: Checkpoint, other: Checkpoint) -> bool:
+    return one.memory.equals(other.memory) and (one.tail, one.pending, one.offset, one.tokens, one.segments) == (
+        other.tail,
+        other.pending,
+        other.offset,
+        other.tokens,
+        other.segments,
+    )
+
+
+@given(st.integers(0, 1000), st.lists(st.integers(0, 400), max_size=12), st.sets(st.integers(0, 12)))
+def test_cuts_do_not_matter(tokenizer: TextTokenizer, seed: int, cuts: list[int], saves: set[int]) -> None:
+    """Any cuts, inside characters too, with a save and a restore at any of them: the same memory, bit for bit."""
+    text = prose(seed, 300).encode()
+    whole = read_on(tokenizer, begun(), text)
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    state = begun()
+    for number, (start, end) in enumerate(zip(places, places[1:], strict=False)):
+        state = read_on(tokenizer, state, text[start:end])
+        if number in saves:
+            state = decode(encode(state, FINGERPRINT), FINGERPRINT, MODEL.initial_memory(1))
+    assert same(state, whole)
+
+
+@given(st.integers(0, 1000), st.integers(0, 3))
+def test_company_does_not_matter(seed: int, place: int) -> None:
+    """At equal batch shape a row's memory is the same bits, whoever the others are."""
+    random = Random(seed)
+    mine = [[random.randrange(340) for _ in range(8)] for _ in range(3)]
+    first, second = (_read_among(MODEL, mine, Random(seed + n), place) for n in (1, 2))
+    assert first.equals(second)
+
+
+@given(st.integers(0, 1000))
+def test_alone_or_in_company_is_the_same_within_rounding(seed: int) -> None:
+    random = Random(seed)
+    mine = [[random.randrange(340) for _ in range(8)] for _ in range(3)]
+    alone = MODEL.initial_memory(1)
+    for segment in mine:
+        alone = MODEL.read(torch.tensor([segment]), alone)
+    among = _read_among(MODEL, mine, random, 2)
+    torch.testing.assert_close(alone["associations"], among["associations"], rtol=1e-3, atol=1e-4)
+
+
+def _read_among(model: MemoryTransformer, mine: list[list[int]], others: Random, place: int) -> MemoryState:
+    memories = [model.initial_memory(1)] * 4
+    for segment in mine:
+        rows = [[others.randrange(340) for _ in range(8)] for _ in range(4)]
+        rows[place] = segment
+        memories = model.read(torch.tensor(rows), MemoryState.stack(memories)).unstack()
+    return memories[place]
+
+
+def test_stacking_and_unstacking_are_inverse() -> None:
+    states = [MODEL.read(torch.randint(340, (1, 8)), MODEL.initial_memory(1)) for _ in range(3)]
+    stacked = MemoryState.stack(states)
+    assert stacked.batch == 3
+    assert stacked.nbytes == 3 * states[0].nbytes
+    assert all(one.equals(other) for one, other in zip(stacked.unstack(), states, strict=True))

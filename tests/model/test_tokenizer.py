@@ -1,0 +1,69 @@
+"""Tokens that no cut can change, and text that no token can break."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.tokenizer import InvalidText, StreamDecoder, TextTokenizer
+from tests.conftest import prose
+
+TEXTS = st.one_of(st.text(max_size=200), st.integers(0, 500).map(lambda seed: prose(seed, 200)))
+
+
+@given(TEXTS, st.lists(st.integers(0, 600), max_size=10))
+def test_cuts_do_not_change_tokens(tokenizer: TextTokenizer, text: str, cuts: list[int]) -> None:
+    data = text.encode()
+    whole = tokenizer.advance(b"", data)
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    ids: list[int] = []
+    pending = b""
+    for start, end in zip(places, places[1:], strict=False):
+        new, pending = tokenizer.advance(pending, data[start:end])
+        ids += new
+    assert (ids, pending) == whole
+    assert ids + tokenizer.flush(pending) == tokenizer.encode(text)
+
+
+@given(TEXTS)
+def test_tokens_and_pending_bytes_are_the_text(tokenizer: TextTokenizer, text: str) -> None:
+    ids, pending = tokenizer.advance(b"", text.encode())
+    assert tokenizer.decode(ids) + pending == text.encode()
+
+
+@given(st.text(min_size=1, max_size=60), st.text(max_size=60))
+def test_a_final_token_is_final(tokenizer: TextTokenizer, text: str, more: str) -> None:
+    ids, _ = tokenizer.advance(b"", text.encode())
+    assert tokenizer.encode(text + more)[: len(ids)] == ids
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, " " * 200_000, "9" * 200_000, "é" * 100_000, "\n" * 70_000])
+def test_a_text_without_boundaries_is_not_held_back(tokenizer: TextTokenizer, text: str) -> None:
+    ids, pending = tokenizer.advance(b"", text.encode())
+    assert len(pending) <= 4 * 33
+    assert tokenizer.decode(ids) + pending == text.encode()
+
+
+def test_names_of_special_tokens_are_ordinary_text(tokenizer: TextTokenizer) -> None:
+    text = "<|end|> <s> </s> [MASK] <|question|>"
+    assert max(tokenizer.encode(text)) < tokenizer.entries == 340
+    assert tokenizer.decode(tokenizer.encode(text)).decode() == text
+
+
+@pytest.mark.parametrize(("data", "at_bytes"), [(b"ab\xffcd", 2), (b"\x80", 0), (b"caf\xc3(", 3), (b"\xed\xa0\x80", 0)])
+def test_bytes_that_are_no_text_are_refused(tokenizer: TextTokenizer, data: bytes, at_bytes: int) -> None:
+    with pytest.raises(InvalidText) as caught:
+        tokenizer.advance(b"", data)
+    assert caught.value.offset_bytes == at_bytes
+
+
+@given(st.text(max_size=80))
+def test_streamed_text_never_splits_a_character(tokenizer: TextTokenizer, text: str) -> None:
+    decoder = StreamDecoder(tokenizer)
+    parts = [decoder.push(id_) for id_ in tokenizer.encode(text)] + [decoder.finish()]
+    assert "".join(parts) == text.lstrip()
+
+
+def test_a_character_that_never_ends_is_shown_as_such(tokenizer: TextTokenizer) -> None:
+    decoder = StreamDecoder(tokenizer)
+    half = tokenizer.encode("🙂")[:1]
+    assert "".join(decoder.push(id_) for id_ in half) + decoder.finish() == "�"

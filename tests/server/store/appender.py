@@ -1,0 +1,56 @@
+"""A process that appends and checkpoints without end, and says on its output what was acknowledged.
+
+It does not know that it will be killed.
+"""
+
+import asyncio
+import random
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from server.store.contract import SessionKey, SessionMissing, SessionRecord, StoredCheckpoint
+from server.store.sqlite import SqliteStore
+
+KEYS = [SessionKey("acme", f"book {number}") for number in range(4)]
+PIECE_BYTES_MAX = 3000
+
+
+def text(key: SessionKey, start: int, end: int) -> bytes:
+    """The bytes from `start` to `end` of the endless text of a session."""
+    blocks = (sha256(f"{key.id} {number}".encode()).digest() for number in range(start // 32, end // 32 + 1))
+    return b"".join(blocks)[start % 32 :][: end - start]
+
+
+def memory(key: SessionKey, version: int, offset: int) -> StoredCheckpoint:
+    """The checkpoint that a session has at this version, should it lie at this offset."""
+    value = sha256(f"{key.id} {version} {offset}".encode()).digest() * 500
+    return StoredCheckpoint(version, offset, value, offset // 2, version, len(value))
+
+
+async def write(store: SqliteStore, key: SessionKey, dice: random.Random) -> None:
+    try:
+        record = await store.get(key)
+    except SessionMissing:
+        record = SessionRecord(key, 1.0, 1.0, "delta", "f00d")
+        await store.create(record)
+    end, read, version = record.accepted_bytes, record.read_bytes, record.version
+    while True:
+        # Now and then from further back, as a client does that lost an answer.
+        start = max(read, end - dice.choice((0, 0, 0, 1000)))
+        piece = text(key, start, end + dice.randint(1, PIECE_BYTES_MAX))
+        end = (await store.append(key, start, piece, at=2.0)).accepted_bytes
+        print("accepted", key.id, end, sep="\t", flush=True)
+        if dice.random() < 0.3:
+            version, read = version + 1, dice.randint(read, end)
+            await store.checkpoint(key, memory(key, version, read), at=2.0)
+            print("version", key.id, version, sep="\t", flush=True)
+
+
+async def main(folder: Path, seed: int) -> None:
+    store = await SqliteStore.open(folder)
+    await asyncio.gather(*(write(store, key, random.Random(f"{seed} {key.id}")) for key in KEYS))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,23 @@
+"""Sessions and checkpoints as the store's tests want them: small, and different where it matters."""
+
+from server.store.contract import SessionKey, SessionRecord, StoredCheckpoint
+
+
+def key(id: str = "book", tenant: str = "acme") -> SessionKey:
+    return SessionKey(tenant, id)
+
+
+def record(id: str = "book", tenant: str = "acme", created_at: float = 1.0) -> SessionRecord:
+    return SessionRecord(
+        key=SessionKey(tenant, id),
+        created_at=created_at,
+        updated_at=created_at,
+        model="delta",
+        fingerprint="f00d",
+        metadata={"title": "Ærø, 第一章"},
+    )
+
+
+def checkpoint(version: int, offset: int) -> StoredCheckpoint:
+    value = f"memory {version} at {offset}".encode() * 10
+    return StoredCheckpoint(version, offset, value, tokens=offset // 2, segments=version, memory_bytes=len(value))

@@ -1,0 +1,144 @@
+"""The SQLite store and its plain twin answer alike, whatever is asked of them in whatever order.
+
+A third, simpler witness keeps the text itself, so the two can not be wrong together about it.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from server.store.contract import Appended, SessionKey, Store, StoreError
+from server.store.memory import MemoryStore
+from server.store.sqlite import SqliteStore
+from tests.server.store.samples import checkpoint, record
+
+KEYS = [SessionKey("acme", "a"), SessionKey("acme", "b"), SessionKey("other", "a")]
+
+keys = st.sampled_from(KEYS)
+texts = st.text("ab", min_size=1, max_size=6).map(str.encode)
+places = st.floats(0, 1)
+
+
+async def outcome(operation: Coroutine[Any, Any, object]) -> object:
+    """What came of it, an error as its kind and what it carries."""
+    try:
+        return await operation
+    except (StoreError, ValueError) as error:
+        return type(error).__name__, str(error), vars(error)
+
+
+class Twins(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.sqlite = self.runner.run(SqliteStore.open(Path(self.folder.name)))
+        self.memory = MemoryStore()
+        self.texts: dict[SessionKey, bytes] = {}
+        self.clock = 0.0
+
+    def both(self, ask: Callable[[Store], Coroutine[Any, Any, object]]) -> object:
+        of_sqlite = self.runner.run(outcome(ask(self.sqlite)))
+        of_memory = self.runner.run(outcome(ask(self.memory)))
+        assert of_sqlite == of_memory
+        return of_sqlite
+
+    def now(self) -> float:
+        self.clock += 1
+        return self.clock
+
+    @rule(key=keys, created_at=st.sampled_from([1.0, 2.0]))
+    def create(self, key: SessionKey, created_at: float) -> None:
+        if self.both(lambda store: store.create(record(key.id, key.tenant, created_at))) is None:
+            self.texts[key] = b""
+
+    @rule(key=keys)
+    def delete(self, key: SessionKey) -> None:
+        self.both(lambda store: store.delete(key))
+        self.texts.pop(key, None)
+
+    @rule(key=keys, piece=texts)
+    def append(self, key: SessionKey, piece: bytes) -> None:
+        self.send(key, None, piece)
+
+    @rule(key=keys, low=places, high=places, more=st.binary(max_size=3))
+    def append_again(self, key: SessionKey, low: float, high: float, more: bytes) -> None:
+        text = self.texts.get(key, b"")
+        first, last = sorted((round(low * len(text)), round(high * len(text))))
+        self.send(key, first, text[first:last] + more)
+
+    @rule(key=keys, offset=st.integers(-1, 40), piece=texts)
+    def append_anywhere(self, key: SessionKey, offset: int, piece: bytes) -> None:
+        self.send(key, offset, piece)
+
+    def send(self, key: SessionKey, offset: int | None, piece: bytes) -> None:
+        at = self.now()
+        answer = self.both(lambda store: store.append(key, offset, piece, at))
+        if isinstance(answer, Appended):
+            text = self.texts[key]
+            start = len(text) if offset is None else offset
+            assert text[start : start + len(piece)] == piece[: len(text) - start]
+            self.texts[key] = text + piece[len(text) - start :]
+            assert answer == Appended(len(self.texts[key]), replayed=self.texts[key] == text)
+
+    @rule(key=keys, ahead=places)
+    def checkpoint(self, key: SessionKey, ahead: float) -> None:
+        if key in self.texts:
+            kept = self.runner.run(self.memory.get(key))
+            offset = kept.read_bytes + round(ahead * (kept.accepted_bytes - kept.read_bytes))
+            at = self.now()
+            answer = self.both(lambda store: store.checkpoint(key, checkpoint(kept.version + 1, offset), at))
+            assert answer is None
+
+    @rule(key=keys, version=st.integers(0, 4), offset=st.integers(0, 40))
+    def checkpoint_anywhere(self, key: SessionKey, version: int, offset: int) -> None:
+        at = self.now()
+        self.both(lambda store: store.checkpoint(key, checkpoint(version, offset), at))
+
+    @rule(key=keys, offset=st.integers(-1, 40), limit=st.integers(-1, 40))
+    def journal(self, key: SessionKey, offset: int, limit: int) -> None:
+        answer = self.both(lambda store: store.journal(key, offset, limit))
+        if isinstance(answer, bytes):
+            assert answer == self.texts[key][offset : offset + limit]
+
+    @rule(key=keys, reason=st.text(max_size=3))
+    def quarantine(self, key: SessionKey, reason: str) -> None:
+        at = self.now()
+        self.both(lambda store: store.quarantine(key, reason, at))
+
+    @rule(limit=st.integers(-1, 3), after=st.sampled_from([None, "a", "b", "c"]))
+    def list(self, limit: int, after: str | None) -> None:
+        self.both(lambda store: store.list("acme", limit, after))
+
+    @rule()
+    def compare_all(self) -> None:
+        for key in KEYS:
+            self.both(lambda store, key=key: store.get(key))  # type: ignore[misc]
+            self.both(lambda store, key=key: store.recover(key))  # type: ignore[misc]
+            if key in self.texts:
+                kept_from = self.runner.run(self.memory.recover(key)).journal_offset
+                kept = self.both(lambda store, key=key, low=kept_from: store.journal(key, low, 999))  # type: ignore[misc]
+                assert kept == self.texts[key][kept_from:]
+
+    @rule()
+    def reopen(self) -> None:
+        self.runner.run(self.sqlite.close())
+        self.sqlite = self.runner.run(SqliteStore.open(Path(self.folder.name)))
+
+    def teardown(self) -> None:
+        self.compare_all()
+        self.reopen()
+        self.compare_all()
+        self.runner.run(self.sqlite.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+
+TestTwins = Twins.TestCase
+TestTwins.settings = settings(max_examples=25, stateful_step_count=30, deadline=None, database=None)
