@@ -65,12 +65,13 @@ class MemoryTransformer(nn.Module):
         self.final_norm = make_norm(config)
         self.head = None if config.tied_head else nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.apply(_initialise)
-        # What the layers and memories add starts at zero: an untrained model is its embeddings.
-        for block, mechanism in zip(self.blocks, self.memories, strict=True):
-            nn.init.zeros_(block.attention.out.weight)  # type: ignore[union-attr, arg-type]
-            nn.init.zeros_(block.feed_forward.down.weight)  # type: ignore[union-attr, arg-type]
-            nn.init.zeros_(mechanism.value.weight)  # type: ignore[union-attr, arg-type]
-            nn.init.constant_(mechanism.strength.bias, -1.0)  # type: ignore[union-attr, arg-type]
+        # What layers and memories add starts small beside the embeddings, and tokens write with σ(-1).
+        with torch.no_grad():
+            for block, mechanism in zip(self.blocks, self.memories, strict=True):
+                block.attention.out.weight.mul_(0.3)  # type: ignore[union-attr, operator]
+                block.feed_forward.down.weight.mul_(0.3)  # type: ignore[union-attr, operator]
+                mechanism.value.weight.mul_(0.5)  # type: ignore[union-attr, operator]
+                nn.init.constant_(mechanism.strength.bias, -1.0)  # type: ignore[union-attr, arg-type]
 
     @property
     def device(self) -> torch.device:

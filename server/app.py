@@ -82,8 +82,10 @@ async def _running(app: FastAPI, settings: Settings, telemetry: Telemetry) -> As
     state = app.state
     state.store, state.engine, state.reading, state.loaded = store, engine, reading, loaded
     state.library = Library(store, reading, engine, loaded, settings, telemetry)
-    for key, accepted_bytes in await store.unread(loaded.model.config.segment_tokens):
-        reading.wake(key, accepted_bytes)
+    # A token has at least one byte: less text than a segment has tokens can not change a memory.
+    for record in await store.unread(loaded.model.config.segment_tokens):
+        if record.fingerprint == loaded.fingerprint:
+            reading.wake(record.key, record.accepted_bytes)
     try:
         yield
     finally:

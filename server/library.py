@@ -28,6 +28,7 @@ from server.store.contract import (
     SessionKey,
     SessionRecord,
     SessionTaken,
+    StaleCheckpoint,
     Store,
 )
 from server.telemetry import Telemetry

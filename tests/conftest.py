@@ -14,7 +14,9 @@ from model.tokenizer import TextTokenizer
 from model.transformer import MemoryTransformer
 
 torch.set_num_threads(2)
-hypothesis_settings.register_profile("project", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+hypothesis_settings.register_profile(
+    "project", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 hypothesis_settings.load_profile("project")
 
 WORDS = (

@@ -31,6 +31,8 @@ def default_config() -> ModelConfig:
         d_ff=384,
         # Gemma's scale: tokens outweigh what the layers and memories add to them at first.
         embedding_scale=11.3,
+        rope_theta=100.0,
+        context_tokens=8,
         special=SpecialTokens(first_special, first_special + 1, first_special + 2, first_special + 3),
     )
 

@@ -3,6 +3,7 @@
 It moves bytes; it knows neither torch, nor what a memory is, nor the web.
 """
 
+import builtins
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import NamedTuple, Protocol
@@ -10,6 +11,8 @@ from typing import NamedTuple, Protocol
 PIECE_BYTES_MAX = 256 * 1024
 CHECKPOINTS_KEPT = 2
 REPEATS_KEPT = 1024
+# So much text stays in the journal whatever covers it: the next append may complete a character that it ends inside.
+JOURNAL_BYTES_KEPT = 3
 
 
 class SessionKey(NamedTuple):
@@ -157,18 +160,24 @@ class Store(Protocol):
         """
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
-        """At most `limit` accepted bytes from `offset` on; empty at the end. `DamagedValue`."""
+        """At most `limit` accepted bytes from `offset` on; empty at the end.
+
+        `OffsetMismatch` beyond the end, `StaleCheckpoint` where the journal is trimmed, `DamagedValue`.
+        """
 
     async def checkpoint(self, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:
         """Keeps a checkpoint, moves the record's read state to it and trims, in one atomic step.
 
         Refused as `StaleCheckpoint` unless version is the record's + 1 and
         read_bytes <= offset <= accepted_bytes. CHECKPOINTS_KEPT are kept, and the journal behind the
-        oldest of them (behind offset 0 until there are so many).
+        oldest of them (behind offset 0 until there are so many), but always the last JOURNAL_BYTES_KEPT.
         """
 
     async def recover(self, key: SessionKey) -> Recovery:
         """All that is sound, for a reader to go on from; damaged checkpoints are left out and named."""
+
+    async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
+        """The sound sessions of all tenants with at least `bytes_min` of text that no checkpoint covers."""
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
         """Marks the session as not to be read or answered from, and says why."""

@@ -3,6 +3,7 @@
 It knows neither disks nor checksums, for nothing here can be torn or damaged.
 """
 
+import builtins
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -74,7 +75,7 @@ class Session:
     def trim(self) -> None:
         del self.checkpoints[:-CHECKPOINTS_KEPT]
         if len(self.checkpoints) == CHECKPOINTS_KEPT:
-            oldest = self.checkpoints[0].offset
+            oldest = rules.trimmed_to(self.record, self.checkpoints[0].offset)
             self.journal = [piece for piece in self.journal if piece.end > oldest]
             self.journal_offset = min([oldest, *(piece.offset for piece in self.journal)])
 
@@ -142,6 +143,10 @@ class MemoryStore:
         session = self._session(key)
         newest_first = tuple(reversed(session.checkpoints))
         return Recovery(deepcopy(session.record), newest_first, session.journal_offset)
+
+    async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
+        records = [session.record for session in self._open().values()]
+        return deepcopy([record for record in records if rules.is_unread(record, bytes_min)])
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
         session = self._session(key)

@@ -177,8 +177,7 @@ class Owner:
         try:
             connection.execute("COMMIT")
         except apsw.FullError as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            # SQLite undoes all of a commit that finds no room.
             raise Undone(error) from error
         return answers
 

@@ -4,6 +4,7 @@ It is pure: it knows neither where anything is kept nor how.
 """
 
 from server.store.contract import (
+    JOURNAL_BYTES_KEPT,
     PIECE_BYTES_MAX,
     SessionKey,
     SessionMissing,
@@ -58,6 +59,15 @@ def moved(record: SessionRecord, checkpoint: StoredCheckpoint, at: float) -> Ses
         segments=checkpoint.segments,
         memory_bytes=checkpoint.memory_bytes,
     )
+
+
+def trimmed_to(record: SessionRecord, covered_bytes: int) -> int:
+    """Where the journal may begin when all kept checkpoints cover `covered_bytes`."""
+    return max(0, min(covered_bytes, record.accepted_bytes - JOURNAL_BYTES_KEPT))
+
+
+def is_unread(record: SessionRecord, bytes_min: int) -> bool:
+    return record.quarantined is None and record.accepted_bytes - record.read_bytes >= bytes_min
 
 
 def missing(key: SessionKey) -> SessionMissing:

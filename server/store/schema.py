@@ -14,13 +14,14 @@ from server.store.contract import StoreUnavailable
 FILE_NAME = "onceread.sqlite"
 SCHEMA_VERSION = 1
 
-# In this order: the first two only take while the file is empty, and the log keeps its index out of a
-# shared file only where the lock is exclusive before it is first used. The last keeps what undoes a failed
-# operation out of the host's temporary folder, which may be read-only. Each with SQLite's own answer.
+# In this order: the lock first, for the log's index stays out of a shared file, and other programs out of
+# both, only where the lock is exclusive before anything is read; then what only takes while the file is
+# empty. The last keeps what undoes a failed operation out of the host's temporary folder, which may be
+# read-only. Each with SQLite's own answer.
 SETTINGS: tuple[tuple[str, int | str, int | str], ...] = (
+    ("locking_mode", "EXCLUSIVE", "exclusive"),
     ("page_size", 16384, 16384),
     ("auto_vacuum", "INCREMENTAL", 2),
-    ("locking_mode", "EXCLUSIVE", "exclusive"),
     ("journal_mode", "WAL", "wal"),
     ("synchronous", "FULL", 2),
     ("temp_store", "MEMORY", 2),

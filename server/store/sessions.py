@@ -89,6 +89,19 @@ def page(connection: apsw.Connection, tenant: str, limit: int, after: str | None
     ]
 
 
+def unread(connection: apsw.Connection, bytes_min: int) -> list[SessionRecord]:
+    """The sound records with so much text that no checkpoint covers."""
+    rows = connection.execute(
+        "SELECT tenant, id, CAST(created_at AS REAL), CAST(seal AS BLOB), CAST(entry AS BLOB) FROM session"
+    )
+    records = []
+    for tenant, id, created_at, sealed, value in rows:
+        key = SessionKey(str(tenant), str(id))
+        if matches(sealed, "session", key, (created_at,), value):
+            records.append(_decode(value).record)
+    return [record for record in records if rules.is_unread(record, bytes_min)]
+
+
 def remove(connection: apsw.Connection, key: SessionKey) -> None:
     connection.execute("DELETE FROM session WHERE tenant = ? AND id = ?", key)
 

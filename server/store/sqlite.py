@@ -3,6 +3,7 @@
 It hands each operation to the thread that owns the file; it knows neither rows nor transactions.
 """
 
+import builtins
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +51,9 @@ class SqliteStore:
 
     async def recover(self, key: SessionKey) -> Recovery:
         return await self.owner.run(partial(transactions.recover, key=key))
+
+    async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
+        return await self.owner.run(partial(sessions.unread, bytes_min=bytes_min))
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
         await self.owner.run(partial(transactions.quarantine, key=key, reason=reason, at=at))

@@ -1,5 +1,6 @@
 """The promises of a memory as a value: cuts, company, saving and restoring."""
 
+from itertools import pairwise
 from random import Random
 
 import torch
@@ -55,7 +56,7 @@ def test_cuts_do_not_matter(tokenizer: TextTokenizer, seed: int, cuts: list[int]
     whole = read_on(tokenizer, begun(), text)
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     state = begun()
-    for number, (start, end) in enumerate(zip(places, places[1:], strict=False)):
+    for number, (start, end) in enumerate(pairwise(places)):
         state = read_on(tokenizer, state, text[start:end])
         if number in saves:
             state = decode(encode(state, FINGERPRINT), FINGERPRINT, MODEL.initial_memory(1))

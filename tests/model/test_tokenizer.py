@@ -1,5 +1,7 @@
 """Tokens that no cut can change, and text that no token can break."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def test_cuts_do_not_change_tokens(tokenizer: TextTokenizer, text: str, cuts: li
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     ids: list[int] = []
     pending = b""
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         new, pending = tokenizer.advance(pending, data[start:end])
         ids += new
     assert (ids, pending) == whole

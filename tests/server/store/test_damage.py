@@ -163,7 +163,7 @@ async def test_a_value_that_lost_its_type_but_no_byte_is_still_sound(folder: Pat
     await store.close()
 
 
-@pytest.mark.parametrize("other", ["NULL", "'text'", "1.5"])
+@pytest.mark.parametrize("other", ["NULL", "'text'", "CAST(x'ff' AS TEXT)", "1.5"])
 @pytest.mark.parametrize(
     ("table", "column", "where"),
     [

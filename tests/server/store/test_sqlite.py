@@ -189,6 +189,17 @@ async def test_another_program_in_the_file_makes_the_store_unavailable(tmp_path:
     await (await SqliteStore.open(tmp_path)).close()
 
 
+async def test_the_file_is_held_alone_from_the_second_opening_on_as_well(tmp_path: Path) -> None:
+    for _ in range(2):
+        store = await SqliteStore.open(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK_NAME, FILE_NAME, f"{FILE_NAME}-wal"]
+        direct = apsw.Connection(str(tmp_path / FILE_NAME))
+        with pytest.raises(apsw.BusyError):
+            direct.pragma("user_version")
+        direct.close()
+        await store.close()
+
+
 async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path)
     await store.create(record())

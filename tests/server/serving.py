@@ -1,0 +1,96 @@
+"""A real server in a process of its own, on a free port of the loopback, to be asked, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Server:
+    """`python -m server` on a folder of weights and a store; `log` is what it wrote so far."""
+
+    def __init__(self, weights: Path, store: str, **settings: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("ONCEREAD_")},
+            "ONCEREAD_PORT": str(self.port),
+            "ONCEREAD_WEIGHTS": str(weights),
+            "ONCEREAD_STORE": store,
+            "ONCEREAD_THREADS": "1",
+            **{f"ONCEREAD_{name.upper()}": value for name, value in settings.items()},
+        }
+        self._process: subprocess.Popen[str] | None = None
+        self.log: list[str] = []
+
+    def start(self) -> Server:
+        """Returns when the server says that it listens."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "server"],
+            cwd=ROOT,
+            env=self._environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        listening = threading.Event()
+        threading.Thread(target=self._follow, args=(self._process, listening), daemon=True).start()
+        assert listening.wait(60), "the server did not start:\n" + "".join(self.log)
+        assert self._process.poll() is None, "the server ended:\n" + "".join(self.log)
+        return self
+
+    def _follow(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            self.log.append(line)
+            if "Uvicorn running on" in line:
+                listening.set()
+        listening.set()
+
+    def kill(self) -> None:
+        """SIGKILL: no warning, no last word."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        assert self._process is not None
+        return self._process.wait(60)
+
+    def _end(self, number: signal.Signals) -> int:
+        self.send(number)
+        return self.wait()
+
+    def __enter__(self) -> Server:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+@contextmanager
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
