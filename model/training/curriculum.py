@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """Batches of `segments` drawn from a range, until answers are right often enough for long enough.
+    """Batches of about `batch_tokens`, `segments` drawn from a range, until answers are right often enough for long enough.
 
     `write_price` is paid for the mean β; below `write_threshold` a token writes nothing at all.
     """
@@ -18,6 +18,7 @@ class Stage:
     name: str
     segment_tokens: int
     segments: tuple[int, int]
+    batch_tokens: int
     facts: tuple[int, int]
     steps_min: int
     steps_max: int
@@ -32,10 +33,10 @@ class Stage:
 # it no longer hurts. Dense facts come first: where a question has one candidate, "the last place" is as good an answer
 # as binding a place to a person, and that is where learning would stay. Length comes last: it is the dearest.
 DEFAULT_CURRICULUM = (
-    Stage("learn", 32, (2, 3), (5, 8), 150, 1500, 0.95, 0.0, 0.0, 2e-3, 2e-3),
-    Stage("segments", 128, (1, 3), (4, 16), 100, 600, 0.97, 0.0, 0.0, 1e-3, 1e-3),
-    Stage("price", 128, (1, 8), (2, 20), 100, 500, 0.98, 0.02, 0.0, 1e-3, 1e-3),
-    Stage("threshold", 128, (2, 16), (2, 20), 100, 400, 0.985, 0.02, 0.15, 1e-3, 1e-3),
-    Stage("lengthen", 128, (4, 48), (1, 20), 100, 200, 0.99, 0.02, 0.15, 1e-3, 1e-3),
-    Stage("endure", 128, (16, 64), (1, 20), 400, 400, 1.0, 0.05, 0.15, 8e-4, 1e-5),
+    Stage("learn", 32, (2, 3), 3_072, (5, 8), 150, 1500, 0.90, 0.0, 0.0, 2e-3, 2e-3),
+    Stage("segments", 128, (1, 3), 6_144, (4, 16), 100, 600, 0.96, 0.0, 0.0, 1e-3, 1e-3),
+    Stage("price", 128, (1, 8), 8_192, (2, 20), 100, 500, 0.97, 0.02, 0.0, 1e-3, 1e-3),
+    Stage("threshold", 128, (2, 16), 12_288, (2, 20), 100, 400, 0.975, 0.02, 0.15, 1e-3, 1e-3),
+    Stage("lengthen", 128, (4, 48), 16_384, (1, 20), 100, 200, 0.985, 0.02, 0.15, 1e-3, 1e-3),
+    Stage("endure", 128, (16, 64), 16_384, (1, 20), 400, 400, 1.0, 0.05, 0.15, 8e-4, 1e-5),
 )

@@ -43,7 +43,7 @@ class Progress:
 
 
 class Trainer:
-    """One run in one folder. `tokens_per_step` bounds a batch: longer sequences come in fewer rows."""
+    """One run in one folder: the longer the sequences, the fewer rows a batch has."""
 
     def __init__(
         self,
@@ -53,7 +53,6 @@ class Trainer:
         books: Books,
         stages: tuple[Stage, ...],
         seed: int,
-        tokens_per_step: int = 12_288,
         device: torch.device | None = None,
     ) -> None:
         self.folder, self.config, self.tokenizer, self.books, self.stages = (
@@ -63,7 +62,6 @@ class Trainer:
             books,
             stages,
         )
-        self.tokens_per_step = tokens_per_step
         self.device = device or weights.default_device()
         torch.manual_seed(seed)
         self.random = Random(seed)
@@ -93,7 +91,7 @@ class Trainer:
         _set_threshold(self.model, stage.write_threshold)
         low, high = stage.segments
         segments = self.random.randint(low, high)
-        rows = max(4, min(64, self.tokens_per_step // (segments * stage.segment_tokens)))
+        rows = max(4, min(64, stage.batch_tokens // (segments * stage.segment_tokens)))
         facts = stage.facts
         plan = Plan(rows, segments, stage.segment_tokens, facts, exams=min(4, segments), questions=4)
         batch = _to(make_batch(self.random, plan, self.config, self.tokenizer, self.books), self.device)

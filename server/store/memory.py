@@ -75,7 +75,7 @@ class Session:
     def trim(self) -> None:
         del self.checkpoints[:-CHECKPOINTS_KEPT]
         if len(self.checkpoints) == CHECKPOINTS_KEPT:
-            oldest = rules.trimmed_to(self.record, self.checkpoints[0].offset)
+            oldest = rules.trimmed_to(self.record, self.journal_offset, self.checkpoints[0].offset)
             self.journal = [piece for piece in self.journal if piece.end > oldest]
             self.journal_offset = min([oldest, *(piece.offset for piece in self.journal)])
 

@@ -61,9 +61,10 @@ def moved(record: SessionRecord, checkpoint: StoredCheckpoint, at: float) -> Ses
     )
 
 
-def trimmed_to(record: SessionRecord, covered_bytes: int) -> int:
-    """Where the journal may begin when all kept checkpoints cover `covered_bytes`."""
-    return max(0, min(covered_bytes, record.accepted_bytes - JOURNAL_BYTES_KEPT))
+def trimmed_to(record: SessionRecord, journal_offset: int, covered_bytes: int) -> int:
+    """Where the journal that begins at `journal_offset` may begin once all checkpoints cover `covered_bytes`."""
+    # Never earlier than before: text that was never here, or is trimmed, does not come back.
+    return max(journal_offset, min(covered_bytes, record.accepted_bytes - JOURNAL_BYTES_KEPT))
 
 
 def is_unread(record: SessionRecord, bytes_min: int) -> bool:

@@ -91,12 +91,13 @@ def page(connection: apsw.Connection, tenant: str, limit: int, after: str | None
 
 def unread(connection: apsw.Connection, bytes_min: int) -> list[SessionRecord]:
     """The sound records with so much text that no checkpoint covers."""
-    rows = connection.execute(
-        "SELECT tenant, id, CAST(created_at AS REAL), CAST(seal AS BLOB), CAST(entry AS BLOB) FROM session"
-    )
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), "
+        "CAST(entry AS BLOB) FROM session"
+    ).fetchall()
     records = []
     for tenant, id, created_at, sealed, value in rows:
-        key = SessionKey(str(tenant), str(id))
+        key = SessionKey(tenant.decode(errors="replace"), id.decode(errors="replace"))
         if matches(sealed, "session", key, (created_at,), value):
             records.append(_decode(value).record)
     return [record for record in records if rules.is_unread(record, bytes_min)]

@@ -70,7 +70,8 @@ def checkpoint(connection: apsw.Connection, key: SessionKey, newest: StoredCheck
     checkpoints.trim(connection, key, marks[0].version)
     journal_offset = entry.journal_offset
     if len(marks) == CHECKPOINTS_KEPT:
-        journal_offset = journal.trim(connection, key, rules.trimmed_to(entry.record, marks[0].offset))
+        begin = rules.trimmed_to(entry.record, entry.journal_offset, marks[0].offset)
+        journal_offset = journal.trim(connection, key, begin)
     sessions.save(connection, Entry(rules.moved(entry.record, newest, at), journal_offset, marks))
 
 

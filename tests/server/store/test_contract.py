@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from server.store.contract import (
+    JOURNAL_BYTES_KEPT,
     PIECE_BYTES_MAX,
     REPEATS_KEPT,
     Appended,
@@ -60,7 +61,10 @@ async def test_a_session_may_start_from_text_that_was_read_elsewhere(store: Stor
     with pytest.raises(OffsetMismatch):
         await store.append(key(), 3, b"de", at=2.0)
     assert await store.append(key(), 5, b"f", at=2.0) == Appended(6, replayed=False)
-    await store.checkpoint(key(), checkpoint(1, 5), at=3.0)
+    for version in (1, 2):
+        await store.checkpoint(key(), checkpoint(version, 5), at=3.0)
+        recovery = await store.recover(key())
+        assert (recovery.journal_offset, recovery.damaged) == (5, ())
     assert await store.journal(key(), 5, 9) == b"f"
     with pytest.raises(StaleCheckpoint):
         await store.journal(key(), 4, 9)
@@ -261,9 +265,32 @@ async def test_the_journal_is_kept_behind_the_oldest_kept_checkpoint(store: Stor
     assert await store.journal(key(), 5, 99) == b"read"
     with pytest.raises(StaleCheckpoint):
         await store.journal(key(), 4, 99)
-    await store.checkpoint(key(), checkpoint(4, 9), at=3.0)
-    assert (await store.recover(key())).journal_offset == 9
-    assert await store.journal(key(), 9, 99) == b""
+
+
+async def test_the_last_bytes_stay_in_the_journal_whatever_covers_them(store: Store) -> None:
+    await with_text(store, b"o", b"n", b"c", b"e")
+    for version in (1, 2, 3):
+        await store.checkpoint(key(), checkpoint(version, 4), at=3.0)
+    assert (await store.recover(key())).journal_offset == 4 - JOURNAL_BYTES_KEPT
+    assert await store.journal(key(), 1, 99) == b"nce"
+    with pytest.raises(StaleCheckpoint):
+        await store.journal(key(), 0, 99)
+
+
+async def test_unread_are_the_sound_sessions_of_all_tenants_with_enough_text(store: Store) -> None:
+    for id, tenant, text in (("a", "acme", b"12345"), ("b", "acme", b"1234"), ("a", "other", b"123456")):
+        await store.create(record(id, tenant))
+        await store.append(key(id, tenant), None, text, at=2.0)
+
+    async def unread(bytes_min: int) -> list[tuple[str, str]]:
+        return sorted((found.key.tenant, found.key.id) for found in await store.unread(bytes_min))
+
+    assert await unread(5) == [("acme", "a"), ("other", "a")]
+    await store.checkpoint(key("a", "other"), checkpoint(1, 2), at=3.0)
+    assert await unread(5) == [("acme", "a")]
+    assert await unread(4) == [("acme", "a"), ("acme", "b"), ("other", "a")]
+    await store.quarantine(key("a"), "why", at=4.0)
+    assert await unread(4) == [("acme", "b"), ("other", "a")]
 
 
 @pytest.mark.parametrize(("version", "offset"), [(1, 6), (3, 6), (2, 5), (2, 10)])

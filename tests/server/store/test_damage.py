@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,7 @@ async def test_a_damaged_record_is_found_by_whatever_needs_it(folder: Path, chan
     ):
         with pytest.raises(DamagedValue, match="the record of session 'one'"):
             await operation
+    assert [found.key.id for found in await store.unread(0)] == ["two"]
     assert (await store.get(key("two"))).version == 2
     await store.delete(key("one"))
     assert [found.key.id for found in await store.list("acme", 9)] == ["two"]
@@ -330,6 +332,8 @@ async def test_no_flipped_bit_anywhere_in_the_file_is_ever_believed(folder: Path
             found += 1
             continue
         *values, first, second = await answers(store)
+        with suppress(StoreError):
+            assert {found.key for found in await store.unread(0)} <= {key("one"), key("two")}
         for value, right in zip(values, expected, strict=True):
             assert value == right or isinstance(value, StoreError)
         for recovery, whole in ((first, one), (second, two)):

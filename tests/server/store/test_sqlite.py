@@ -1,9 +1,6 @@
-"""What the SQLite store promises beyond the contract: its file, its one thread, its commits, its closing."""
+"""What the SQLite store promises beyond the contract: its one thread, its groups, its commits, its closing."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +9,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-from server.store import open_store
 from server.store import owner as owners
 from server.store.contract import (
     ContentConflict,
@@ -21,8 +17,6 @@ from server.store.contract import (
     StoreFull,
     StoreUnavailable,
 )
-from server.store.folder import LOCK_NAME
-from server.store.memory import MemoryStore
 from server.store.schema import FILE_NAME
 from server.store.sqlite import SqliteStore
 from tests.server.store.samples import key, record
@@ -60,144 +54,6 @@ async def count_commits(store: SqliteStore) -> list[None]:
     await store.owner.run(lambda connection: connection.set_commit_hook(hook))
     commits.clear()
     return commits
-
-
-@pytest.mark.parametrize(
-    ("pragma", "answer"),
-    [
-        ("page_size", 16384),
-        ("auto_vacuum", 2),
-        ("locking_mode", "exclusive"),
-        ("journal_mode", "wal"),
-        ("synchronous", 2),
-        ("temp_store", 2),
-        ("user_version", 1),
-    ],
-)
-async def test_the_settings_took(sqlite: SqliteStore, pragma: str, answer: int | str) -> None:
-    assert await sqlite.owner.run(lambda connection: connection.pragma(pragma)) == answer
-
-
-async def test_a_file_with_other_settings_is_refused(tmp_path: Path) -> None:
-    with apsw.Connection(str(tmp_path / FILE_NAME)) as other:
-        other.execute("PRAGMA page_size = 4096; CREATE TABLE other (x)")
-    other.close()
-    with pytest.raises(StoreUnavailable, match="page_size 16384 \\(it stays 4096\\)"):
-        await SqliteStore.open(tmp_path)
-
-
-async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
-    await (await SqliteStore.open(tmp_path)).close()
-    direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.pragma("user_version", 2)
-    direct.close()
-    with pytest.raises(StoreUnavailable) as refusal:
-        await SqliteStore.open(tmp_path)
-    # While the error is still held, for it must not hold the file.
-    direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.pragma("user_version", 1)
-    direct.close()
-    assert "schema version 2, this server understands 1" in str(refusal.value)
-    await (await SqliteStore.open(tmp_path)).close()
-
-
-async def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> None:
-    direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.execute("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; CREATE TABLE other (x)")
-    direct.close()
-    with pytest.raises(StoreUnavailable, match="schema version 0"):
-        await SqliteStore.open(tmp_path)
-
-
-async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_bytes(b"something else entirely" * 1000)
-    with pytest.raises(StoreUnavailable, match="no database"):
-        await SqliteStore.open(tmp_path)
-
-
-async def test_a_folder_that_can_not_be_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreUnavailable, match="check its path"):
-        await SqliteStore.open(tmp_path / "file" / "data")
-
-
-async def test_new_folders_and_the_new_file_are_synced_into_their_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[int] = []
-    fsync = os.fsync
-
-    def recording(descriptor: int) -> None:
-        synced.append(os.fstat(descriptor).st_ino)
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", recording)
-    await (await SqliteStore.open(tmp_path / "new" / "data")).close()
-    folders = (tmp_path, tmp_path / "new", tmp_path / "new" / "data")
-    assert {folder.stat().st_ino for folder in folders} <= set(synced)
-
-
-async def test_new_folders_are_closed_to_others(sqlite: SqliteStore, tmp_path: Path) -> None:
-    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
-
-
-async def test_a_second_server_is_told_who_holds_the_folder(sqlite: SqliteStore, tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match=f"{tmp_path / 'data'} is in use by process {os.getpid()}: stop"):
-        await SqliteStore.open(tmp_path / "data")
-    await sqlite.ready()
-
-
-async def test_a_second_process_is_told_too(sqlite: SqliteStore, tmp_path: Path) -> None:
-    opening = (
-        "import asyncio, pathlib, sys; from server.store.sqlite import SqliteStore; "
-        "asyncio.run(SqliteStore.open(pathlib.Path(sys.argv[1])))"
-    )
-    second = subprocess.run(  # noqa: ASYNC221
-        [sys.executable, "-c", opening, str(tmp_path / "data")],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert f"is in use by process {os.getpid()}" in second.stderr
-
-
-async def test_closing_lets_go_of_the_folder(tmp_path: Path) -> None:
-    await (await SqliteStore.open(tmp_path)).close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK_NAME, FILE_NAME]
-    await (await SqliteStore.open(tmp_path)).close()
-
-
-async def test_an_opening_that_nobody_waits_for_lets_go_too(tmp_path: Path) -> None:
-    opening = asyncio.create_task(SqliteStore.open(tmp_path))
-    await asyncio.sleep(0)
-    opening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    for thread in threading.enumerate():
-        if thread.name == "onceread-store":
-            await asyncio.to_thread(thread.join)
-    await (await SqliteStore.open(tmp_path)).close()
-
-
-async def test_another_program_in_the_file_makes_the_store_unavailable(tmp_path: Path) -> None:
-    await (await SqliteStore.open(tmp_path)).close()
-    direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailable, match="close that program"):
-        await SqliteStore.open(tmp_path)
-    direct.close()
-    await (await SqliteStore.open(tmp_path)).close()
-
-
-async def test_the_file_is_held_alone_from_the_second_opening_on_as_well(tmp_path: Path) -> None:
-    for _ in range(2):
-        store = await SqliteStore.open(tmp_path)
-        assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK_NAME, FILE_NAME, f"{FILE_NAME}-wal"]
-        direct = apsw.Connection(str(tmp_path / FILE_NAME))
-        with pytest.raises(apsw.BusyError):
-            direct.pragma("user_version")
-        direct.close()
-        await store.close()
 
 
 async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
@@ -400,25 +256,3 @@ async def test_free_pages_go_back_to_the_disk(sqlite: SqliteStore) -> None:
         count, free = await sqlite.owner.run(pages)
     assert count < full - owners.SHRINK_PAGES
     assert count >= owners.FREE_PAGES_KEPT - owners.SHRINK_PAGES
-
-
-async def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert isinstance(await open_store("memory://"), MemoryStore)
-    for address, folder in (("sqlite:///data", "data"), (f"sqlite:///{tmp_path}/other/data", "other/data")):
-        store = await open_store(address)
-        await store.close()
-        assert (tmp_path / folder / FILE_NAME).exists()
-
-
-@pytest.mark.parametrize("address", ["redis://host:6379/0", "rediss://host"])
-async def test_redis_is_not_there_yet(address: str) -> None:
-    with pytest.raises(StoreUnavailable, match="embedded store only"):
-        await open_store(address)
-
-
-@pytest.mark.parametrize("address", ["", "data", "sqlite://", "sqlite:///", "sqlite://data", "postgres://u:secret@h"])
-async def test_other_addresses_are_refused_without_repeating_them(address: str) -> None:
-    with pytest.raises(ValueError, match="use sqlite:///folder or memory://") as refusal:
-        await open_store(address)
-    assert "secret" not in str(refusal.value)

@@ -116,6 +116,13 @@ class Twins(RuleBasedStateMachine):
     def list(self, limit: int, after: str | None) -> None:
         self.both(lambda store: store.list("acme", limit, after))
 
+    @rule(bytes_min=st.integers(0, 20))
+    def unread(self, bytes_min: int) -> None:
+        async def found(store: Store) -> object:
+            return sorted(await store.unread(bytes_min), key=lambda record: record.key)
+
+        self.both(found)
+
     @rule()
     def compare_all(self) -> None:
         for key in KEYS:

@@ -1,0 +1,36 @@
+"""Which addresses name which store."""
+
+from pathlib import Path
+
+import pytest
+
+from server.store import open_store
+from server.store.contract import (
+    StoreUnavailable,
+)
+from server.store.memory import MemoryStore
+from server.store.schema import FILE_NAME
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(await open_store("memory://"), MemoryStore)
+    for address, folder in (("sqlite:///data", "data"), (f"sqlite:///{tmp_path}/other/data", "other/data")):
+        store = await open_store(address)
+        await store.close()
+        assert (tmp_path / folder / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("address", ["redis://host:6379/0", "rediss://host"])
+async def test_redis_is_not_there_yet(address: str) -> None:
+    with pytest.raises(StoreUnavailable, match="embedded store only"):
+        await open_store(address)
+
+
+@pytest.mark.parametrize("address", ["", "data", "sqlite://", "sqlite:///", "sqlite://data", "postgres://u:secret@h"])
+async def test_other_addresses_are_refused_without_repeating_them(address: str) -> None:
+    with pytest.raises(ValueError, match="use sqlite:///folder or memory://") as refusal:
+        await open_store(address)
+    assert "secret" not in str(refusal.value)
