@@ -66,12 +66,11 @@ class MemoryTransformer(nn.Module):
         self.head = None if config.tied_head else nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.apply(_initialise)
         # What layers and memories add starts small beside the embeddings, and tokens write with σ(-1).
-        with torch.no_grad():
-            for block, mechanism in zip(self.blocks, self.memories, strict=True):
-                block.attention.out.weight.mul_(0.3)  # type: ignore[union-attr, operator]
-                block.feed_forward.down.weight.mul_(0.3)  # type: ignore[union-attr, operator]
-                mechanism.value.weight.mul_(0.5)  # type: ignore[union-attr, operator]
-                nn.init.constant_(mechanism.strength.bias, -1.0)  # type: ignore[union-attr, arg-type]
+        for block, mechanism in zip(self.blocks, self.memories, strict=True):
+            _start_small(block.attention.out, 0.3)  # type: ignore[union-attr, arg-type]
+            _start_small(block.feed_forward.down, 0.3)  # type: ignore[union-attr, arg-type]
+            _start_small(mechanism.value, 0.5)  # type: ignore[union-attr, arg-type]
+            nn.init.constant_(mechanism.strength.bias, -1.0)  # type: ignore[union-attr, arg-type]
 
     @property
     def device(self) -> torch.device:
@@ -167,3 +166,7 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
     if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
+
+
+def _start_small(linear: nn.Linear, scale: float) -> None:
+    nn.init.normal_(linear.weight, std=scale * linear.in_features**-0.5)

@@ -1,0 +1,46 @@
+"""The bare model at work: segments read one after another, and a question answered, with no server around.
+
+It knows the model and a step's forward pass, and nothing of HTTP, stores or clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from model.generation import Sampler, Sampling
+from model.memory import MemoryState
+from model.transformer import MemoryTransformer
+from server.forward import Forward
+from server.scheduler import AnswerWork, Step
+
+NEVER = -1
+
+
+def segments_of(model: MemoryTransformer, ids: Sequence[int]) -> Tensor:
+    """Token ids as whole segments (N, T); what does not fill one is left out."""
+    step = model.config.segment_tokens
+    whole = len(ids) // step
+    return torch.tensor(ids[: whole * step], device=model.device).view(whole, step)
+
+
+def read(
+    model: MemoryTransformer, segments: Tensor, memory: MemoryState, description: str | None = None
+) -> MemoryState:
+    """The memory after segments (N, T), every row of the batch reading the same text."""
+    with torch.inference_mode():
+        for segment in tqdm(segments, desc=description, unit="segment", disable=description is None):
+            memory = model.read(segment.expand(memory.batch, -1), memory)
+    return memory
+
+
+def answer(forward: Forward, memory: MemoryState, prompt: Sequence[int], tokens: int) -> list[int]:
+    """An answer of exactly so many tokens, the model's end mark not heeded."""
+    work = AnswerWork(memory, prompt, Sampler(Sampling()), tokens, NEVER)
+    work.tokens += forward(Step(prompts=(work,))).tokens
+    while len(work.tokens) < tokens:
+        work.tokens += forward(Step(answers=(work,))).tokens
+    return work.tokens

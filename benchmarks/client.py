@@ -1,0 +1,102 @@
+"""A client of one running server, as a program that uses the HTTP interface would write it.
+
+It knows routes and replies, and nothing of what is measured with them.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import httpx
+from tqdm import tqdm
+
+from benchmarks.plan import Plan
+from tests.server.serving import Server
+
+POLL_SECONDS = 0.2
+REPLY_SECONDS_MAX = 3600.0
+
+
+class Client:
+    """Sessions by their ids, each call one request."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=REPLY_SECONDS_MAX)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def create(self, session: str) -> None:
+        self._sound(self._http.post("/v1/sessions", json={"id": session}))
+
+    def view(self, session: str) -> dict[str, Any]:
+        return self._sound(self._http.get(f"/v1/sessions/{session}"))
+
+    def append(self, session: str, text: str, wait: bool = False) -> dict[str, Any]:
+        """Appends at the end; with `wait`, returns when the text has been read."""
+        query = {"wait": "read"} if wait else {}
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        path = f"/v1/sessions/{session}/text"
+        return self._sound(self._http.post(path, params=query, content=text.encode(), headers=headers))
+
+    def read_whole(self, session: str, text: str, description: str) -> None:
+        """Creates a session that has read the text."""
+        self.create(session)
+        self.append(session, text)
+        total_bytes, read_bytes = len(text.encode()), 0
+        with tqdm(total=total_bytes, desc=description, unit="B", unit_scale=True) as bar:
+            while read_bytes < total_bytes:
+                time.sleep(POLL_SECONDS)
+                read_bytes = self.view(session)["text"]["read_bytes"]
+                bar.update(read_bytes - bar.n)
+
+    def settle(self, session: str, idle_seconds: float) -> None:
+        """Returns when the session has been read and its memory is stored: its version then stays as it is."""
+        version, since = 0, time.monotonic()
+        while not version or time.monotonic() - since < 2 * idle_seconds + 2 * POLL_SECONDS:
+            time.sleep(POLL_SECONDS)
+            view = self.view(session)
+            if view["status"] != "idle" or view["memory"]["version"] != version:
+                version, since = view["memory"]["version"], time.monotonic()
+
+    def ask(self, session: str, question: str, tokens_max: int) -> dict[str, Any]:
+        body = {"question": question, "max_tokens": tokens_max}
+        return self._sound(self._http.post(f"/v1/sessions/{session}/queries", json=body))
+
+    def first_token_seconds(self, session: str, question: str, tokens_max: int) -> float:
+        """From sending the question to the first `delta`, or to `done` where the answer has no text."""
+        body = {"question": question, "max_tokens": tokens_max, "stream": True}
+        first_seconds = None
+        began = time.perf_counter()
+        with self._http.stream("POST", f"/v1/sessions/{session}/queries", json=body) as reply:
+            reply.raise_for_status()
+            for line in reply.iter_lines():
+                if first_seconds is None and line in ("event: delta", "event: done"):
+                    first_seconds = time.perf_counter() - began
+        if first_seconds is None:
+            raise RuntimeError("an answer ended without a token and without an end")
+        return first_seconds
+
+    def _sound(self, reply: httpx.Response) -> dict[str, Any]:
+        if reply.is_error:
+            raise RuntimeError(f"{reply.request.url} answered {reply.status_code}: {reply.text}")
+        answer: dict[str, Any] = json.loads(reply.text)
+        return answer
+
+
+@contextmanager
+def served(plan: Plan) -> Iterator[tuple[Server, Client]]:
+    """A server in a process of its own, its store in a folder that goes with it, everything else left to default."""
+    with tempfile.TemporaryDirectory(prefix="onceread-bench-") as folder:
+        # An empty setting counts as none: the server takes as many threads as it would by itself.
+        server = Server(plan.weights.resolve(), f"sqlite:///{folder}", threads="", log_level="warning")
+        with server, Client(server.url) as client:
+            yield server, client

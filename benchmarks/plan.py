@@ -1,0 +1,62 @@
+"""What every measurement is given: the model, the server's settings, and how much to measure.
+
+It knows sizes, and nothing of what is done with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.weights import LoadedModel
+from server.settings import Settings
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is read, and how often a thing is repeated before its median is taken."""
+
+    short_tokens: int
+    long_tokens: int
+    restart_tokens: int = 100_000
+    round_tokens: int = 32_768
+    backlog_bytes: int = 1 << 17
+    windows: int = 40
+    rounds: int = 5
+    questions: int = 100
+    appends: int = 100
+    restarts: int = 5
+
+
+def quick(short_tokens: int) -> Sizes:
+    """Sizes that show in a minute or two that everything works; their figures mean little."""
+    return Sizes(
+        short_tokens=short_tokens,
+        long_tokens=2 * short_tokens,
+        restart_tokens=short_tokens,
+        round_tokens=4096,
+        windows=10,
+        rounds=3,
+        questions=20,
+        appends=20,
+        restarts=2,
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`weights` is the folder that `loaded` came from; `settings` are those of a server that is told nothing else."""
+
+    weights: Path
+    loaded: LoadedModel
+    settings: Settings
+    sizes: Sizes
+
+    @property
+    def segment_tokens(self) -> int:
+        return self.loaded.model.config.segment_tokens
+
+    @property
+    def step_rows(self) -> int:
+        """How many sessions' segments one step of the server reads."""
+        return max(1, self.settings.step_tokens // self.segment_tokens)

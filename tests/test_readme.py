@@ -1,0 +1,64 @@
+"""The README's sixty seconds, as they stand there, on a real server that is killed in between."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import prose
+from tests.server.serving import ROOT, Server
+
+ADDRESS = "http://127.0.0.1:8000"
+
+
+def commands() -> list[str]:
+    """The shell blocks of the section, but for the one that starts the server."""
+    section = (ROOT / "README.md").read_text().split("## Sixty seconds")[1].split("\n## ")[0]
+    first, *rest = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert first == "make serve\n"
+    return rest
+
+
+def run(block: str, server: Server, folder: Path) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.replace(ADDRESS, server.url)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def novel(tmp_path: Path) -> Path:
+    """A generated text of a few hundred kilobytes: no book is needed, and none was trained on."""
+    (tmp_path / "novel.txt").write_text(prose(7, 120_000))
+    return tmp_path
+
+
+def test_sixty_seconds(novel: Path, tmp_path: Path) -> None:
+    prepare_and_read, ask = commands()
+    server = Server(ROOT / "model" / "default", f"sqlite:///{tmp_path}/data")
+    with server:
+        run(prepare_and_read, server, novel)
+        before = json.loads(run(ask, server, novel))
+        assert before["answer"] == "kitchen"
+        server.kill()
+        server.start()
+        after = json.loads(run(ask, server, novel))
+    assert after["answer"] == before["answer"]
+    assert after["usage"] == before["usage"]
+    assert after["memory"]["offset"] == before["memory"]["offset"]
+    assert after["memory"]["restored_from"] == "store"
+
+
+def test_what_make_serves_is_what_is_documented() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("serve", "test", "check", "bench"):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert link.startswith("http") or (ROOT / link).exists(), link
