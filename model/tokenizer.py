@@ -116,12 +116,13 @@ class TextTokenizer:
 
 
 class StreamDecoder:
-    """Turns tokens into text as they come, never splitting a character; white space in front is dropped."""
+    """Turns tokens into text as they come, never splitting a character; white space around it is dropped."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._begun = False
+        self._held = ""
 
     def push(self, id_: int) -> str:
         """The characters that this token completes; often none."""
@@ -132,10 +133,14 @@ class StreamDecoder:
         return self._released(self._decoder.decode(b"", final=True))
 
     def _released(self, text: str) -> str:
+        text = self._held + text
         if not self._begun:
             text = text.lstrip()
             self._begun = bool(text)
-        return text
+        # White space is given out once something follows it.
+        shown = text.rstrip()
+        self._held = text[len(shown) :]
+        return shown
 
 
 def _decoded(data: bytes) -> tuple[str, bytes]:

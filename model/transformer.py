@@ -69,7 +69,7 @@ class MemoryTransformer(nn.Module):
         for block, mechanism in zip(self.blocks, self.memories, strict=True):
             _start_small(block.attention.out, 0.3)  # type: ignore[union-attr, arg-type]
             _start_small(block.feed_forward.down, 0.3)  # type: ignore[union-attr, arg-type]
-            _start_small(mechanism.value, 0.5)  # type: ignore[union-attr, arg-type]
+            _start_small(mechanism.value, 0.5)  # type: ignore[arg-type]
             nn.init.constant_(mechanism.strength.bias, -1.0)  # type: ignore[union-attr, arg-type]
 
     @property

@@ -85,7 +85,7 @@ async def _running(app: FastAPI, settings: Settings, telemetry: Telemetry) -> As
     # A token has at least one byte: less text than a segment has tokens can not change a memory.
     for record in await store.unread(loaded.model.config.segment_tokens):
         if record.fingerprint == loaded.fingerprint:
-            reading.wake(record.key, record.accepted_bytes)
+            reading.wake(record.key, record.accepted_bytes, record.read_bytes)
     try:
         yield
     finally:

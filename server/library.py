@@ -20,7 +20,7 @@ from model.weights import LoadedModel
 from server import errors
 from server.engine import Engine
 from server.pieces import PieceCutter
-from server.reading import LiveSession, Origin, Reading
+from server.reading import Origin, Reading
 from server.settings import Settings
 from server.store.contract import (
     ContentConflict,
@@ -149,6 +149,7 @@ class Library:
         accepted, replayed, empty = record.accepted_bytes, True, True
         try:
             async for piece in cutter.pieces(body):
+                await self._reading.room(key, self._settings.backlog_bytes)
                 if self.draining:
                     raise errors.Draining(
                         f"the text is durable up to offset {accepted}; go on from there",
@@ -157,7 +158,7 @@ class Library:
                 result = await self._append_piece(key, position, piece, accepted)
                 position += len(piece)
                 empty, accepted, replayed = False, result[0], replayed and result[1]
-                self._reading.wake(key, accepted)
+                self._reading.wake(key, accepted, record.read_bytes)
         except errors.InvalidUtf8 as error:
             error.members["expected_offset"] = accepted
             raise
@@ -187,10 +188,6 @@ class Library:
         """Returns when the text has been read up to `offset`."""
         await self._reading.reach(key, offset)
         return self._text_state(key, offset, False)
-
-    def progress(self, key: SessionKey) -> LiveSession:
-        """The session at hand, whose `progressed` tells when there is news."""
-        return self._reading.wake(key, 0)
 
     async def ask(self, key: SessionKey) -> Standpoint:
         """The memory as of everything acknowledged before now."""
@@ -240,7 +237,7 @@ class Library:
                 self._answers_ended.set()
             self._telemetry.generation_tokens.inc(count)
         reason = "length" if count >= tokens_max else "stop"
-        yield Answer("".join(parts).rstrip(), reason, len(prompt), count)
+        yield Answer("".join(parts), reason, len(prompt), count)
 
     async def answers_end(self) -> None:
         """Returns when no answer is being written or waiting to be."""

@@ -85,7 +85,7 @@ class LiveSession:
 
     @property
     def behind_bytes(self) -> int:
-        return max(0, self.target - self.offset) if self.state else 0
+        return max(0, self.target - max(self.offset, self.stored_offset))
 
     def report(self) -> None:
         """Wakes everyone who waits for this session."""
@@ -111,11 +111,11 @@ class Reading:
         """Accepted text of all sessions at hand that has not been read."""
         return sum(live.behind_bytes for live in self.residents)
 
-    def wake(self, key: SessionKey, accepted_bytes: int) -> LiveSession:
-        """Sees to it that the session is read at least up to `accepted_bytes`."""
+    def wake(self, key: SessionKey, accepted_bytes: int, read_bytes: int = 0) -> LiveSession:
+        """Sees to it that the session is read up to `accepted_bytes`, of which `read_bytes` are known to be stored."""
         live = self.residents.use(key)
         if live is None:
-            live = LiveSession(key)
+            live = LiveSession(key, stored_offset=read_bytes)
             self.residents.put(key, live)
         live.target = max(live.target, accepted_bytes)
         if live.task is None and not self._halted and (live.state is None or live.offset < live.target):
@@ -142,6 +142,14 @@ class Reading:
                 live = self.wake(key, offset)
             await progressed.wait()
         return live.state, live, Origin("device", 0.0) if at_hand else Origin("store", live.restore_seconds)
+
+    async def room(self, key: SessionKey, behind_bytes_max: int) -> None:
+        """Returns when less than that is left to be read, or this session has nothing left, or reading has ended."""
+        while self.behind_bytes >= behind_bytes_max and not self._halted:
+            live = self.residents.use(key)
+            if live is None or live.task is None:
+                return
+            await live.progressed.wait()
 
     async def forget(self, key: SessionKey) -> None:
         """Drops the session and ends its reading."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """Batches of about `batch_tokens`, `segments` drawn from a range, until answers are right often enough for long enough.
+    """Batches of about `batch_tokens`, until answers are right often enough for long enough.
 
     `write_price` is paid for the mean β; below `write_threshold` a token writes nothing at all.
     """
@@ -37,6 +37,6 @@ DEFAULT_CURRICULUM = (
     Stage("segments", 128, (1, 3), 6_144, (4, 16), 100, 600, 0.96, 0.0, 0.0, 1e-3, 1e-3),
     Stage("price", 128, (1, 8), 8_192, (2, 20), 100, 500, 0.97, 0.02, 0.0, 1e-3, 1e-3),
     Stage("threshold", 128, (2, 16), 12_288, (2, 20), 100, 400, 0.975, 0.02, 0.15, 1e-3, 1e-3),
-    Stage("lengthen", 128, (4, 48), 16_384, (1, 20), 100, 200, 0.985, 0.02, 0.15, 1e-3, 1e-3),
-    Stage("endure", 128, (16, 64), 16_384, (1, 20), 400, 400, 1.0, 0.05, 0.15, 8e-4, 1e-5),
+    Stage("lengthen", 128, (4, 48), 16_384, (1, 20), 100, 120, 0.985, 0.02, 0.15, 1e-3, 1e-3),
+    Stage("endure", 128, (16, 64), 16_384, (1, 20), 200, 200, 1.0, 0.05, 0.15, 8e-4, 1e-5),
 )

@@ -62,7 +62,7 @@ def test_bytes_that_are_no_text_are_refused(tokenizer: TextTokenizer, data: byte
 def test_streamed_text_never_splits_a_character(tokenizer: TextTokenizer, text: str) -> None:
     decoder = StreamDecoder(tokenizer)
     parts = [decoder.push(id_) for id_ in tokenizer.encode(text)] + [decoder.finish()]
-    assert "".join(parts) == text.lstrip()
+    assert "".join(parts) == text.strip()
 
 
 def test_a_character_that_never_ends_is_shown_as_such(tokenizer: TextTokenizer) -> None:

@@ -35,6 +35,7 @@ class Server:
             **{f"ONCEREAD_{name.upper()}": value for name, value in settings.items()},
         }
         self._process: subprocess.Popen[str] | None = None
+        self._follower: threading.Thread | None = None
         self.log: list[str] = []
 
     def start(self) -> Server:
@@ -47,17 +48,19 @@ class Server:
             text=True,
         )
         listening = threading.Event()
-        threading.Thread(target=self._follow, args=(self._process, listening), daemon=True).start()
+        self._follower = threading.Thread(target=self._follow, args=(self._process, listening), daemon=True)
+        self._follower.start()
         assert listening.wait(60), "the server did not start:\n" + "".join(self.log)
         assert self._process.poll() is None, "the server ended:\n" + "".join(self.log)
         return self
 
     def _follow(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            self.log.append(line)
-            if "Uvicorn running on" in line:
-                listening.set()
+        with process.stderr:
+            for line in process.stderr:
+                self.log.append(line)
+                if "Uvicorn running on" in line:
+                    listening.set()
         listening.set()
 
     def kill(self) -> None:
@@ -73,8 +76,12 @@ class Server:
         self._process.send_signal(number)
 
     def wait(self) -> int:
+        """The exit status, once the process has ended and its whole log is here."""
         assert self._process is not None
-        return self._process.wait(60)
+        assert self._follower is not None
+        status = self._process.wait(60)
+        self._follower.join(60)
+        return status
 
     def _end(self, number: signal.Signals) -> int:
         self.send(number)
