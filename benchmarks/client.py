@@ -97,6 +97,6 @@ def served(plan: Plan) -> Iterator[tuple[Server, Client]]:
     """A server in a process of its own, its store in a folder that goes with it, everything else left to default."""
     with tempfile.TemporaryDirectory(prefix="onceread-bench-") as folder:
         # An empty setting counts as none: the server takes as many threads as it would by itself.
-        server = Server(plan.weights.resolve(), f"sqlite:///{folder}", threads="", log_level="warning")
+        server = Server(plan.weights.resolve(), f"sqlite:///{folder}", threads="")
         with server, Client(server.url) as client:
             yield server, client

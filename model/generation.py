@@ -42,7 +42,8 @@ class Sampler:
 
 def nucleus(scores: Tensor, sampling: Sampling) -> Tensor:
     """Probabilities (vocab_size): temperature, then the top k, then the smallest set of mass top_p (1904.09751)."""
-    scores = scores / sampling.temperature
+    # From the best score down and in float64: the coldest temperature is greedy then, not infinite.
+    scores = (scores.double() - scores.max().double()) / sampling.temperature
     if 0 < sampling.top_k < scores.shape[0]:
         scores = scores.masked_fill(scores < scores.topk(sampling.top_k).values[-1], -torch.inf)
     shares = scores.softmax(dim=-1)

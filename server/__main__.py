@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from model.weights import WeightsError
-from server.app import build_app
+from server.app import build_app, running
 from server.settings import Settings, SettingsError, table
 from server.store.contract import StoreError
 
@@ -36,6 +36,7 @@ class DrainingServer(uvicorn.Server):
                 log_level=settings.log_level,
                 access_log=False,
                 server_header=False,
+                lifespan="off",
                 timeout_graceful_shutdown=5,
             )
         )
@@ -82,12 +83,18 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    server = DrainingServer(build_app(settings), settings)
     try:
-        server.run()
-    except (WeightsError, StoreError, ValueError) as error:
+        return asyncio.run(_serve(settings))
+    except (WeightsError, StoreError, ValueError, OSError) as error:
         print(f"onceread: {error}", file=sys.stderr)
         return 1
+
+
+async def _serve(settings: Settings) -> int:
+    app = build_app(settings)
+    server = DrainingServer(app, settings)
+    async with running(app):
+        await server.serve()
     return 0 if server.started else 1
 
 

@@ -25,7 +25,6 @@ from server.library import Library
 from server.problems import as_api_error
 from server.reading import Reading
 from server.routes import operation, queries, sessions, text
-from server.routes.shared import ClientGone
 from server.scheduler import Scheduler, Step
 from server.settings import Settings
 from server.store import open_store
@@ -37,19 +36,13 @@ DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, an
 
 
 def build_app(settings: Settings) -> FastAPI:
-    """The application, not yet started: weights and store are opened when it starts to serve."""
+    """The routes and what stands before them; `running` brings what is behind them to life."""
     telemetry = Telemetry()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(app, settings, telemetry):
-            yield
-
-    app = FastAPI(title="Onceread", version=VERSION, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(title="Onceread", version=VERSION, description=DESCRIPTION)
     app.state.settings, app.state.telemetry = settings, telemetry
     for router in (sessions.router, text.router, queries.router, operation.router):
         app.include_router(router)
-    for kind in (Exception, HTTPException, RequestValidationError):
+    for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_error)
 
     def refusal(heavy: bool) -> errors.ApiError | None:
@@ -65,7 +58,10 @@ def build_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _running(app: FastAPI, settings: Settings, telemetry: Telemetry) -> AsyncIterator[None]:
+async def running(app: FastAPI) -> AsyncIterator[None]:
+    """Loads the weights, opens the store and starts the engine; at the end stores every memory and closes all."""
+    settings: Settings = app.state.settings
+    telemetry: Telemetry = app.state.telemetry
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = None if settings.device is None else torch.device(settings.device)
@@ -76,7 +72,7 @@ async def _running(app: FastAPI, settings: Settings, telemetry: Telemetry) -> As
     def observe(step: Step, seconds: float) -> None:
         telemetry.step_seconds.observe(seconds)
 
-    engine = Engine(Forward(loaded.model), scheduler, observe)
+    engine = Engine(Forward(loaded.model), scheduler, settings.answers_waiting_max, observe)
     engine.start()
     reading = Reading(store, engine, loaded, settings, telemetry)
     state = app.state
@@ -95,8 +91,6 @@ async def _running(app: FastAPI, settings: Settings, telemetry: Telemetry) -> As
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    if isinstance(error, ClientGone):
-        return Response(status_code=499)
     known = as_api_error(error)
     request_id = request.scope.get("state", {}).get("request_id", "")
     return JSONResponse(known.body(request_id), known.status, known.headers, media_type="application/problem+json")

@@ -18,6 +18,16 @@ from server.scheduler import AnswerWork, ReadWork, Scheduler, Step
 
 log = logging.getLogger(__name__)
 
+_STOPPED = "the engine has stopped; restart the server"
+
+
+class EngineBusy(Exception):
+    """As many answers wait as may."""
+
+
+class StepFailed(Exception):
+    """The step that this work was part of has failed; the engine goes on with other work."""
+
 
 class EngineStopped(Exception):
     """The engine has failed or was stopped: it takes no more work."""
@@ -29,6 +39,16 @@ class ReadResult:
 
     memory: MemoryState
     segments: int
+
+
+@dataclass(frozen=True)
+class AnswerRequest:
+    """An answer of at most `tokens_max` tokens behind `prompt`, against `memory`."""
+
+    memory: MemoryState
+    prompt: Sequence[int]
+    sampling: Sampling
+    tokens_max: int
 
 
 @dataclass
@@ -43,13 +63,20 @@ class Load:
 class Engine:
     """Takes work from the event loop, does it on its own thread, and hands results back to the loop."""
 
-    def __init__(self, forward: Forward, scheduler: Scheduler, observe: Callable[[Step, float], None]) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        scheduler: Scheduler,
+        answers_waiting_max: int,
+        observe: Callable[[Step, float], None],
+    ) -> None:
         self._forward, self._scheduler, self._observe = forward, scheduler, observe
+        self._answers_waiting_max = answers_waiting_max
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._reads: dict[ReadWork, asyncio.Future[ReadResult]] = {}
-        self._answers: dict[AnswerWork, asyncio.Queue[int | None]] = {}
+        self._answers: dict[AnswerWork, asyncio.Queue[int | Exception | None]] = {}
         self._halting = self._stopping = False
         self._failure: BaseException | None = None
 
@@ -87,24 +114,36 @@ class Engine:
                 self._scheduler.cancel(work)
                 self._reads.pop(work, None)
 
-    async def answer(
-        self, memory: MemoryState, prompt: Sequence[int], sampling: Sampling, tokens_max: int
-    ) -> AsyncGenerator[int, None]:
-        """The answer's tokens as they are written; leaving the iteration ends the work within a step.
+    def answer(self, requests: Sequence[AnswerRequest]) -> list[AsyncGenerator[int, None]]:
+        """Queues the answers, all or none, and returns their tokens as they are written.
 
-        Ends after the end mark, which is not given out, or after `tokens_max` tokens.
+        Leaving an iteration ends its work within a step. It ends after the end mark, which is not given out, or
+        after `tokens_max` tokens. Raises `EngineBusy` when too many are waiting.
         """
-        work = AnswerWork(memory, prompt, Sampler(sampling), tokens_max, self._forward.end)
-        tokens: asyncio.Queue[int | None] = asyncio.Queue()
         with self._changed:
             self._must_work()
-            self._answers[work] = tokens
-            self._scheduler.add_answer(work)
+            waiting = self._scheduler.answers_waiting
+            if waiting and waiting + len(requests) > self._answers_waiting_max:
+                raise EngineBusy(f"{waiting} questions are waiting")
+            streams = []
+            for request in requests:
+                work = AnswerWork(
+                    request.memory, request.prompt, Sampler(request.sampling), request.tokens_max, self._forward.end
+                )
+                self._answers[work] = asyncio.Queue()
+                self._scheduler.add_answer(work)
+                streams.append(self._tokens(work, self._answers[work]))
             self._changed.notify()
+        return streams
+
+    async def _tokens(
+        self, work: AnswerWork, tokens: asyncio.Queue[int | Exception | None]
+    ) -> AsyncGenerator[int, None]:
         try:
             while (token := await tokens.get()) is not None:
+                if isinstance(token, Exception):
+                    raise token
                 yield token
-            self._must_work()
         finally:
             with self._changed:
                 self._scheduler.cancel(work)
@@ -129,7 +168,14 @@ class Engine:
     def _run(self) -> None:
         try:
             while (step := self._next()) is not None:
-                result = self._forward(step)
+                try:
+                    result = self._forward(step)
+                except Exception as error:
+                    # Memories are values: a step that failed has changed nothing for anybody else.
+                    log.exception("a step failed")
+                    with self._changed:
+                        self._fail(step, error)
+                    continue
                 self._observe(step, result.seconds)
                 with self._changed:
                     self._scheduler.record(step, result.tokens, result.memories)
@@ -163,6 +209,18 @@ class Engine:
             if read.finished:
                 self._hand_back(read)
 
+    def _fail(self, step: Step, error: Exception) -> None:
+        """Ends all work of a step that could not be done."""
+        failure = StepFailed(f"a step of the engine failed: {error}")
+        for work in (*step.prompts, *step.answers):
+            self._scheduler.cancel(work)
+            if (queue := self._answers.get(work)) is not None:
+                self._soon(queue.put_nowait, failure)
+        for read in step.reads:
+            self._scheduler.cancel(read)
+            if (future := self._reads.pop(read, None)) is not None:
+                self._soon(_refuse, future, failure)
+
     def _hand_back(self, work: ReadWork) -> None:
         if (future := self._reads.pop(work, None)) is not None:
             self._soon(_resolve, future, ReadResult(work.memory, work.done))
@@ -170,15 +228,16 @@ class Engine:
     def _abandon(self) -> None:
         with self._changed:
             self._stopping = True
+            stopped = EngineStopped(_STOPPED)
             for queue in self._answers.values():
-                self._soon(queue.put_nowait, None)
+                self._soon(queue.put_nowait, stopped)
             for future in self._reads.values():
-                self._soon(_refuse, future)
+                self._soon(_refuse, future, stopped)
             self._reads.clear()
 
     def _must_work(self) -> None:
         if self._stopping or self._failure is not None:
-            raise EngineStopped("the engine has stopped; restart the server")
+            raise EngineStopped(_STOPPED)
 
     def _soon(self, function: Callable[..., None], *arguments: object) -> None:
         assert self._loop is not None
@@ -191,6 +250,6 @@ def _resolve(future: asyncio.Future[ReadResult], result: ReadResult) -> None:
         future.set_result(result)
 
 
-def _refuse(future: asyncio.Future[ReadResult]) -> None:
+def _refuse(future: asyncio.Future[ReadResult], error: Exception) -> None:
     if not future.done():
-        future.set_exception(EngineStopped("the engine has stopped; restart the server"))
+        future.set_exception(error)

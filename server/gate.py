@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import errors
+from server.problems import ClientGone, as_api_error
 from server.telemetry import Telemetry
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
@@ -44,9 +45,12 @@ class Gate:
         request_id = given if _REQUEST_ID.match(given) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
         began = time.perf_counter()
+        started = False
 
         async def send_with_id(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
                 if message["status"] >= 400:
                     self._telemetry.rejected.labels(reason=str(message["status"])).inc()
@@ -56,7 +60,14 @@ class Gate:
             await answer(refused, request_id, send_with_id)
             return
         bounded = receive if _TEXT.match(scope["path"]) and not _is_json(headers) else self._bounded(receive)
-        await self._app(scope, bounded, send_with_id)
+        try:
+            await self._app(scope, bounded, send_with_id)
+        except ClientGone:
+            return
+        except Exception as error:
+            if started:
+                raise
+            await answer(as_api_error(error), request_id, send_with_id)
         phase = _HEAVY.match(scope["path"])
         if phase:
             self._telemetry.request_seconds.labels(phase=phase.group(1)).observe(time.perf_counter() - began)

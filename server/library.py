@@ -9,8 +9,9 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from model.checkpoint import Checkpoint
 from model.generation import Sampling
@@ -18,11 +19,12 @@ from model.prompt import answer_room, prompt_ids
 from model.tokenizer import StreamDecoder
 from model.weights import LoadedModel
 from server import errors
-from server.engine import Engine
-from server.pieces import PieceCutter
+from server.engine import AnswerRequest, Engine, EngineBusy
+from server.pieces import TextCheck, pieces
 from server.reading import Origin, Reading
 from server.settings import Settings
 from server.store.contract import (
+    Appended,
     ContentConflict,
     OffsetMismatch,
     SessionKey,
@@ -109,6 +111,7 @@ class Library:
     ) -> None:
         self._store, self._reading, self._engine = store, reading, engine
         self._loaded, self._settings, self._telemetry = loaded, settings, telemetry
+        self._ends: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._answers = 0
         self._answers_ended = asyncio.Event()
         self._answers_ended.set()
@@ -139,34 +142,50 @@ class Library:
     async def append(self, key: SessionKey, offset: int | None, body: AsyncIterator[bytes]) -> TextState:
         """Makes the body durable piece by piece behind `offset` (None: the end); it is read in the background.
 
-        What was durable before a failure stays durable, and the error names how far that is.
+        What was durable before a failure stays durable, and the error names how far that is. Bodies without an
+        offset follow one another whole: the next waits from its first piece on until the one before has ended.
         """
         record = await self._readable(key)
-        position = record.accepted_bytes if offset is None else offset
-        if position > record.accepted_bytes:
-            raise _mismatch(record.accepted_bytes, position)
-        cutter = PieceCutter(await self._characters_before(key, position))
-        accepted, replayed, empty = record.accepted_bytes, True, True
-        try:
-            async for piece in cutter.pieces(body):
-                await self._reading.room(key, self._settings.backlog_bytes)
-                if self.draining:
-                    raise errors.Draining(
-                        f"the text is durable up to offset {accepted}; go on from there",
-                        accepted_bytes=accepted,
-                    )
-                result = await self._append_piece(key, position, piece, accepted)
-                position += len(piece)
-                empty, accepted, replayed = False, result[0], replayed and result[1]
-                self._reading.wake(key, accepted, record.read_bytes)
-        except errors.InvalidUtf8 as error:
-            error.members["expected_offset"] = accepted
-            raise
-        return self._text_state(key, accepted, replayed and not empty)
+        if offset is not None and offset > record.accepted_bytes:
+            raise _mismatch(record.accepted_bytes, offset)
+        arriving = pieces(body)
+        async with aclosing(arriving):
+            first = await anext(arriving, None)
+            if first is None:
+                return self._text_state(record, record.accepted_bytes, False)
+            async with nullcontext() if offset is not None else self._ends.setdefault(key, asyncio.Lock()):
+                return await self._append_all(key, offset, first, arriving)
 
-    async def _append_piece(self, key: SessionKey, position: int, piece: bytes, accepted: int) -> tuple[int, bool]:
+    async def _append_all(
+        self, key: SessionKey, offset: int | None, first: bytes, following: AsyncIterator[bytes]
+    ) -> TextState:
+        record = await self._store.get(key)
+        accepted = record.accepted_bytes
+        position = accepted if offset is None else offset
+        text, replayed = TextCheck(await self._bytes_before(key, position)), True
+        async for piece in _chained(first, following):
+            await self._reading.room(key, self._settings.backlog_bytes)
+            if self.draining:
+                raise errors.Draining(
+                    f"the text is durable up to offset {accepted}; go on from there", expected_offset=accepted
+                )
+            try:
+                text.check(piece)
+            except errors.InvalidUtf8 as error:
+                error.members["expected_offset"] = accepted
+                raise
+            appended = await self._append_piece(key, position, piece)
+            if offset is None and appended.replayed:
+                # Nobody sent these bytes before at this offset but somebody else, who gave it.
+                raise _mismatch(appended.accepted_bytes, position)
+            position, accepted = position + len(piece), appended.accepted_bytes
+            replayed = replayed and appended.replayed
+            self._reading.wake(key, accepted, record.read_bytes)
+        return self._text_state(record, accepted, replayed)
+
+    async def _append_piece(self, key: SessionKey, position: int, piece: bytes) -> Appended:
         try:
-            appended = await self._store.append(key, position, piece, time.time())
+            return await self._store.append(key, position, piece, time.time())
         except OffsetMismatch as error:
             raise _mismatch(error.accepted_bytes, position) from None
         except ContentConflict as error:
@@ -174,9 +193,8 @@ class Library:
                 f"other bytes were accepted behind offset {position}; the text is durable up to {error.accepted_bytes}",
                 expected_offset=error.accepted_bytes,
             ) from None
-        return appended.accepted_bytes, appended.replayed
 
-    async def _characters_before(self, key: SessionKey, position: int) -> bytes | None:
+    async def _bytes_before(self, key: SessionKey, position: int) -> bytes | None:
         """The bytes before `position` that a character may span, or None where they are not kept any more."""
         start = max(0, position - 3)
         try:
@@ -187,7 +205,7 @@ class Library:
     async def wait_read(self, key: SessionKey, offset: int) -> TextState:
         """Returns when the text has been read up to `offset`."""
         await self._reading.reach(key, offset)
-        return self._text_state(key, offset, False)
+        return self._text_state(await self._store.get(key), offset, False)
 
     async def ask(self, key: SessionKey) -> Standpoint:
         """The memory as of everything acknowledged before now."""
@@ -208,18 +226,37 @@ class Library:
             )
         return prompt
 
-    async def write(
-        self, standpoint: Standpoint, prompt: list[int], question: Question
-    ) -> AsyncGenerator[str | Answer, None]:
-        """The answer's text as it is written, then the answer as a whole."""
-        began = time.perf_counter()
-        room = answer_room(self._loaded.model.config, prompt)
-        tokens_max = min(question.tokens_max, room)
-        decoder, parts, count = StreamDecoder(self._loaded.tokenizer), [], 0
-        self._answers += 1
-        self._answers_ended.clear()
+    def answer(
+        self, standpoint: Standpoint, prompts: list[list[int]], questions: list[Question]
+    ) -> list[AsyncGenerator[str | Answer, None]]:
+        """For each question its answer's text as it is written, then the answer as a whole.
+
+        All are queued now, or none is and `Overloaded` is raised.
+        """
+        config = self._loaded.model.config
+        wanted = [
+            AnswerRequest(
+                standpoint.state.memory,
+                prompt,
+                question.sampling,
+                min(question.tokens_max, answer_room(config, prompt)),
+            )
+            for prompt, question in zip(prompts, questions, strict=True)
+        ]
         try:
-            stream = self._engine.answer(standpoint.state.memory, prompt, question.sampling, tokens_max)
+            streams = self._engine.answer(wanted)
+        except EngineBusy as busy:
+            raise errors.Overloaded(f"{busy}; send the request again after the seconds in Retry-After") from None
+        self._answers += len(streams)
+        self._answers_ended.clear()
+        return [self._written(request, stream) for request, stream in zip(wanted, streams, strict=True)]
+
+    async def _written(
+        self, request: AnswerRequest, stream: AsyncGenerator[int, None]
+    ) -> AsyncGenerator[str | Answer, None]:
+        began = time.perf_counter()
+        decoder, parts, count = StreamDecoder(self._loaded.tokenizer), [], 0
+        try:
             async with aclosing(stream) as tokens:
                 async for token in tokens:
                     if not count:
@@ -236,8 +273,8 @@ class Library:
             if not self._answers:
                 self._answers_ended.set()
             self._telemetry.generation_tokens.inc(count)
-        reason = "length" if count >= tokens_max else "stop"
-        yield Answer("".join(parts), reason, len(prompt), count)
+        reason = "length" if count >= request.tokens_max else "stop"
+        yield Answer("".join(parts), reason, len(request.prompt), count)
 
     async def answers_end(self) -> None:
         """Returns when no answer is being written or waiting to be."""
@@ -267,27 +304,27 @@ class Library:
             )
         return record
 
-    def _text_state(self, key: SessionKey, accepted: int, replayed: bool) -> TextState:
-        live = self._reading.residents.use(key)
-        if live is None or live.state is None:
-            return TextState(accepted, 0, 0, replayed)
-        return TextState(accepted, live.state.offset, live.state.tokens, replayed)
+    def _text_state(self, record: SessionRecord, accepted: int, replayed: bool) -> TextState:
+        view = self._view(record.updated(accepted_bytes=accepted))
+        return TextState(accepted, view.read_bytes, view.tokens, replayed)
 
     def _view(self, record: SessionRecord) -> SessionView:
         live = self._reading.residents.use(record.key)
         state = live.state if live else None
-        if live is None or state is None or state.offset < record.read_bytes:
-            return SessionView(
-                record, record.read_bytes, record.tokens, record.segments, record.memory_bytes, record.version
-            )
-        return SessionView(
-            record,
-            state.offset,
-            state.tokens,
-            state.segments,
-            state.memory.nbytes,
-            max(live.version, record.version),
-        )
+        if live is not None and state is not None and state.offset >= record.read_bytes:
+            version = max(live.version, record.version)
+            return SessionView(record, state.offset, state.tokens, state.segments, state.memory.nbytes, version)
+        read_bytes = record.read_bytes
+        if record.accepted_bytes - read_bytes < self._loaded.model.config.segment_tokens:
+            # A token has at least one byte: what is left is a tail, and the memory knows all the rest.
+            read_bytes = record.accepted_bytes
+        return SessionView(record, read_bytes, record.tokens, record.segments, record.memory_bytes, record.version)
+
+
+async def _chained(first: bytes, following: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in following:
+        yield piece
 
 
 def _mismatch(accepted: int, position: int) -> errors.OffsetMismatch:

@@ -18,11 +18,17 @@ from server.store import contract
 log = logging.getLogger(__name__)
 
 
+class ClientGone(Exception):
+    """The client closed the connection; nobody is left to answer."""
+
+
 def as_api_error(error: Exception) -> errors.ApiError:
     """The error to answer with; an unknown one is logged with its trace."""
     match error:
         case errors.ApiError():
             return error
+        case ExceptionGroup():
+            return as_api_error(error.exceptions[0])
         case contract.SessionMissing():
             return errors.SessionNotFound("no such session; create it with POST /v1/sessions", param="id")
         case Quarantined() | contract.DamagedValue():
@@ -44,7 +50,9 @@ def as_api_error(error: Exception) -> errors.ApiError:
         case HTTPException(status_code=404):
             return errors.NotFound("there is no such route; see /docs for those there are")
         case HTTPException(status_code=405):
-            return errors.MethodNotAllowed("this route does not take this method; see /docs")
+            refused = errors.MethodNotAllowed("this route does not take this method; see /docs")
+            refused.headers = error.headers
+            return refused
         case HTTPException(status_code=status) if status < 500:
             return errors.InvalidRequest(str(error.detail))
         case _:

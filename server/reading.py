@@ -187,7 +187,7 @@ class Reading:
                     break
             await self._store_memory(live)
         except asyncio.CancelledError:
-            live.failure = Halted("the session was deleted while its text was read")
+            live.failure = SessionMissing("the session was deleted while its text was read")
             raise
         except DamagedValue as error:
             live.failure = await self._quarantine(live, str(error))

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from model.generation import Sampling
 from server import errors, sse
-from server.library import Answer, Library, Question, Standpoint
+from server.library import Answer, Question, Standpoint
 from server.problems import as_api_error
 from server.routes.shared import (
     CONFLICT,
@@ -40,13 +40,12 @@ async def ask(request: Request, library: TheLibrary, settings: TheSettings, key:
     """Answers from the session's memory as of everything acknowledged before; the session does not change."""
     questions = _questions(body, settings)
     standpoint = await while_connected(request, library.ask(key))
-    param = "question" if body.questions is None else "questions"
-    prompts = [library.prompt(standpoint, question, param) for question in questions]
+    prompts = [library.prompt(standpoint, question, _field(body, index)) for index, question in enumerate(questions)]
     if body.stream:
-        answer = library.write(standpoint, prompts[0], questions[0])
+        answer = library.answer(standpoint, prompts, questions)[0]
         events = _events(key, standpoint, answer, settings.ping_seconds, request.scope["state"]["request_id"])
         return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers={"Cache-Control": "no-store"})
-    answers = await while_connected(request, _written(library, standpoint, prompts, questions))
+    answers = await while_connected(request, _written(library.answer(standpoint, prompts, questions)))
     if body.questions is None:
         return JSONResponse(_one(key, standpoint, answers[0]).model_dump())
     return JSONResponse(_many(key, standpoint, answers).model_dump())
@@ -59,28 +58,29 @@ def _questions(body: Ask, settings: Settings) -> list[Question]:
             f"{len(texts)} questions are more than {settings.questions_max}; send fewer at once",
             param="questions",
         )
-    if any(not text.strip() for text in texts):
-        raise errors.InvalidField("a question is empty; write it out", param="question")
-    if longest := max((len(t) for t in texts if len(t) > settings.question_characters), default=0):
-        raise errors.InvalidField(
-            f"a question of {longest} characters is longer than {settings.question_characters}; shorten it",
-            param="question",
-        )
+    for index, text in enumerate(texts):
+        if not text.strip():
+            raise errors.InvalidField("the question is empty; write it out", param=_field(body, index))
+        if len(text) > settings.question_characters:
+            raise errors.InvalidField(
+                f"the question has {len(text)} characters, more than {settings.question_characters}; shorten it",
+                param=_field(body, index),
+            )
     if body.max_tokens > settings.answer_tokens_max:
         raise errors.InvalidField(f"max_tokens is over {settings.answer_tokens_max}; lower it", param="max_tokens")
     sampling = Sampling(body.temperature, body.top_p, body.top_k, body.seed)
     return [Question(text, body.max_tokens, sampling) for text in texts]
 
 
-async def _written(
-    library: Library, standpoint: Standpoint, prompts: list[list[int]], questions: list[Question]
-) -> list[Answer]:
+def _field(body: Ask, index: int) -> str:
+    """The name of a question's field."""
+    return "question" if body.questions is None else f"questions.{index}"
+
+
+async def _written(streams: list[AsyncGenerator[str | Answer, None]]) -> list[Answer]:
     """All answers, written side by side; when one fails, the others end."""
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_finished(library.write(standpoint, prompt, question)))
-            for prompt, question in zip(prompts, questions, strict=True)
-        ]
+        tasks = [group.create_task(_finished(stream)) for stream in streams]
     return [task.result() for task in tasks]
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Path, Request
 
 from server.library import Library
+from server.problems import ClientGone
 from server.schemas import Problem
 from server.settings import Settings
 from server.store.contract import SessionKey
@@ -35,10 +36,6 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 CONFLICT: dict[int | str, dict[str, Any]] = {409: {**PROBLEM, "description": "It does not follow from what is there"}}
 TOO_LARGE: dict[int | str, dict[str, Any]] = {413: {**PROBLEM, "description": "The body is too large"}}
 WRONG_TYPE: dict[int | str, dict[str, Any]] = {415: {**PROBLEM, "description": "Not a type that this route takes"}}
-
-
-class ClientGone(Exception):
-    """The client closed the connection; nobody is left to answer."""
 
 
 def library_of(request: Request) -> Library:

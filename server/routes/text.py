@@ -18,13 +18,12 @@ from starlette.requests import ClientDisconnect
 
 from server import errors, sse
 from server.library import Library, TextState
-from server.problems import as_api_error
+from server.problems import ClientGone, as_api_error
 from server.routes.shared import (
     CONFLICT,
     PROBLEMS,
     TOO_LARGE,
     WRONG_TYPE,
-    ClientGone,
     TheKey,
     TheLibrary,
     TheSettings,
@@ -71,7 +70,7 @@ async def append(
         raise ClientGone from None
     headers = {"Idempotent-Replayed": "true"} if state.replayed else {}
     if sse.MEDIA_TYPE in request.headers.get("accept", ""):
-        events = _progress(library, key, state)
+        events = _progress(library, key, state, request.scope["state"]["request_id"])
         return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers={**headers, "Cache-Control": "no-store"})
     if wait == "read":
         read = await while_connected(request, library.wait_read(key, state.accepted_bytes))
@@ -154,7 +153,7 @@ def _text_of(value: bytes, where: str) -> bytes:
         ) from None
 
 
-async def _progress(library: Library, key: SessionKey, state: TextState) -> AsyncIterator[bytes]:
+async def _progress(library: Library, key: SessionKey, state: TextState, request_id: str) -> AsyncIterator[bytes]:
     """Events until the text has been read that was accepted."""
     began, tokens_before = time.monotonic(), state.tokens
     reading = asyncio.ensure_future(library.wait_read(key, state.accepted_bytes))
@@ -176,6 +175,6 @@ async def _progress(library: Library, key: SessionKey, state: TextState) -> Asyn
         appended = _appended(key, TextState(final.accepted_bytes, final.read_bytes, final.tokens, state.replayed))
         yield sse.event("done", json.loads(appended.model_dump_json()))
     except Exception as error:
-        yield sse.event("error", as_api_error(error).body(""))
+        yield sse.event("error", as_api_error(error).body(request_id))
     finally:
         reading.cancel()

@@ -52,9 +52,7 @@ def test_a_bad_byte_is_named_also_behind_a_character_that_an_append_ended_inside
     assert "byte 3 of the body" in body["detail"]
 
 
-def test_whoever_waits_for_a_session_that_is_deleted_learns_that_it_is_gone(
-    server: Server, http: httpx.Client
-) -> None:
+def test_whoever_waits_for_a_session_that_is_deleted_learns_that_it_is_gone(server: Server, http: httpx.Client) -> None:
     session = created(http)
     text = prose(5, 60_000).encode()
 
