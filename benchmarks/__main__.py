@@ -1,75 +1,16 @@
-"""`python -m benchmarks`: measures everything in one run, prints a table and writes JSON.
+"""`python -m benchmarks`: sets how waiting threads behave, then runs the command.
 
-It knows the measurements by name, and nothing of how they are taken.
+It knows nothing of what is measured.
 """
 
-from __future__ import annotations
-
-import argparse
+import os
 import sys
-import traceback
-from datetime import UTC, datetime
-from pathlib import Path
 
-from benchmarks import acknowledge, first_token, length, machine, rate, restart, sizes
-from benchmarks.plan import Plan, Sizes, quick
-from benchmarks.report import Section, as_json, as_table, unmet
-from model import weights
-from server.settings import Settings
-
-MEASUREMENTS = {module.NAME: module.measure for module in (sizes, length, rate, first_token, restart, acknowledge)}
-BUSY_LOAD = 0.5
-
-
-def main() -> int:
-    options = _parser().parse_args()
-    try:
-        loaded = weights.load(options.weights)
-    except weights.WeightsError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
-    size = quick(options.tokens_short) if options.quick else Sizes(options.tokens_short, options.tokens_long)
-    plan = Plan(options.weights, loaded, Settings.from_environment({}), size)
-    host = machine.description()
-    if host["load_average"] > BUSY_LOAD:
-        print(f"the machine is busy (load {host['load_average']}): the figures will be worse than they could be")
-    sections: list[Section] = []
-    failed: list[str] = []
-    for name in options.only or MEASUREMENTS:
-        try:
-            sections.append(MEASUREMENTS[name](plan))
-        except Exception:
-            traceback.print_exc()
-            failed.append(name)
-    header = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": host,
-        "weights": {"name": loaded.name, "fingerprint": loaded.fingerprint},
-        "quick": options.quick,
-        "short_tokens": size.short_tokens,
-        "long_tokens": size.long_tokens,
-        "failed": failed,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(as_json(header, sections), encoding="utf-8")
-    print(
-        "\n".join(["", as_table(sections), "", *(unmet(sections) or ["every goal is met"]), f"written: {options.out}"])
-    )
-    for name in failed:
-        print(f"not measured: {name}")
-    return 1 if failed else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures speed and sizes in one run.")
-    parser.add_argument("--weights", type=Path, default=Path("model/default"), help="folder of weights [%(default)s]")
-    parser.add_argument("--tokens-long", type=int, default=1_000_000, help="the long text [%(default)s tokens]")
-    parser.add_argument("--tokens-short", type=int, default=10_000, help="the short text [%(default)s tokens]")
-    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where the JSON goes [%(default)s]")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, measures little")
-    parser.add_argument("--only", action="append", choices=list(MEASUREMENTS), help="measure this alone; repeatable")
-    return parser
-
+# Torch's threads spin while they wait, unless told otherwise. On a machine that does anything else besides, two
+# that spin for one core read 60 times slower. Torch looks at this when it is imported; the server inherits it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if __name__ == "__main__":
+    from benchmarks.command import main
+
     sys.exit(main())

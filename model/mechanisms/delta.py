@@ -69,7 +69,8 @@ class DeltaMemory(nn.Module):
         """
         h = self.write_norm(h)
         keys = dpfp(at_least_float32(self._convolved(self.key(h))), self.rolls)[:, context:]
-        h = h[:, context:]
+        # Contiguous, so that a row's bits do not depend on how many rows there are.
+        h = h[:, context:].contiguous()
         strengths = torch.sigmoid(at_least_float32(self.strength(h)))
         if self.threshold > 0:
             strengths = torch.relu(strengths - self.threshold) / (1 - self.threshold)
