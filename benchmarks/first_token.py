@@ -5,6 +5,9 @@ It does not know whether the answer is right.
 
 from __future__ import annotations
 
+import time
+from random import Random
+
 from tqdm import tqdm
 
 from benchmarks.client import Client, served
@@ -24,6 +27,7 @@ QUESTION = "Where is the letter that he wrote?"
 ANSWER_TOKENS = 4
 OTHERS = 16
 WARM_UP = 3
+PAUSE_SECONDS_MAX = 0.05
 # A question is put behind the tail, so tails of the same length make questions of the same length.
 TAIL_TOKENS = 16
 
@@ -62,7 +66,7 @@ def measure(plan: Plan) -> Section:
 
 def _ask(plan: Plan, client: Client, others: tuple[str, ...], description: str) -> tuple[list[float], list[float]]:
     """Seconds to the first token from the short and from the long session, asked in turn."""
-    text = prose_of_bytes(plan.sizes.backlog_bytes, seed=4)
+    text, random = prose_of_bytes(plan.sizes.backlog_bytes, seed=4), Random(4)
     short: list[float] = []
     long: list[float] = []
     for number in tqdm(range(-WARM_UP, plan.sizes.questions), desc=description, unit="pair"):
@@ -70,6 +74,8 @@ def _ask(plan: Plan, client: Client, others: tuple[str, ...], description: str) 
         # Whoever goes first after the look at the others has no advantage on the whole.
         pair = (("short", short), ("long", long))
         for session, seconds in pair if number % 2 else pair[::-1]:
+            # Without a pause each question would come just after the step that ended the answer before it.
+            time.sleep(random.uniform(0, PAUSE_SECONDS_MAX))
             first_seconds = client.first_token_seconds(session, QUESTION, ANSWER_TOKENS)
             if number >= 0:
                 seconds.append(first_seconds)

@@ -59,7 +59,7 @@ class DrainingServer(uvicorn.Server):
         log.info("draining: new work is refused, running answers end")
         closed = asyncio.ensure_future(reading.close())
         with suppress(TimeoutError):
-            await asyncio.wait_for(library.answers_end(), self._drain_seconds)
+            await asyncio.wait_for(library.asking.answers_end(), self._drain_seconds)
         await closed
         log.info("drained: every memory is stored")
         self.should_exit = True

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from server import errors
 from server.engine import EngineStopped
-from server.reading import Halted, Quarantined
+from server.live import Halted, Quarantined
 from server.store import contract
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from model.generation import Sampling
 from server import errors, sse
-from server.library import Answer, Question, Standpoint
+from server.asking import Answer, Question, Standpoint
 from server.problems import as_api_error
 from server.routes.shared import (
     CONFLICT,
@@ -38,14 +38,16 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}
 @router.post("", response_model=AnswerOne | AnswerMany, responses={**CONFLICT, **TOO_LARGE, **_EVENTS})
 async def ask(request: Request, library: TheLibrary, settings: TheSettings, key: TheKey, body: Ask) -> Response:
     """Answers from the session's memory as of everything acknowledged before; the session does not change."""
-    questions = _questions(body, settings)
+    questions, asking = _questions(body, settings), library.asking
     standpoint = await while_connected(request, library.ask(key))
-    prompts = [library.prompt(standpoint, question, _field(body, index)) for index, question in enumerate(questions)]
+    prompts = [
+        asking.prompt(standpoint, question, _field(body, index)) for index, question in enumerate(questions)
+    ]
     if body.stream:
-        answer = library.answer(standpoint, prompts, questions)[0]
+        answer = asking.answer(standpoint, prompts, questions)[0]
         events = _events(key, standpoint, answer, settings.ping_seconds, request.scope["state"]["request_id"])
         return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers={"Cache-Control": "no-store"})
-    answers = await while_connected(request, _written(library.answer(standpoint, prompts, questions)))
+    answers = await while_connected(request, _written(asking.answer(standpoint, prompts, questions)))
     if body.questions is None:
         return JSONResponse(_one(key, standpoint, answers[0]).model_dump())
     return JSONResponse(_many(key, standpoint, answers).model_dump())
