@@ -18,7 +18,7 @@ from tqdm import tqdm
 from benchmarks.plan import Plan
 from tests.server.serving import Server
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 REPLY_SECONDS_MAX = 3600.0
 
 
@@ -33,6 +33,11 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
+
+    def await_ready(self) -> None:
+        """Returns when the server says that it takes questions."""
+        while self._http.get("/readyz").is_error:
+            time.sleep(POLL_SECONDS)
 
     def create(self, session: str) -> None:
         self._sound(self._http.post("/v1/sessions", json={"id": session}))

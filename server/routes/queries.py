@@ -38,11 +38,9 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}
 @router.post("", response_model=AnswerOne | AnswerMany, responses={**CONFLICT, **TOO_LARGE, **_EVENTS})
 async def ask(request: Request, library: TheLibrary, settings: TheSettings, key: TheKey, body: Ask) -> Response:
     """Answers from the session's memory as of everything acknowledged before; the session does not change."""
-    questions, asking = _questions(body, settings), library.asking
+    asking, questions = library.asking, _questions(body, settings)
     standpoint = await while_connected(request, library.ask(key))
-    prompts = [
-        asking.prompt(standpoint, question, _field(body, index)) for index, question in enumerate(questions)
-    ]
+    prompts = [asking.prompt(standpoint, question, _field(body, index)) for index, question in enumerate(questions)]
     if body.stream:
         answer = asking.answer(standpoint, prompts, questions)[0]
         events = _events(key, standpoint, answer, settings.ping_seconds, request.scope["state"]["request_id"])

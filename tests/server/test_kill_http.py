@@ -11,7 +11,6 @@ from random import Random
 from threading import Event, Semaphore
 
 import httpx
-import pytest
 import torch
 
 from model import weights
@@ -26,7 +25,8 @@ from tests.server.serving import Server, client
 KILLS = int(os.environ.get("ONCEREAD_TEST_KILLS", "100"))
 PIECE_BYTES_MAX = 2500
 PIECES_PER_KILL = 4
-POLLS_MAX = 10_000
+POLLS_MAX = 100
+BOOKS = ("one", "two")
 
 
 class Writer:
@@ -123,12 +123,12 @@ async def stored(url: str, session: str) -> tuple[Recovery, bytes]:
     return recovery, journal
 
 
-@pytest.mark.parametrize(("sessions", "kills"), [(1, -(-KILLS // 10)), (2, KILLS)])
-def test_no_kill_loses_or_repeats_a_byte(roomy_weights: Path, tmp_path: Path, sessions: int, kills: int) -> None:
-    dice, store = Random(sessions), f"sqlite:///{tmp_path}"
-    server = Server(roomy_weights, store, checkpoint_segments="2", idle_seconds="0.05")
-    characters = (kills + 1) * PIECES_PER_KILL * PIECE_BYTES_MAX
-    writers = [Writer(server, f"book-{n}", prose(n, characters).encode(), n) for n in range(sessions)]
+def test_no_kill_loses_or_repeats_a_byte(roomy_weights: Path, tmp_path: Path) -> None:
+    dice, store = Random(20), f"sqlite:///{tmp_path}"
+    # One segment a step: in a batch the sums round otherwise, and random weights let that grow without bound.
+    server = Server(roomy_weights, store, step_tokens="128", checkpoint_segments="2", idle_seconds="0.05")
+    characters = (KILLS + 1) * PIECES_PER_KILL * PIECE_BYTES_MAX
+    writers = [Writer(server, book, prose(seed, characters).encode(), seed) for seed, book in enumerate(BOOKS)]
     watches = [Watch() for _ in writers]
 
     def kill_in_the_middle(http: httpx.Client) -> None:
@@ -138,7 +138,7 @@ def test_no_kill_loses_or_repeats_a_byte(roomy_weights: Path, tmp_path: Path, se
             for _ in range(PIECES_PER_KILL):
                 writer.may_send.release()
             writer.server_up.set()
-        chosen = dice.randrange(sessions)
+        chosen = dice.randrange(len(BOOKS))
         if dice.random() < 0.5:
             for _ in range(dice.randint(0, PIECES_PER_KILL)):
                 writers[chosen].told.get(timeout=60)
@@ -152,13 +152,13 @@ def test_no_kill_loses_or_repeats_a_byte(roomy_weights: Path, tmp_path: Path, se
             writer.server_up.clear()
         server.kill()
 
-    with ThreadPoolExecutor(sessions) as threads, server:
+    with ThreadPoolExecutor(len(BOOKS)) as threads, server:
         with client(server) as http:
             for writer in writers:
                 created(http, id=writer.session)
         written = [threads.submit(writer.write) for writer in writers]
         try:
-            for _ in range(kills):
+            for _ in range(KILLS):
                 with client(server) as http:
                     kill_in_the_middle(http)
                 server.start()
@@ -188,7 +188,4 @@ def test_no_kill_loses_or_repeats_a_byte(roomy_weights: Path, tmp_path: Path, se
         expected = undisturbed(loaded, writer.document[: found.offset])
         assert (found.tail, found.pending, found.tokens) == (expected.tail, expected.pending, expected.tokens)
         assert found.segments == expected.segments == undisturbed(loaded, writer.document).segments
-        if sessions == 1:
-            assert found.memory.equals(expected.memory)
-        for name, tensor in expected.memory.tensors.items():
-            torch.testing.assert_close(found.memory[name], tensor, rtol=1e-4, atol=1e-4)
+        assert found.memory.equals(expected.memory)
