@@ -72,7 +72,9 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     def observe(step: Step, seconds: float) -> None:
         telemetry.step_seconds.observe(seconds)
 
-    engine = Engine(Forward(loaded.model), scheduler, settings.answers_waiting_max, observe)
+    forward = Forward(loaded.model)
+    await asyncio.to_thread(forward.warm)
+    engine = Engine(forward, scheduler, settings.answers_waiting_max, observe)
     engine.start()
     reading = Reading(store, engine, loaded, settings, telemetry)
     state = app.state

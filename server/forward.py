@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from model.generation import Sampler, Sampling
 from model.memory import MemoryState
 from model.transformer import KeyValueCache, MemoryTransformer
 from server.scheduler import AnswerWork, ReadWork, Step
@@ -46,6 +47,15 @@ class Forward:
             tokens = self._take_in(step.prompts) + self._write_on(step.answers)
             memories = self._read(step.reads)
         return StepResult(tokens, memories, time.perf_counter() - began)
+
+    def warm(self) -> None:
+        """Reads a segment and answers a token for nobody, so that the first who comes does not pay for first times."""
+        memory = self._model.initial_memory(1)
+        segment = [0] * self._model.config.segment_tokens
+        for rows in BATCH_SIZES[:3]:
+            reads = tuple(ReadWork(memory, [segment]) for _ in range(rows))
+            prompts = tuple(AnswerWork(memory, [0], Sampler(Sampling()), 2, self.end) for _ in range(rows))
+            self(Step(prompts=prompts, reads=reads))
 
     def _read(self, works: Sequence[ReadWork]) -> list[MemoryState]:
         """Each work's next segment, all in one batch."""

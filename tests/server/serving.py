@@ -40,6 +40,7 @@ class Server:
 
     def start(self) -> Server:
         """Returns when the server says that it listens."""
+        before = len(self.log)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "server"],
             cwd=ROOT,
@@ -50,8 +51,9 @@ class Server:
         listening = threading.Event()
         self._follower = threading.Thread(target=self._follow, args=(self._process, listening), daemon=True)
         self._follower.start()
-        assert listening.wait(60), "the server did not start:\n" + "".join(self.log)
-        assert self._process.poll() is None, "the server ended:\n" + "".join(self.log)
+        if not listening.wait(60) or not any("Uvicorn running on" in line for line in self.log[before:]):
+            self._process.kill()
+            raise AssertionError("the server did not start:\n" + "".join(self.log[before:]))
         return self
 
     def _follow(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
