@@ -39,7 +39,7 @@ def read(
 
 def answer(forward: Forward, memory: MemoryState, prompt: Sequence[int], tokens: int) -> list[int]:
     """An answer of exactly so many tokens, the model's end mark not heeded."""
-    work = AnswerWork(memory, prompt, Sampler(Sampling()), tokens, NEVER)
+    work = AnswerWork(memory, (), prompt, Sampler(Sampling()), tokens, NEVER)
     work.tokens += forward(Step(prompts=(work,))).tokens
     while len(work.tokens) < tokens:
         work.tokens += forward(Step(answers=(work,))).tokens

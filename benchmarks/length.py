@@ -57,7 +57,7 @@ def _reading(plan: Plan, short: MemoryState, long: MemoryState, rows: int) -> Co
 def _answering(plan: Plan, short: MemoryState, long: MemoryState) -> tuple[Comparison, int]:
     """The comparison, and the tokens that one answer takes in and writes."""
     forward = Forward(plan.loaded.model)
-    prompt = prompt_ids(plan.loaded.model.config, (), plan.loaded.tokenizer.encode(QUESTION))
+    prompt = prompt_ids(plan.loaded.model.config, plan.loaded.tokenizer.encode(QUESTION))
     compared = in_turn(
         lambda _: bare.answer(forward, short, prompt, ANSWER_TOKENS),
         lambda _: bare.answer(forward, long, prompt, ANSWER_TOKENS),

@@ -71,7 +71,7 @@ class Asking:
     def prompt(self, standpoint: Standpoint, question: Question, param: str) -> list[int]:
         """The question's window; refused when it leaves no room for the answer."""
         config = self._loaded.model.config
-        prompt = prompt_ids(config, standpoint.tail, self._loaded.tokenizer.encode(question.text))
+        prompt = prompt_ids(config, self._loaded.tokenizer.encode(question.text))
         room = answer_room(config, prompt)
         if room < 1:
             raise errors.InvalidField(
@@ -91,6 +91,7 @@ class Asking:
         wanted = [
             AnswerRequest(
                 standpoint.state.memory,
+                standpoint.tail,
                 prompt,
                 question.sampling,
                 min(question.tokens_max, answer_room(config, prompt)),
@@ -128,7 +129,7 @@ class Asking:
                 self._answers_ended.set()
             self._telemetry.generation_tokens.inc(count)
         reason = "length" if count >= request.tokens_max else "stop"
-        yield Answer("".join(parts), reason, len(request.prompt), count)
+        yield Answer("".join(parts), reason, len(request.tail) + len(request.prompt), count)
 
     async def answers_end(self) -> None:
         """Returns when no answer is being written or waiting to be."""

@@ -43,9 +43,10 @@ class ReadResult:
 
 @dataclass(frozen=True)
 class AnswerRequest:
-    """An answer of at most `tokens_max` tokens behind `prompt`, against `memory`."""
+    """An answer of at most `tokens_max` tokens behind `prompt`, against `memory` and the `tail` behind it."""
 
     memory: MemoryState
+    tail: Sequence[int]
     prompt: Sequence[int]
     sampling: Sampling
     tokens_max: int
@@ -128,7 +129,12 @@ class Engine:
             streams = []
             for request in requests:
                 work = AnswerWork(
-                    request.memory, request.prompt, Sampler(request.sampling), request.tokens_max, self._forward.end
+                    request.memory,
+                    request.tail,
+                    request.prompt,
+                    Sampler(request.sampling),
+                    request.tokens_max,
+                    self._forward.end,
                 )
                 self._answers[work] = asyncio.Queue()
                 self._scheduler.add_answer(work)

@@ -54,7 +54,7 @@ class Forward:
         segment = [0] * self._model.config.segment_tokens
         for rows in BATCH_SIZES[:3]:
             reads = tuple(ReadWork(memory, [segment]) for _ in range(rows))
-            prompts = tuple(AnswerWork(memory, [0], Sampler(Sampling()), 2, self.end) for _ in range(rows))
+            prompts = tuple(AnswerWork(memory, [0], [0], Sampler(Sampling()), 2, self.end) for _ in range(rows))
             self(Step(prompts=prompts, reads=reads))
 
     def _read(self, works: Sequence[ReadWork]) -> list[MemoryState]:
@@ -66,10 +66,20 @@ class Forward:
         memory = self._model.read(segments, MemoryState.stack([work.memory for work in rows]))
         return memory.unstack()[: len(works)]
 
+    def _read_tails(self, works: Sequence[AnswerWork]) -> None:
+        """Gives each work a memory that knows its tail too; questions to one standpoint share it."""
+        known: dict[tuple[int, tuple[int, ...]], MemoryState] = {}
+        for work in works:
+            standpoint = id(work.memory), tuple(work.tail)
+            if work.tail and standpoint not in known:
+                known[standpoint] = self._model.read(self._tensor([work.tail]), work.memory)
+            work.memory = known.get(standpoint, work.memory)
+
     def _take_in(self, works: Sequence[AnswerWork]) -> list[int]:
         """Every prompt behind its memory's context, padded on the right, and each answer's first token."""
         if not works:
             return []
+        self._read_tails(works)
         rows = _padded(works)
         longest = max(len(work.prompt) for work in rows)
         memory = MemoryState.stack([work.memory for work in rows])

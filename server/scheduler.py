@@ -26,9 +26,13 @@ class ReadWork:
 
 @dataclass(eq=False)
 class AnswerWork:
-    """One answer being written behind `prompt`; `cache` holds the window once the prompt has been taken in."""
+    """One answer being written behind `prompt`; `cache` holds the window once the prompt has been taken in.
+
+    The `tail` is read into a copy of the memory first, which then is this answer's own.
+    """
 
     memory: Any
+    tail: Sequence[int]
     prompt: Sequence[int]
     sampler: Any
     tokens_max: int
@@ -36,6 +40,11 @@ class AnswerWork:
     cache: Any = None
     tokens: list[int] = field(default_factory=list)
     finish_reason: str | None = None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """What taking it in has to compute."""
+        return len(self.tail) + len(self.prompt)
 
     @property
     def begun(self) -> bool:
@@ -93,10 +102,10 @@ class Scheduler:
         room = self._answers_max - len(answers)
         for work in list(self._waiting)[:room]:
             # The first prompt goes in whatever its length, else a long one would wait for ever.
-            if prompts and len(work.prompt) > budget:
+            if prompts and work.prompt_tokens > budget:
                 break
             prompts.append(work)
-            budget -= len(work.prompt)
+            budget -= work.prompt_tokens
         reads: tuple[ReadWork, ...] = ()
         if self._reads and (not prompts or self._reads_sat_out):
             rows = max(1, budget // self._segment_tokens)

@@ -31,9 +31,11 @@ def local_reader(loaded: LoadedModel, progress: Callable[[int], object]) -> Read
         for start in range(0, whole, step):
             memory = model.read(torch.tensor([ids[start : start + step]], device=model.device), memory)
             progress(step)
+        if tail := ids[whole:]:
+            memory = model.read(torch.tensor([tail], device=model.device), memory)
         answers = []
         for question in questions:
-            prompt = prompt_ids(config, ids[whole:], tokenizer.encode(question))
+            prompt = prompt_ids(config, tokenizer.encode(question))
             window = [*memory["context"][0].tolist(), *prompt]
             cache = model.initial_cache(1, len(window) + ANSWER_TOKENS_MAX)
             fed, at, decoder, answer = window, 0, StreamDecoder(tokenizer), ""

@@ -50,6 +50,8 @@ def outcome(model: MemoryTransformer, batch: Batch, write_price: float) -> Outco
 
 def examine(model: MemoryTransformer, exam: Exam, memory: MemoryState) -> tuple[Tensor, Tensor]:
     """The cross-entropy of every answer token, and for every question whether the whole answer was right."""
+    if exam.tail.shape[1]:
+        memory = model.read(exam.tail, memory)
     asked = exam.tokens.shape[1]
     tokens, labels = exam.tokens.flatten(0, 1), exam.labels.flatten(0, 1)
     kept = (labels != IGNORED).any(dim=1)

@@ -23,12 +23,14 @@ _CHARACTERS_PER_TOKEN = 4.1
 
 @dataclass(frozen=True)
 class Exam:
-    """Questions to all rows of a batch after the same number of segments.
+    """Questions to all rows of a batch after the same number of segments and a tail of the same length.
 
-    tokens (B, Q, N) continue the context of the memory; labels (B, Q, N) are IGNORED but at the answer.
+    tail (B, R) is read into a copy of the memory; tokens (B, Q, N) continue the context that it leaves; labels
+    (B, Q, N) are IGNORED but at the answer.
     """
 
     after_segments: int
+    tail: Tensor
     tokens: Tensor
     labels: Tensor
 
@@ -62,7 +64,8 @@ def make_batch(random: Random, plan: Plan, config: ModelConfig, tokenizer: TextT
     for after in sorted(places):
         tail_tokens = random.choice((0, random.randrange(step)))
         rows = [_questions(random, plan, config, tokenizer, stream, after * step, tail_tokens) for stream in streams]
-        exams.append(_exam(after, rows))
+        tails = [stream.ids[after * step : after * step + tail_tokens] for stream in streams]
+        exams.append(_exam(after, torch.tensor(tails, dtype=torch.int64), rows))
     ids = torch.tensor([stream.ids for stream in streams])
     return Batch(ids[:, : plan.segments * step].reshape(plan.rows, plan.segments, step), exams)
 
@@ -102,13 +105,12 @@ def _questions(
     tail_tokens: int,
 ) -> list[tuple[list[int], list[int]]]:
     """Windows and labels of `plan.questions` questions, those without an answer as empty windows."""
-    tail = stream.ids[read : read + tail_tokens]
     told = [m for m, end in zip(stream.story, stream.story_ends, strict=True) if end <= read + tail_tokens]
     asked = babi.questions(told)
     random.shuffle(asked)
     windows = []
     for question in asked[: plan.questions]:
-        prompt = prompt_ids(config, tail, tokenizer.encode(question.text))
+        prompt = prompt_ids(config, tokenizer.encode(question.text))
         answer = [*tokenizer.encode(" " + question.answer), config.special.end]
         # The last token of the window has nothing to predict: it is never fed.
         tokens = [*prompt, *answer[:-1]]
@@ -116,8 +118,8 @@ def _questions(
     return windows + [([], [])] * (plan.questions - len(windows))
 
 
-def _exam(after: int, rows: list[list[tuple[list[int], list[int]]]]) -> Exam:
+def _exam(after: int, tail: Tensor, rows: list[list[tuple[list[int], list[int]]]]) -> Exam:
     longest = max(1, max(len(tokens) for row in rows for tokens, _ in row))
     tokens = [[window + [0] * (longest - len(window)) for window, _ in row] for row in rows]
     labels = [[label + [IGNORED] * (longest - len(label)) for _, label in row] for row in rows]
-    return Exam(after, torch.tensor(tokens), torch.tensor(labels))
+    return Exam(after, tail, torch.tensor(tokens), torch.tensor(labels))

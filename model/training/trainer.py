@@ -184,5 +184,5 @@ def _set_threshold(model: MemoryTransformer, threshold: float) -> None:
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    exams = [Exam(e.after_segments, e.tokens.to(device), e.labels.to(device)) for e in batch.exams]
+    exams = [Exam(e.after_segments, e.tail.to(device), e.tokens.to(device), e.labels.to(device)) for e in batch.exams]
     return Batch(batch.segments.to(device), exams)

@@ -38,4 +38,4 @@ def test_the_nucleus_is_the_smallest_set_of_its_mass(temperature: float, top_p: 
 
 
 def test_the_shares_are_temperatures() -> None:
-    torch.testing.assert_close(nucleus(SCORES, Sampling(2.0)), (SCORES / 2).softmax(dim=-1))
+    torch.testing.assert_close(nucleus(SCORES, Sampling(2.0)), (SCORES.double() / 2).softmax(dim=-1))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpx
+
+POLLS_MAX = 20_000
 
 
 def created(client: httpx.Client, **body: Any) -> str:
@@ -27,6 +29,14 @@ def shown(client: httpx.Client, session: str) -> dict[str, Any]:
     reply = client.get(f"/v1/sessions/{session}")
     assert reply.status_code == 200, reply.text
     return dict(reply.json())
+
+
+def shown_once(client: httpx.Client, session: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The session as soon as it is as wanted."""
+    for _ in range(POLLS_MAX):
+        if wanted(body := shown(client, session)):
+            return body
+    raise AssertionError(f"the session is still {body}")
 
 
 def asked(client: httpx.Client, session: str, **body: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A server that ends or is killed and comes again: nothing is lost, damage is found, and what can not start says why."""
+"""A server that ends or is killed and comes again: nothing is lost, damage is found, a failed start says why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from model import weights
 from model.tokenizer import TextTokenizer
 from server.store.schema import FILE_NAME
 from tests.conftest import prose, random_model, tiny_config
-from tests.server.replies import appended, asked, created, events, offsets, problem, shown
+from tests.server.replies import appended, asked, created, events, offsets, problem, shown, shown_once
 from tests.server.serving import ROOT, Server, client
 
 TEXT = prose(21, 6000).encode()
@@ -91,11 +91,11 @@ def test_the_end_lets_answers_end_refuses_new_work_and_stores_every_memory(roomy
                 # The signal is handled between two requests; until then the server is ready.
                 while (ready := other.get("/readyz")).status_code == 200:
                     pass
-                assert problem(ready, 503, "draining")
+                problem(ready, 503, "draining")
                 assert ready.headers["Retry-After"].isdigit()
                 assert other.get("/livez").status_code == 200
                 question = other.post(f"/v1/sessions/{sessions[1]}/queries", json={"question": "Who?"})
-                assert problem(question, 503, "draining")
+                problem(question, 503, "draining")
                 assert question.headers["Retry-After"].isdigit()
                 problem(other.post(f"/v1/sessions/{sessions[1]}/text", content=b"more"), 503, "draining")
                 problem(other.post("/v1/sessions"), 503, "draining")
@@ -146,16 +146,14 @@ def test_reading_goes_on_by_itself_after_a_kill(roomy_weights: Path, tmp_path: P
         with client(server) as http:
             session = created(http)
             http.post(f"/v1/sessions/{session}/text", content=LONG_TEXT)
-            while shown(http, session)["memory"]["version"] == 0:
-                pass
-            assert shown(http, session)["status"] == "reading"
+            stored = shown_once(http, session, lambda body: body["memory"]["version"] > 0)
+            assert stored["status"] == "reading"
             server.kill()
         server.start()
         with client(server) as http:
-            assert 0 < offsets(http, session)[1]
+            assert offsets(http, session)[1] > 0
             # Nothing but looking: nobody asks for the text to be read.
-            while shown(http, session)["status"] == "reading":
-                pass
+            shown_once(http, session, lambda body: body["status"] == "idle")
             assert (answers(http, session), counters(http, session)) == expected
 
 

@@ -12,7 +12,7 @@ END = 99
 
 
 def answer(prompt: int = 4, tokens_max: int = 3) -> AnswerWork:
-    return AnswerWork(None, [0] * prompt, None, tokens_max, END)
+    return AnswerWork(None, (), [0] * prompt, None, tokens_max, END)
 
 
 def read(segments: int = 2) -> ReadWork:
@@ -131,7 +131,7 @@ def test_all_work_ends_and_no_step_is_over_its_budget(wanted: list[tuple[str, in
             scheduler.add_answer(works[-1])  # type: ignore[arg-type]
     steps = 0
     while step := scheduler.plan():
-        tokens = len(step.answers) + sum(len(w.prompt) for w in step.prompts) + T * len(step.reads)
+        tokens = len(step.answers) + sum(w.prompt_tokens for w in step.prompts) + T * len(step.reads)
         assert tokens <= 3 * T or len(step.reads) == 1
         assert len(step.answers) + len(step.prompts) <= 2
         run(scheduler, step)

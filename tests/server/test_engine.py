@@ -1,0 +1,142 @@
+"""A step that fails ends its own work and nothing else, and the engine goes on until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from model.generation import Sampling
+from model.memory import MemoryState
+from model.transformer import MemoryTransformer
+from server.engine import AnswerRequest, Engine, EngineBusy, EngineStopped, StepFailed
+from server.forward import Forward
+from server.scheduler import Scheduler
+from tests.conftest import random_model, tiny_config
+
+pytestmark = pytest.mark.anyio
+
+MARK = 7
+
+
+class Marked(MemoryTransformer):
+    """A model that can not stand one token."""
+
+    def read(self, segment: torch.Tensor, memory: MemoryState) -> MemoryState:
+        self._must_stand(segment)
+        return super().read(segment, memory)
+
+    def answer(self, window: torch.Tensor, *more: Any) -> torch.Tensor:
+        self._must_stand(window)
+        return super().answer(window, *more)
+
+    def _must_stand(self, ids: torch.Tensor) -> None:
+        if bool((ids == MARK).any()):
+            raise RuntimeError("the mark was met")
+
+
+@pytest.fixture(scope="module")
+def model() -> MemoryTransformer:
+    model = Marked(tiny_config())
+    model.load_state_dict(random_model(tiny_config()).state_dict())
+    return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def running(model: MemoryTransformer, answers_max: int = 8, waiting_max: int = 8) -> Iterator[Engine]:
+    scheduler = Scheduler(model.config.segment_tokens, answers_max, model.config.segment_tokens)
+    engine = Engine(Forward(model), scheduler, waiting_max, lambda step, seconds: None)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
+def wanted(model: MemoryTransformer, prompt: list[int], tokens_max: int = 5) -> AnswerRequest:
+    return AnswerRequest(model.initial_memory(1), (), prompt, Sampling(), tokens_max)
+
+
+async def written(engine: Engine, *requests: AnswerRequest) -> list[list[int]]:
+    async def tokens(stream: Any) -> list[int]:
+        return [token async for token in stream]
+
+    return await asyncio.gather(*(tokens(stream) for stream in engine.answer(requests)))
+
+
+async def test_a_failed_answer_ends_alone(model: MemoryTransformer) -> None:
+    with running(model) as engine:
+        (expected,) = await written(engine, wanted(model, [1, 2, 3]))
+        (stream,) = engine.answer([wanted(model, [1, 2, 3], 40)])
+        first = await anext(stream)
+        with pytest.raises(StepFailed, match="the mark was met"):
+            # Too long for a step with the other prompt, so it meets only what is being written already.
+            await written(engine, wanted(model, [MARK, *[1] * 8]))
+        assert engine.alive
+        assert await written(engine, wanted(model, [1, 2, 3])) == [expected]
+        await stream.aclose()
+        assert first == expected[0]
+        load = engine.load()
+        assert (load.answers_running, load.answers_waiting, load.reads) == (0, 0, 0)
+
+
+async def test_a_failed_read_ends_alone(model: MemoryTransformer) -> None:
+    segments = [[1] * 8, [2] * 8, [3] * 8]
+    memory = model.initial_memory(1)
+    with running(model) as engine:
+        expected = await engine.read(memory, segments)
+        bad, good = await asyncio.gather(
+            engine.read(memory, [[1] * 8, [MARK] * 8]), engine.read(memory, segments), return_exceptions=True
+        )
+        assert isinstance(bad, StepFailed)
+        assert not isinstance(good, BaseException)
+        assert (good.segments, expected.segments) == (3, 3)
+        assert good.memory.equals(expected.memory)
+        assert engine.alive
+        assert engine.load().reads == 0
+
+
+async def test_what_waits_when_the_engine_stops_is_told(model: MemoryTransformer) -> None:
+    with running(model) as engine:
+        reading = asyncio.ensure_future(engine.read(model.initial_memory(1), [[1] * 8] * 100_000))
+        (stream,) = engine.answer([wanted(model, [1], 80)])
+        await anext(stream)
+        engine.stop()
+        with pytest.raises(EngineStopped):
+            await reading
+        with pytest.raises(EngineStopped):
+            await written(engine, wanted(model, [1]))
+        with pytest.raises(EngineStopped):
+            async for _ in stream:
+                pass
+        assert not engine.alive
+
+
+async def test_halting_hands_back_what_was_read(model: MemoryTransformer) -> None:
+    memory = model.initial_memory(1)
+    with running(model) as engine:
+        reading = asyncio.ensure_future(engine.read(memory, [[1] * 8] * 100_000))
+        # An answer comes between two reads, so some have been done once it is there.
+        await written(engine, wanted(model, [1, 2]))
+        engine.halt_reading()
+        result = await reading
+        assert 0 < result.segments < 100_000
+        again = await engine.read(memory, [[1] * 8])
+        assert again.segments == 0
+        assert again.memory.equals(memory)
+
+
+async def test_all_of_several_answers_are_queued_or_none(model: MemoryTransformer) -> None:
+    with running(model, answers_max=1, waiting_max=2) as engine:
+        (stream,) = engine.answer([wanted(model, [1], 80)])
+        await anext(stream)
+        waiting = engine.answer([wanted(model, [1])])
+        with pytest.raises(EngineBusy):
+            engine.answer([wanted(model, [1])] * 2)
+        assert engine.load().answers_waiting == 1
+        for left in (stream, *waiting):
+            await left.aclose()
