@@ -94,7 +94,11 @@ async def _serve(settings: Settings) -> int:
     app = build_app(settings)
     server = DrainingServer(app, settings)
     async with running(app):
-        await server.serve()
+        try:
+            await server.serve()
+        except SystemExit:
+            # uvicorn has logged why it can not listen.
+            return 1
     return 0 if server.started else 1
 
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from model import weights
 from server import errors
@@ -32,6 +33,7 @@ from server.telemetry import Telemetry
 from server.version import VERSION
 
 log = logging.getLogger(__name__)
+ROUTERS = (sessions.router, text.router, queries.router, operation.router)
 DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, and questions are answered from it."
 
 
@@ -40,7 +42,7 @@ def build_app(settings: Settings) -> FastAPI:
     telemetry = Telemetry()
     app = FastAPI(title="Onceread", version=VERSION, description=DESCRIPTION)
     app.state.settings, app.state.telemetry = settings, telemetry
-    for router in (sessions.router, text.router, queries.router, operation.router):
+    for router in ROUTERS:
         app.include_router(router)
     for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_error)
@@ -94,5 +96,14 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     known = as_api_error(error)
+    if isinstance(known, errors.MethodNotAllowed):
+        known.headers = {"Allow": ", ".join(_methods_at(request))}
     request_id = request.scope.get("state", {}).get("request_id", "")
     return JSONResponse(known.body(request_id), known.status, known.headers, media_type="application/problem+json")
+
+
+def _methods_at(request: Request) -> list[str]:
+    """The methods of all routes at the request's path."""
+    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, Route))
+    found = [route.methods or set() for route in routes if route.path_regex.match(request.scope["path"])]
+    return sorted(set().union(*found))

@@ -50,9 +50,7 @@ def as_api_error(error: Exception) -> errors.ApiError:
         case HTTPException(status_code=404):
             return errors.NotFound("there is no such route; see /docs for those there are")
         case HTTPException(status_code=405):
-            refused = errors.MethodNotAllowed("this route does not take this method; see /docs")
-            refused.headers = error.headers
-            return refused
+            return errors.MethodNotAllowed("this route does not take this method; the header Allow names those it does")
         case HTTPException(status_code=status) if status < 500:
             return errors.InvalidRequest(str(error.detail))
         case _:

@@ -1,4 +1,4 @@
-"""What all tests share: asyncio, two threads, and a small model whose random weights exercise the memory."""
+"""What all tests share: asyncio, one thread, and a small model whose random weights exercise the memory."""
 
 from pathlib import Path
 from random import Random
@@ -13,7 +13,7 @@ from model.config import ModelConfig, SpecialTokens
 from model.tokenizer import TextTokenizer
 from model.transformer import MemoryTransformer
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 hypothesis_settings.register_profile(
     "project", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

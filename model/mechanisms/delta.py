@@ -69,7 +69,7 @@ class DeltaMemory(nn.Module):
         """
         h = self.write_norm(h)
         keys = dpfp(at_least_float32(self._convolved(self.key(h))), self.rolls)[:, context:]
-        # Contiguous, so that a row's bits do not depend on how many rows there are.
+        # Contiguous: of a strided view with several rows, torch takes the products by another routine.
         h = h[:, context:].contiguous()
         strengths = torch.sigmoid(at_least_float32(self.strength(h)))
         if self.threshold > 0:

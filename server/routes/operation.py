@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from model.weights import LoadedModel
 from server import errors
@@ -19,7 +19,7 @@ router = APIRouter(tags=["operation"])
 _NOT_NOW: dict[int | str, dict[str, Any]] = {503: {**PROBLEM, "description": "Not now"}}
 
 
-@router.get("/livez", responses=_NOT_NOW)
+@router.get("/livez", response_class=Response, responses=_NOT_NOW)
 async def livez(request: Request) -> Response:
     """200 while the process and the engine's thread live; the store's troubles do not count."""
     if not request.app.state.engine.alive:
@@ -27,7 +27,7 @@ async def livez(request: Request) -> Response:
     return Response(status_code=200)
 
 
-@router.get("/readyz", responses=_NOT_NOW)
+@router.get("/readyz", response_class=Response, responses=_NOT_NOW)
 async def readyz(request: Request) -> Response:
     """200 when weights are loaded, the store is sound and the server is not shutting down."""
     await _must_be_ready(request)
@@ -51,7 +51,7 @@ async def version(request: Request) -> JSONResponse:
     return JSONResponse(_identity(loaded))
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """The metrics, in Prometheus' text format."""
     state = request.app.state

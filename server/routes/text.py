@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from email.message import Message
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -79,7 +80,7 @@ async def append(
     return _appended(key, state)
 
 
-@router.head("")
+@router.head("", response_class=Response)
 async def offset(library: TheLibrary, key: TheKey) -> Response:
     """How far the text is durable, and how far it has been read."""
     view = await library.get(key)
@@ -103,11 +104,12 @@ def _appended(key: SessionKey, state: TextState) -> TextAppended:
 
 def _body(request: Request, json_bytes: int) -> AsyncIterator[bytes]:
     """The text in a request's body, as it comes."""
-    kind, _, parameters = request.headers.get("content-type", "text/plain").partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if charset not in ("", "utf-8", "utf8"):
+    media = Message()
+    media["Content-Type"] = request.headers.get("content-type", "text/plain")
+    charset = media.get_content_charset("utf-8")
+    if charset not in ("utf-8", "utf8"):
         raise errors.UnsupportedMediaType(f"charset {charset} is not taken; encode the text as UTF-8")
-    match kind.strip().lower():
+    match str(media["Content-Type"]).partition(";")[0].strip().lower():
         case "text/plain" | "application/octet-stream":
             return request.stream()
         case "application/x-ndjson":
