@@ -11,6 +11,8 @@ import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from benchmarks import acknowledge, first_token, length, machine, rate, restart, sizes
 from benchmarks.plan import Plan, Sizes, quick
 from benchmarks.report import Section, as_json, as_table, unmet
@@ -28,8 +30,11 @@ def main() -> int:
     except weights.WeightsError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
+    settings = Settings.from_environment({})
+    # The bare model gets what the server gives it, so that only the server is compared.
+    torch.set_num_threads(settings.threads)
     size = quick(options.tokens_short) if options.quick else Sizes(options.tokens_short, options.tokens_long)
-    plan = Plan(options.weights, loaded, Settings.from_environment({}), size)
+    plan = Plan(options.weights, loaded, settings, size)
     host = machine.description()
     if host["load_average"] > BUSY_LOAD:
         print(f"the machine is busy (load {host['load_average']}): the figures will be worse than they could be")

@@ -23,7 +23,6 @@ def description() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "waiting_threads": os.environ.get("OMP_WAIT_POLICY", "spin"),
         "load_average": round(os.getloadavg()[0], 2),
     }
 

@@ -34,7 +34,9 @@ def token_ids(tokenizer: TextTokenizer, tokens: int, seed: int) -> list[int]:
 
 def prose_of_tokens(tokenizer: TextTokenizer, tokens: int, seed: int) -> str:
     """Prose of so many tokens, give or take one where it is cut off."""
-    return tokenizer.decode(token_ids(tokenizer, tokens, seed)).decode()
+    # Encoded once more as a whole: where passages meet, white space can become one token.
+    text = tokenizer.decode(token_ids(tokenizer, tokens + tokens // 100 + 64, seed)).decode()
+    return tokenizer.decode(tokenizer.encode(text)[:tokens]).decode()
 
 
 def prose_of_bytes(length_bytes: int, seed: int) -> str:

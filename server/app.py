@@ -64,8 +64,8 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     """Loads the weights, opens the store and starts the engine; at the end stores every memory and closes all."""
     settings: Settings = app.state.settings
     telemetry: Telemetry = app.state.telemetry
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    # Threads of torch that wait for one another spin: one that shares its core with the event loop holds up all.
+    torch.set_num_threads(settings.threads)
     device = None if settings.device is None else torch.device(settings.device)
     loaded = await asyncio.to_thread(weights.load, settings.weights, device)
     store = await open_store(settings.store)

@@ -5,6 +5,7 @@ It knows nothing of the model's shape, which travels with the weights, nor of re
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
@@ -28,10 +29,15 @@ class Settings(BaseModel):
     store: str = Field("sqlite:///data", description="where sessions are kept: sqlite:///FOLDER or memory://")
     weights: Path = Field(Path("model/default"), description="folder of weights, configuration and tokeniser")
     device: str | None = Field(None, description="cpu, cuda or cuda:N; left out: CUDA where there is one")
-    threads: int | None = Field(None, ge=1, le=1024, description="processor threads of the model; left out: all")
+    threads: int = Field(
+        default_factory=lambda: max(1, len(os.sched_getaffinity(0)) - 1),
+        ge=1,
+        le=1024,
+        description="processor threads of the model; by itself it leaves one for all the rest",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
 
-    step_tokens: int = Field(256, ge=1, le=1 << 20, description="tokens one engine step reads and writes at most")
+    step_tokens: int = Field(512, ge=1, le=1 << 20, description="tokens one engine step reads and writes at most")
     answers_max: int = Field(64, ge=1, le=4096, description="answers written at the same time")
     answers_waiting_max: int = Field(256, ge=1, le=1 << 16, description="questions waiting; beyond it 429")
     reading_sessions_max: int = Field(32, ge=1, le=4096, description="sessions whose text is read at the same time")
@@ -77,6 +83,7 @@ def table() -> str:
             for kind, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
             if (bound := getattr(constraint, kind, None)) is not None
         )
-        default = "" if field.default is None else f"{field.default}"
+        default = field.get_default(call_default_factory=True)
+        default = "" if default is None else default
         lines.append(f"  {PREFIX + name.upper():<32} {field.description} [{default}] {limits}".rstrip())
     return "\n".join(lines)
