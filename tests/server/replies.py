@@ -89,3 +89,9 @@ def must_be_problem(body: dict[str, Any], status: int, code: str, param: str | N
     assert body["error"]["message"] == body["detail"]
     assert body["error"]["type"].endswith("_error")
     assert (body["error"]["code"], body["error"]["param"]) == (code, param)
+
+
+def post(http: httpx.Client, session: str, content: bytes | Iterator[bytes], **headers: str) -> httpx.Response:
+    """An append of `content`; headers are named with underscores."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return http.post(f"/v1/sessions/{session}/text", content=content, headers=named)
