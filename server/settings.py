@@ -37,7 +37,7 @@ class Settings(BaseModel):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
 
-    step_tokens: int = Field(512, ge=1, le=1 << 20, description="tokens one engine step reads and writes at most")
+    step_tokens: int = Field(256, ge=1, le=1 << 20, description="tokens one engine step reads and writes at most")
     answers_max: int = Field(64, ge=1, le=4096, description="answers written at the same time")
     answers_waiting_max: int = Field(256, ge=1, le=1 << 16, description="questions waiting; beyond it 429")
     reading_sessions_max: int = Field(32, ge=1, le=4096, description="sessions whose text is read at the same time")
