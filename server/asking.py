@@ -33,8 +33,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Standpoint:
-    """The memory that questions are put to: fixed at the moment of asking."""
+    """The memory that questions are put to, fixed at the moment of asking; `asked_at` is that of a monotonic clock."""
 
+    asked_at: float
     state: Checkpoint
     version: int
     origin: Origin
@@ -64,9 +65,9 @@ class Asking:
         self._answers_ended = asyncio.Event()
         self._answers_ended.set()
 
-    def standpoint(self, state: Checkpoint, version: int, origin: Origin) -> Standpoint:
+    def standpoint(self, asked_at: float, state: Checkpoint, version: int, origin: Origin) -> Standpoint:
         """Where questions to this state stand: behind its tail, and behind what is pending as if the text ended."""
-        return Standpoint(state, version, origin, (*state.tail, *self._loaded.tokenizer.flush(state.pending)))
+        return Standpoint(asked_at, state, version, origin, (*state.tail, *self._loaded.tokenizer.flush(state.pending)))
 
     def prompt(self, standpoint: Standpoint, question: Question, param: str) -> list[int]:
         """The question's window; refused when it leaves no room for the answer."""
@@ -104,18 +105,19 @@ class Asking:
             raise errors.Overloaded(f"{busy}; send the request again after the seconds in Retry-After") from None
         self._answers += len(streams)
         self._answers_ended.clear()
-        return [self._written(request, stream) for request, stream in zip(wanted, streams, strict=True)]
+        return [
+            self._written(standpoint.asked_at, request, stream) for request, stream in zip(wanted, streams, strict=True)
+        ]
 
     async def _written(
-        self, request: AnswerRequest, stream: AsyncGenerator[int, None]
+        self, asked_at: float, request: AnswerRequest, stream: AsyncGenerator[int, None]
     ) -> AsyncGenerator[str | Answer, None]:
-        began = time.perf_counter()
         decoder, parts, count = StreamDecoder(self._loaded.tokenizer), [], 0
         try:
             async with aclosing(stream) as tokens:
                 async for token in tokens:
                     if not count:
-                        self._telemetry.first_token_seconds.observe(time.perf_counter() - began)
+                        self._telemetry.first_token_seconds.observe(time.perf_counter() - asked_at)
                     count += 1
                     if text := decoder.push(token):
                         parts.append(text)

@@ -171,9 +171,10 @@ class Library:
 
     async def ask(self, key: SessionKey) -> Standpoint:
         """The memory as of everything acknowledged before now."""
+        asked_at = time.perf_counter()
         record = await self._readable(key)
         state, live, origin = await self._reading.reach(key, record.accepted_bytes)
-        return self.asking.standpoint(state, live.version, origin)
+        return self.asking.standpoint(asked_at, state, live.version, origin)
 
     def overload(self) -> str | None:
         """Why no more work is taken now, or None."""
