@@ -49,12 +49,6 @@ def server(tiny_weights: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    with client(server) as http:
-        yield http
-
-
 def text(content: bytes, **headers: str) -> Send:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda http: http.post("/v1/sessions/book/text", content=content, headers=named)

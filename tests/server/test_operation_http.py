@@ -13,7 +13,7 @@ from server.telemetry import Telemetry
 from server.version import VERSION
 from tests.conftest import prose
 from tests.server.replies import appended, asked, created, metric
-from tests.server.serving import Server, client
+from tests.server.serving import Server
 
 LABELS = {"phase", "tier", "source", "op", "reason", "le"}
 
@@ -22,12 +22,6 @@ LABELS = {"phase", "tier", "source", "op", "reason", "le"}
 def server(tiny_weights: Path) -> Iterator[Server]:
     with Server(tiny_weights, "memory://") as server:
         yield server
-
-
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    with client(server) as http:
-        yield http
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])

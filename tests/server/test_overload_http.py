@@ -29,12 +29,6 @@ def server(roomy_weights: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    with client(server) as http:
-        yield http
-
-
 @pytest.fixture(scope="module")
 def session(server: Server) -> str:
     with client(server) as http:

@@ -20,12 +20,6 @@ def server(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    with client(server) as http:
-        yield http
-
-
 @pytest.fixture(scope="module")
 def session(server: Server) -> str:
     """A session that has read a text."""

@@ -10,19 +10,13 @@ import httpx
 import pytest
 
 from tests.server.replies import created, offsets, post, problem
-from tests.server.serving import Server, client
+from tests.server.serving import Server
 
 
 @pytest.fixture(scope="module")
 def server(tiny_weights: Path) -> Iterator[Server]:
     with Server(tiny_weights, "memory://") as server:
         yield server
-
-
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    with client(server) as http:
-        yield http
 
 
 @pytest.mark.parametrize("offset", ["-1", "x", "1.5", str(2**63)])

@@ -21,12 +21,6 @@ def server(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    with client(server) as http:
-        yield http
-
-
 def test_a_new_session_has_every_field(http: httpx.Client) -> None:
     reply = http.post("/v1/sessions", json={"id": "Moby_Dick-1", "metadata": {"title": "Ærø, 第一章"}})
     assert reply.status_code == 201

@@ -38,12 +38,6 @@ def server(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    with client(server) as http:
-        yield http
-
-
 @pytest.mark.parametrize("lines", [[b"the same\n"] * 24, [b"line %d\n" % number for number in range(24)]])
 def test_appends_without_an_offset_all_go_to_the_end_however_many_come_at_once(
     server: Server, http: httpx.Client, lines: list[bytes]

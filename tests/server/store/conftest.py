@@ -1,4 +1,4 @@
-"""What the store's tests share: the event loop they run on, and every store that keeps the contract."""
+"""What the store's tests share: every store that keeps the contract."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,11 +8,6 @@ import pytest
 from server.store import open_store
 from server.store.contract import Store
 from server.store.sqlite import SqliteStore
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(params=["memory", "sqlite"])
