@@ -52,14 +52,3 @@ def whereabouts(story: list[Move]) -> dict[str, str]:
 def questions(story: list[Move]) -> list[Question]:
     """Task 1's question for each person that the story names."""
     return [Question(f"Where is {person}?", place) for person, place in whereabouts(story).items()]
-
-
-def read_moves(sentences: list[str]) -> list[Move]:
-    """The moves that sentences tell, those of other templates left out."""
-    found = []
-    for sentence in sentences:
-        for verb in MOVES:
-            person, sign, place = sentence.removesuffix(".").partition(f" {verb} the ")
-            if sign and person in PEOPLE and place in PLACES:
-                found.append(Move(person, verb, place))
-    return found

@@ -1,5 +1,7 @@
 """The examination, sat by readers whose answers are known."""
 
+import re
+
 from model.evaluation.novels import Exam, Mark, examine, exams, wilson_interval
 from model.tasks import babi
 from model.tasks.haystack import Books
@@ -10,9 +12,8 @@ BOOKS = Books(prose(9, 50_000))
 
 def test_who_remembers_everything_is_all_right() -> None:
     def perfect(text: str, questions: list[str]) -> list[str]:
-        sentences = text.replace("\n", " ").replace(". ", ".|").split("|")
-        story = [m for s in sentences for m in babi.read_moves([s[s.rfind(p) :] for p in babi.PEOPLE if p in s])]
-        places = babi.whereabouts(story)
+        told = re.findall(r"(\w+) (?:went|journeyed|travelled|went back|moved) to the (\w+)\.", text)
+        places = dict(told)
         return [" " + places[q.removeprefix("Where is ").removesuffix("?")] + " " for q in questions]
 
     marks = list(examine(perfect, exams(BOOKS, 3, 2_000, 10, seed=1)))

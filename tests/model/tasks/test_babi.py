@@ -23,9 +23,3 @@ def test_nobody_goes_where_they_are(seed: int) -> None:
     story = babi.moves(Random(seed), 20)
     for index, move in enumerate(story):
         assert babi.whereabouts(story[:index]).get(move.person) != move.place
-
-
-@given(st.integers(0, 10_000))
-def test_sentences_are_read_back(seed: int) -> None:
-    story = babi.moves(Random(seed), 8)
-    assert babi.read_moves(["A dog barked.", *map(str, story), "Mary got the milk there."]) == story
