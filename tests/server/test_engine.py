@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from model.memory import MemoryState
 from model.transformer import MemoryTransformer
 from server.engine import AnswerRequest, Engine, EngineBusy, EngineStopped, StepFailed
 from server.forward import Forward
-from server.scheduler import Scheduler
+from server.scheduler import Scheduler, Step
 from tests.conftest import random_model, tiny_config
 
 pytestmark = pytest.mark.anyio
@@ -47,9 +48,14 @@ def model() -> MemoryTransformer:
 
 
 @contextmanager
-def running(model: MemoryTransformer, answers_max: int = 8, waiting_max: int = 8) -> Iterator[Engine]:
+def running(
+    model: MemoryTransformer,
+    answers_max: int = 8,
+    waiting_max: int = 8,
+    observe: Callable[[Step, float], None] = lambda step, seconds: None,
+) -> Iterator[Engine]:
     scheduler = Scheduler(model.config.segment_tokens, answers_max, model.config.segment_tokens)
-    engine = Engine(Forward(model), scheduler, waiting_max, lambda step, seconds: None)
+    engine = Engine(Forward(model), scheduler, waiting_max, observe)
     engine.start()
     try:
         yield engine
@@ -118,10 +124,16 @@ async def test_what_waits_when_the_engine_stops_is_told(model: MemoryTransformer
 
 async def test_halting_hands_back_what_was_read(model: MemoryTransformer) -> None:
     memory = model.initial_memory(1)
-    with running(model) as engine:
+    loop, begun, steps = asyncio.get_running_loop(), asyncio.Event(), count(1)
+
+    def observe(step: Step, seconds: float) -> None:
+        # A step is recorded after it is observed: with the second, the first one counts for certain.
+        if next(steps) == 2:
+            loop.call_soon_threadsafe(begun.set)
+
+    with running(model, observe=observe) as engine:
         reading = asyncio.ensure_future(engine.read(memory, [[1] * 8] * 100_000))
-        # An answer comes between two reads, so some have been done once it is there.
-        await written(engine, wanted(model, [1, 2]))
+        await begun.wait()
         engine.halt_reading()
         result = await reading
         assert 0 < result.segments < 100_000
