@@ -49,7 +49,9 @@ class ModelConfig:
     memory_key_dim: int = 32
     memory_rolls: int = 3
     memory_taps: int = 8
-    write_threshold: float = 0.0
+    glance_taps: int = 8
+    glance_dim: int = 48
+    write_threshold: float = 0.5
     segment_tokens: int = 128
     context_tokens: int = 16
     window_tokens: int = 512
@@ -62,8 +64,8 @@ class ModelConfig:
             )
         if not 0 <= self.write_threshold < 1:
             raise ValueError(f"write_threshold {self.write_threshold} must be at least 0 and below 1")
-        if self.memory_taps < 1:
-            raise ValueError("memory_taps must be at least 1: a key is made of its own token at least")
+        if self.memory_taps < 1 or self.glance_taps < 1:
+            raise ValueError("memory_taps and glance_taps must be at least 1: a token sees itself at least")
         if not 0 <= self.context_tokens <= self.segment_tokens:
             raise ValueError("context_tokens must be between 0 and segment_tokens")
         if self.window_tokens < self.context_tokens + self.segment_tokens:

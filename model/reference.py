@@ -29,13 +29,16 @@ class Reference:
     def read(self, segment: list[int], memory: list[Tensor], context: list[int]) -> tuple[list[Tensor], list[int]]:
         """The memory and the context after one segment of token ids."""
         window = context + segment
+        gates = [self._gate(window, position) for position in range(len(window))]
         h = self._embedded(window)
         written = []
         for layer, associations in enumerate(memory):
-            h = [self._read_memory(layer, x, associations) for x in h]
+            heard, h = h, []
+            for position, x in enumerate(heard):
+                h.append(self._read_memory(layer, x, associations))
+                if position >= len(context):
+                    associations = self._write_memory(layer, heard, position, gates[position], associations)
             h = self._block(layer, h)
-            for position in range(len(context), len(window)):
-                associations = self._write_memory(layer, h, position, associations)
             written.append(associations)
         return written, window[len(window) - len(context) :]
 
@@ -48,28 +51,45 @@ class Reference:
         head = self.weights.get("head.weight", self.weights["embedding.weight"])
         return [head @ self._norm("final_norm", x) for x in h[len(context) :]]
 
+    def _gate(self, window: list[int], position: int) -> float:
+        """How far a token may be written at all: one hidden layer over its own embedding and those before it."""
+        weight, bias = self.weights["glance.convolution.weight"], self.weights["glance.convolution.bias"]
+        hidden = bias.clone()
+        for back in range(min(weight.shape[2], position + 1)):
+            embedded = self.weights["embedding.weight"][window[position - back]] * self.config.embedding_scale
+            hidden = hidden + weight[:, :, weight.shape[2] - 1 - back] @ embedded
+        opened = torch.tensor(
+            [0.5 * x * (1 + math.erf(x / math.sqrt(2))) for x in hidden.tolist()], dtype=torch.float64
+        )
+        score = self.weights["glance.score.weight"][0] @ opened + self.weights["glance.score.bias"][0]
+        threshold = self.config.write_threshold
+        return max(0.0, 1 / (1 + math.exp(-score)) - threshold) / (1 - threshold)
+
     def _read_memory(self, layer: int, x: Tensor, associations: Tensor) -> Tensor:
-        """h + φ(W_q norm(h)) A (2407.04841, before the layer)."""
+        """h + φ(W_q norm(h)) A (2407.04841, before the layer), A being what the tokens before have left."""
         name = f"memories.{layer}"
-        query = self._dpfp(self.weights[f"{name}.query.weight"] @ self._norm(f"{name}.read_norm", x))
+        query = self._dpfp(self.weights[f"{name}.query.weight"] @ self._norm(f"{name}.norm", x))
         return x + query @ associations
 
-    def _write_memory(self, layer: int, h: list[Tensor], position: int, associations: Tensor) -> Tensor:
+    def _write_memory(self, layer: int, h: list[Tensor], position: int, gate: float, associations: Tensor) -> Tensor:
         """A + k βᵀ(v - k A): one step of the delta rule (2102.11174, equation 24)."""
         name = f"memories.{layer}"
-        taps = self.weights[f"{name}.taps"]
-        mixed = torch.zeros(self.config.memory_key_dim, dtype=torch.float64)
-        for back in range(min(len(taps), position + 1)):
-            heard = self._norm(f"{name}.write_norm", h[position - back])
-            mixed = mixed + taps[back] * (self.weights[f"{name}.key.weight"] @ heard)
-        key = self._dpfp(mixed)
-        x = self._norm(f"{name}.write_norm", h[position])
-        value = self.weights[f"{name}.value.weight"] @ x
+        first = max(-1, position - self.config.memory_taps)
+        recent = [self._norm(f"{name}.norm", h[index]) for index in range(position, first, -1)]
+        key = self._dpfp(self._convolved(f"{name}.key", recent))
+        value = self._convolved(f"{name}.value", recent)
+        x = recent[0]
         strength = self.weights[f"{name}.strength.weight"][0] @ x + self.weights[f"{name}.strength.bias"][0]
-        beta = 1 / (1 + math.exp(-strength))
-        threshold = self.config.write_threshold
-        beta = max(0.0, beta - threshold) / (1 - threshold)
+        beta = gate / (1 + math.exp(-strength))
         return associations + torch.outer(key, beta * (value - key @ associations))
+
+    def _convolved(self, name: str, recent: list[Tensor]) -> Tensor:
+        """Σ_j taps_j * W x_(t-j), the latest token first (short convolution, 2406.06484, section 4)."""
+        taps, weight = self.weights[f"{name}_taps"], self.weights[f"{name}.weight"]
+        mixed = torch.zeros(len(weight), dtype=torch.float64)
+        for back, x in enumerate(recent):
+            mixed = mixed + taps[back] * (weight @ x)
+        return mixed
 
     def _dpfp(self, x: Tensor) -> Tensor:
         """φ(x), written feature by feature (2102.11174, equation 37), then divided by its length."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from model.blocks import Block, make_norm, rotary_angles
 from model.config import ModelConfig
+from model.glance import Glance
 from model.mechanisms.delta import DeltaMemory, at_least_float32
 from model.memory import MemoryState
 
@@ -59,18 +60,20 @@ class MemoryTransformer(nn.Module):
             nn.Embedding(config.window_tokens, config.d_model) if config.positions == "learned" else None
         )
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
-        self.memories = nn.ModuleList(
-            DeltaMemory(config, make_norm(config), make_norm(config)) for _ in range(config.n_layers)
-        )
+        self.memories = nn.ModuleList(DeltaMemory(config, make_norm(config)) for _ in range(config.n_layers))
+        self.glance = Glance(config)
         self.final_norm = make_norm(config)
         self.head = None if config.tied_head else nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.apply(_initialise)
-        # What layers and memories add starts small beside the embeddings, and tokens write with σ(-1).
+        # What layers and memories add starts small beside the embeddings; all gates are open, half-heartedly.
         for block, mechanism in zip(self.blocks, self.memories, strict=True):
             _start_small(block.attention.out, 0.3)  # type: ignore[union-attr, arg-type]
             _start_small(block.feed_forward.down, 0.3)  # type: ignore[union-attr, arg-type]
-            _start_small(mechanism.value, 0.5)  # type: ignore[arg-type]
-            nn.init.constant_(mechanism.strength.bias, -1.0)  # type: ignore[union-attr, arg-type]
+            # What is asked for is found, and what is found is said, before anything is learned.
+            nn.init.eye_(mechanism.value.weight)  # type: ignore[union-attr, arg-type]
+            mechanism.query.weight.data.copy_(mechanism.key.weight)  # type: ignore[union-attr, operator, arg-type]
+            nn.init.constant_(mechanism.strength.bias, 0.0)  # type: ignore[union-attr, arg-type]
+        nn.init.constant_(self.glance.score.bias, 2.0)
 
     @property
     def device(self) -> torch.device:
@@ -101,45 +104,49 @@ class MemoryTransformer(nn.Module):
             torch.zeros(shape, dtype=dtype, device=self.device),
         )
 
+    def glance_scores(self, windows: Tensor) -> Tensor:
+        """How much each token of windows (B, N) looks worth remembering, as the logit of the gate."""
+        return self.glance(self._embedded(windows))  # type: ignore[no-any-return]
+
+    def gates(self, windows: Tensor) -> Tensor:
+        """How far the glance opens every layer's memory to each token of windows (B, N); zero is shut."""
+        return self.glance.gate(self.glance_scores(windows))
+
     def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
         """The memory after reading one segment (B, T) of token ids per row; `memory` itself is left as it was."""
-        return self.read_with_strengths(segment, memory)[0]
-
-    def read_with_strengths(self, segment: Tensor, memory: MemoryState) -> tuple[MemoryState, Tensor]:
-        """`read`, and how strongly each token wrote in each layer: β (L, B, T, 1)."""
         context = memory["context"]
         window = torch.cat([context, segment], dim=1)
-        h, angles = self._embed(window, torch.arange(window.shape[1], device=window.device)[None])
-        written, strengths = [], []
-        for layer, (block, mechanism) in enumerate(zip(self.blocks, self.memories, strict=True)):
-            associations = memory["associations"][:, layer]
-            h = block(mechanism.read(h, associations), angles)  # type: ignore[operator]
-            associations, beta = mechanism.write(h, associations, context.shape[1])  # type: ignore[operator]
-            written.append(associations)
-            strengths.append(beta)
-        state = MemoryState(
+        h, angles = self._placed(window, torch.arange(window.shape[1], device=window.device)[None])
+        gate = self.gates(window)[:, context.shape[1] :]
+        written = []
+        for block, mechanism, before in zip(self.blocks, self.memories, memory["associations"].unbind(1), strict=True):
+            h, after, _ = mechanism.step(h, before, gate, context.shape[1])  # type: ignore[operator]
+            h = block(h, angles)
+            written.append(after)
+        return MemoryState(
             {
                 "associations": torch.stack(written, dim=1),
                 "context": window[:, window.shape[1] - context.shape[1] :],
             }
         )
-        return state, torch.stack(strengths)
 
     def answer(
         self, tokens: Tensor, positions: Tensor, memory: MemoryState, cache: KeyValueCache | None = None
     ) -> Tensor:
         """Final hidden states (B, N, D) of tokens (B, N) at positions (B, N) of a local window.
 
+        A memory of fewer rows is shared: each row of it by as many windows, one after another in the batch.
         The window begins with the memory's context. With a cache, whose slots are positions, earlier tokens
         of the window are taken from it and these are put into it, in place. The memory is read, never written.
         """
-        h, angles = self._embed(tokens, positions)
+        h, angles = self._placed(tokens, positions)
         mask = None
         if cache is not None:
             slots = torch.arange(cache.slots, device=tokens.device)
             mask = (slots[None, None, :] <= positions[:, :, None])[:, None]
+        associations = memory["associations"].unbind(1)
         for layer, (block, mechanism) in enumerate(zip(self.blocks, self.memories, strict=True)):
-            h = mechanism.read(h, memory["associations"][:, layer])  # type: ignore[operator]
+            h = mechanism.read(h, associations[layer])  # type: ignore[operator]
             past = None if cache is None else (cache.keys[layer], cache.values[layer], positions)
             h = block(h, angles, mask, past)
         return self.final_norm(h)  # type: ignore[no-any-return]
@@ -149,9 +156,13 @@ class MemoryTransformer(nn.Module):
         weight = self.embedding.weight if self.head is None else self.head.weight
         return at_least_float32(F.linear(hidden, weight))
 
-    def _embed(self, tokens: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        embedded: Tensor = self.embedding(tokens) * self.config.embedding_scale
+        return embedded
+
+    def _placed(self, tokens: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Embeddings (B, N, D), and the rotary angles (B or 1, 1, N, head_dim) when positions are rotary."""
-        h = self.embedding(tokens) * self.config.embedding_scale
+        h = self._embedded(tokens)
         if self.position_embedding is not None:
             return h + self.position_embedding(positions), None
         cos, sin = rotary_angles(self.config, positions)

@@ -184,7 +184,7 @@ class Engine:
                     continue
                 self._observe(step, result.seconds)
                 with self._changed:
-                    self._scheduler.record(step, result.tokens, result.memories)
+                    self._scheduler.record(step, result.tokens, result.advances)
                     self._deliver(step, result)
         except BaseException as error:
             log.exception("the engine failed and takes no more work")

@@ -15,22 +15,25 @@ from torch import Tensor
 
 from model.generation import Sampler, Sampling
 from model.memory import MemoryState
+from model.skimming import loud
 from model.transformer import KeyValueCache, MemoryTransformer
-from server.scheduler import AnswerWork, ReadWork, Step
+from server.scheduler import Advance, AnswerWork, ReadWork, Step
 
 # A batch shape that comes again gives the same bits again (DESIGN: company does not matter).
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 SLOTS_STEP = 64
+# So many segments are glanced at in one go: about as long as reading two in earnest.
+SKIMMED_SEGMENTS = 64
 
 Work = TypeVar("Work")
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """A token for each prompt and answer of a step in order, a memory for each read, and how long it took."""
+    """A token for each prompt and answer of a step in order, an advance for each read, and how long it took."""
 
     tokens: list[int]
-    memories: list[MemoryState]
+    advances: list[Advance]
     seconds: float
 
 
@@ -45,8 +48,8 @@ class Forward:
         began = time.perf_counter()
         with torch.inference_mode():
             tokens = self._take_in(step.prompts) + self._write_on(step.answers)
-            memories = self._read(step.reads)
-        return StepResult(tokens, memories, time.perf_counter() - began)
+            advances = self._read(step.reads)
+        return StepResult(tokens, advances, time.perf_counter() - began)
 
     def warm(self) -> None:
         """Reads a segment and answers a token for nobody, so that the first who comes does not pay for first times."""
@@ -57,14 +60,43 @@ class Forward:
             prompts = tuple(AnswerWork(memory, [0], [0], Sampler(Sampling()), 2, self.end) for _ in range(rows))
             self(Step(prompts=prompts, reads=reads))
 
-    def _read(self, works: Sequence[ReadWork]) -> list[MemoryState]:
-        """Each work's next segment, all in one batch."""
+    def _read(self, works: Sequence[ReadWork]) -> list[Advance]:
+        """Each work's next loud segment, all in one batch; the silent ones before it cost a glance."""
+        for work in works:
+            self._skim(work)
+        read = iter(self._read_loud([work for work in works if work.loud]))
+        return [next(read) if work.loud else self._passed(work) for work in works]
+
+    def _skim(self, work: ReadWork) -> None:
+        """Glances at what comes, many segments at once, and leaves out what has been read of those glanced at."""
+        work.loud = [index for index in work.loud if index >= work.done]
+        if not work.loud and work.done == work.skimmed:
+            ahead = work.segments[work.done : work.done + SKIMMED_SEGMENTS]
+            found = loud(self._model, self._tensor(ahead), work.memory["context"])
+            work.loud = [work.done + index for index in found]
+            work.skimmed += len(ahead)
+
+    def _read_loud(self, works: Sequence[ReadWork]) -> list[Advance]:
         if not works:
             return []
         rows = _padded(works)
-        segments = self._tensor([work.segments[work.done] for work in rows])
-        memory = self._model.read(segments, MemoryState.stack([work.memory for work in rows]))
-        return memory.unstack()[: len(works)]
+        memory = MemoryState.stack([self._before(work, work.loud[0]) for work in rows])
+        segments = self._tensor([work.segments[work.loud[0]] for work in rows])
+        memories = self._model.read(segments, memory).unstack()
+        return [Advance(m, work.loud[0] + 1 - work.done) for m, work in zip(memories, works, strict=False)]
+
+    def _passed(self, work: ReadWork) -> Advance:
+        """All that was skimmed, none of it loud."""
+        return Advance(self._before(work, work.skimmed), work.skimmed - work.done)
+
+    def _before(self, work: ReadWork, index: int) -> MemoryState:
+        """The memory in front of a segment when those since the last one read are silent."""
+        if index == work.done:
+            return work.memory  # type: ignore[no-any-return]
+        context = work.memory["context"]
+        # A context is never longer than a segment.
+        recent = torch.cat([context, self._tensor([work.segments[index - 1]])], dim=1)
+        return MemoryState({**work.memory.tensors, "context": recent[:, recent.shape[1] - context.shape[1] :]})
 
     def _read_tails(self, works: Sequence[AnswerWork]) -> None:
         """Gives each work a memory that knows its tail too; questions to one standpoint share it."""

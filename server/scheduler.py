@@ -13,11 +13,16 @@ from typing import Any
 
 @dataclass(eq=False)
 class ReadWork:
-    """Segments of one session to be read one after another; `memory` is the value after the last one read."""
+    """Segments of one session to be read one after another; `memory` is the value after the last one read.
+
+    The first `skimmed` of them have been glanced at, and of those only `loud` can change what is remembered.
+    """
 
     memory: Any
     segments: Sequence[Sequence[int]]
     done: int = 0
+    skimmed: int = 0
+    loud: Sequence[int] = ()
 
     @property
     def finished(self) -> bool:
@@ -49,6 +54,14 @@ class AnswerWork:
     @property
     def begun(self) -> bool:
         return self.cache is not None
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far a step has brought a read: the memory after `segments` more of its segments."""
+
+    memory: Any
+    segments: int
 
 
 @dataclass(frozen=True)
@@ -113,16 +126,16 @@ class Scheduler:
         step = Step(tuple(prompts), answers, reads)
         return step if prompts or answers or reads else None
 
-    def record(self, step: Step, tokens: Sequence[int], memories: Sequence[Any]) -> None:
-        """Takes in what a step made: a token for each of its prompts and answers, a memory for each of its reads."""
+    def record(self, step: Step, tokens: Sequence[int], advances: Sequence[Advance]) -> None:
+        """Takes in what a step made: a token for each of its prompts and answers, an advance for each of its reads."""
         self._reads_sat_out = bool(self._reads) and not step.reads
         for answer, token in zip((*step.prompts, *step.answers), tokens, strict=True):
             self._record_token(answer, token)
-        for work, memory in zip(step.reads, memories, strict=True):
+        for work, advance in zip(step.reads, advances, strict=True):
             if work not in self._reads:
                 continue
-            work.memory = memory
-            work.done += 1
+            work.memory = advance.memory
+            work.done += advance.segments
             self._reads.remove(work)
             if not work.finished:
                 self._reads.append(work)

@@ -51,6 +51,8 @@ def tiny_config(**changes: object) -> ModelConfig:
         "memory_key_dim": 4,
         "segment_tokens": 8,
         "context_tokens": 3,
+        "glance_taps": 4,
+        "glance_dim": 6,
         "window_tokens": 96,
         **changes,
     }
@@ -66,6 +68,13 @@ def random_model(config: ModelConfig, seed: int = 0) -> MemoryTransformer:
             centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
             parameter.copy_(centre + 0.4 * torch.randn(parameter.shape, generator=generator))
     return model.eval().requires_grad_(False)
+
+
+def sometimes_silent_model() -> MemoryTransformer:
+    """A model whose glance lets one token in ten through, so that about half of its segments are silent."""
+    open_model = random_model(tiny_config(write_threshold=0.0))
+    tokens = torch.randint(340, (1, 2_000), generator=torch.Generator().manual_seed(1))
+    return random_model(tiny_config(write_threshold=float(open_model.gates(tokens).quantile(0.9))))
 
 
 @pytest.fixture(scope="session")

@@ -1,71 +1,97 @@
-"""`python -m model.evaluation`: recall of facts hidden in novels, by weights or by a running server.
+"""`python -m model.evaluation`: how much of what was hidden in books is still known, by weights or by a server.
 
-It knows the command line and the table; the examination is in `novels`.
+It knows the command line; the examinations are in `exams`, the arithmetic in `report`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from model import weights
-from model.evaluation.novels import BYTES_PER_TOKEN, examine, exams, wilson_interval
-from model.evaluation.readers import http_reader, local_reader
+from model.evaluation import report
+from model.evaluation.exams import Exam, associative_exams, babilong_exams
+from model.evaluation.marks import Mark, examine, examine_all, read_marks
+from model.evaluation.readers import Reader, http_reader, local_reader
+from model.tasks.babilong import BYTES_PER_TOKEN
 from model.tasks.haystack import Books
 
 
 def main() -> None:
+    arguments = _parser().parse_args()
+    torch.set_num_threads(arguments.threads)
+    exams = list(_exams(arguments))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    total = sum(_bytes(exam) for exam in exams)
+    with tqdm(total=total, unit="B", unit_scale=True) as bar:
+        done = {(mark.name, mark.length, mark.number) for mark in read_marks(arguments.out)}
+        bar.update(sum(_bytes(exam) for exam in exams if (exam.name, exam.length, exam.number) in done))
+        reader: Reader
+        if arguments.url:
+            reader = http_reader(arguments.url, bar.update)
+        else:
+            reader = local_reader(weights.load(arguments.weights), bar.update)
+        right = asked = 0
+        for marks in _examined(exams, reader, arguments):
+            right, asked = right + sum(mark.exact for mark in marks), asked + len(marks)
+            bar.set_postfix_str(f"{marks[0].name} at {report.length_name(marks[0].length)}: {right} of {asked} right")
+    found = report.cells(read_marks(arguments.out))
+    print(report.table(found))
+    if arguments.summary:
+        arguments.summary.write_text(json.dumps(report.as_json(found), indent=1) + "\n", encoding="utf-8")
+    if arguments.picture:
+        report.picture(found, arguments.picture)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m model.evaluation", description=__doc__)
     parser.add_argument("--books", type=Path, required=True, help="plain text that was not trained on")
+    parser.add_argument("--babi", type=Path, required=True, help="folder of bAbI 1.2 with its test files")
+    parser.add_argument("--out", type=Path, required=True, help="marks, a line an answer; what it has is not redone")
     parser.add_argument("--weights", type=Path, default=Path("model/default"))
     parser.add_argument("--url", help="ask a running server instead of reading here")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[100_000], help="GPT-2 tokens of 4.27 bytes")
-    parser.add_argument("--exams", type=int, default=10, help="texts of each length")
-    parser.add_argument("--facts", type=int, default=10, help="moves hidden in each text")
+    parser.add_argument("--sessions", type=int, default=4, help="texts at once when asking a server")
+    parser.add_argument("--tasks", type=int, nargs="*", default=[1, 2, 3, 4, 5], help="bAbI's tasks, 1 to 10")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[0, 1000, 128_000], help="GPT-2 tokens, 4.27 bytes")
+    parser.add_argument("--samples", type=int, default=100, help="questions for each task and length")
+    parser.add_argument("--pairs", type=int, nargs="*", default=[], help="associative retrieval of so many pairs")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON of every answer")
-    arguments = parser.parse_args()
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--summary", type=Path, help="JSON of the table")
+    parser.add_argument("--picture", type=Path, help="recall against length, .svg or .png")
+    return parser
+
+
+def _exams(arguments: argparse.Namespace) -> Iterator[Exam]:
     books = Books.read(arguments.books)
-    results = []
     for length in arguments.lengths:
-        began = time.monotonic()
-        given = exams(books, arguments.exams, length, arguments.facts, arguments.seed)
-        total = arguments.exams * length
-        with tqdm(total=total, unit="tok", unit_scale=True, desc=f"{length:,} tokens") as bar:
-            if arguments.url:
-                reader = http_reader(arguments.url)
-            else:
-                reader = local_reader(weights.load(arguments.weights), bar.update)
-            marks = list(examine(reader, given))
-        right = sum(mark.right for mark in marks)
-        low, high = wilson_interval(right, len(marks))
-        seconds = time.monotonic() - began
-        print(
-            f"{length:>12,} tokens ({length * BYTES_PER_TOKEN / 1e6:.2f} MB): {right} of {len(marks)} right, "
-            f"{right / len(marks):.1%} ({low:.1%} to {high:.1%}), {seconds:.0f} s"
-        )
-        for mark in marks:
-            if not mark.right:
-                print(f"    text {mark.exam}: {mark.question.text} {mark.question.answer}, not {mark.answer!r}")
-        results.append(
-            {
-                "length_tokens": length,
-                "facts": arguments.facts,
-                "right": right,
-                "asked": len(marks),
-                "interval": [low, high],
-                "answers": [
-                    {"exam": m.exam, "question": m.question.text, "target": m.question.answer, "answer": m.answer}
-                    for m in marks
-                ],
-            }
-        )
-    if arguments.out:
-        arguments.out.write_text(json.dumps({"seed": arguments.seed, "results": results}, indent=1) + "\n")
+        for task in arguments.tasks:
+            yield from babilong_exams(task, length, arguments.samples, arguments.babi, books, arguments.seed)
+    for pairs in arguments.pairs:
+        yield from associative_exams("remember", pairs, max(1, arguments.samples // pairs), arguments.seed)
+        yield from associative_exams("rewrite", pairs, max(1, arguments.samples // pairs), arguments.seed)
+
+
+def _examined(exams: list[Exam], reader: Reader, arguments: argparse.Namespace) -> Iterator[list[Mark]]:
+    """A server gets several texts at once, and the marks come in the exams' order all the same."""
+    if not arguments.url:
+        yield from examine_all(exams, lambda exam: examine(reader, exam), arguments.out)
+        return
+    done = {(mark.name, mark.length, mark.number) for mark in read_marks(arguments.out)}
+    left = [exam for exam in exams if (exam.name, exam.length, exam.number) not in done]
+    with ThreadPoolExecutor(arguments.sessions) as pool:
+        waiting = {id(exam): pool.submit(examine, reader, exam) for exam in left}
+        yield from examine_all(left, lambda exam: waiting.pop(id(exam)).result(), arguments.out)
+
+
+def _bytes(exam: Exam) -> int:
+    return int(exam.length * BYTES_PER_TOKEN)
 
 
 if __name__ == "__main__":

@@ -6,67 +6,94 @@ It knows how a text gets read and a question answered, and nothing of what is ri
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import torch
 
-from model.evaluation.novels import Reader
+from model.memory import MemoryState
 from model.prompt import prompt_ids
+from model.skimming import read_all
 from model.tokenizer import StreamDecoder
 from model.weights import LoadedModel
 
 ANSWER_TOKENS_MAX = 8
+_PIECE_BYTES = 1 << 16
+_UPLOAD_BYTES = 1 << 22
+
+# Reads a text and answers questions about it.
+Reader = Callable[[str, Sequence[str]], list[str]]
 
 
 def local_reader(loaded: LoadedModel, progress: Callable[[int], object]) -> Reader:
-    """Reads with the model itself, one row at a time; `progress` gets the tokens of each segment read."""
-    model, tokenizer, config = loaded.model, loaded.tokenizer, loaded.model.config
+    """Reads with the model itself, one text at a time; `progress` gets the bytes of each piece read."""
 
     @torch.inference_mode()
-    def read_and_answer(text: str, questions: list[str]) -> list[str]:
-        ids, step = tokenizer.encode(text), config.segment_tokens
-        memory = model.initial_memory(1)
-        whole = len(ids) // step * step
-        for start in range(0, whole, step):
-            memory = model.read(torch.tensor([ids[start : start + step]], device=model.device), memory)
-            progress(step)
-        if tail := ids[whole:]:
-            memory = model.read(torch.tensor([tail], device=model.device), memory)
-        answers = []
-        for question in questions:
-            prompt = prompt_ids(config, tokenizer.encode(question))
-            window = [*memory["context"][0].tolist(), *prompt]
-            cache = model.initial_cache(1, len(window) + ANSWER_TOKENS_MAX)
-            fed, at, decoder, answer = window, 0, StreamDecoder(tokenizer), ""
-            for _ in range(ANSWER_TOKENS_MAX):
-                positions = torch.arange(at, at + len(fed), device=model.device)[None]
-                hidden = model.answer(torch.tensor([fed], device=model.device), positions, memory, cache)
-                token = int(model.logits(hidden[0, -1]).argmax())
-                if token == config.special.end:
-                    break
-                answer += decoder.push(token)
-                at, fed = at + len(fed), [token]
-            answers.append(answer + decoder.finish())
-        return answers
+    def read_and_answer(text: str, questions: Sequence[str]) -> list[str]:
+        memory = _read(loaded, text.encode(), progress)
+        return [_answer(loaded, memory, question) for question in questions]
 
     return read_and_answer
 
 
-def http_reader(url: str) -> Reader:
+def _read(loaded: LoadedModel, data: bytes, progress: Callable[[int], object]) -> MemoryState:
+    """The memory after a whole text, its last, short segment too."""
+    model, tokenizer, step = loaded.model, loaded.tokenizer, loaded.model.config.segment_tokens
+    memory, pending, ids = model.initial_memory(1), b"", list[int]()
+    for start in range(0, len(data), _PIECE_BYTES):
+        piece = data[start : start + _PIECE_BYTES]
+        tokens = tokenizer.advance(pending, piece)
+        pending, ids = tokens.pending, ids + tokens.ids
+        if whole := len(ids) // step * step:
+            memory = read_all(model, torch.tensor(ids[:whole], device=model.device).view(-1, step), memory)
+            ids = ids[whole:]
+        progress(len(piece))
+    ids += tokenizer.flush(pending)
+    for start in range(0, len(ids), step):
+        memory = model.read(torch.tensor([ids[start : start + step]], device=model.device), memory)
+    return memory
+
+
+def _answer(loaded: LoadedModel, memory: MemoryState, question: str) -> str:
+    model, config = loaded.model, loaded.model.config
+    window = [*memory["context"][0].tolist(), *prompt_ids(config, loaded.tokenizer.encode(question))]
+    cache = model.initial_cache(1, len(window) + ANSWER_TOKENS_MAX)
+    fed, at, decoder, answer = window, 0, StreamDecoder(loaded.tokenizer), ""
+    for _ in range(ANSWER_TOKENS_MAX):
+        positions = torch.arange(at, at + len(fed), device=model.device)[None]
+        hidden = model.answer(torch.tensor([fed], device=model.device), positions, memory, cache)
+        token = int(model.logits(hidden[0, -1]).argmax())
+        if token == config.special.end:
+            break
+        answer += decoder.push(token)
+        at, fed = at + len(fed), [token]
+    return answer + decoder.finish()
+
+
+def http_reader(url: str, progress: Callable[[int], object]) -> Reader:
     """Reads and asks through a server's sessions; each text is its own session, deleted afterwards."""
 
     def call(method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
         request = Request(url.rstrip("/") + path, body, {"Content-Type": kind}, method=method)
-        with urlopen(request, timeout=3600) as response:
-            return bytes(response.read())
+        try:
+            with urlopen(request, timeout=3600) as response:
+                return bytes(response.read())
+        except HTTPError as error:
+            raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
 
-    def read_and_answer(text: str, questions: list[str]) -> list[str]:
+    def read_and_answer(text: str, questions: Sequence[str]) -> list[str]:
         session = json.loads(call("POST", "/v1/sessions", b"{}"))["id"]
-        call("POST", f"/v1/sessions/{session}/text?wait=read", text.encode(), "text/plain")
-        asked = json.dumps({"questions": questions, "max_tokens": ANSWER_TOKENS_MAX}).encode()
-        answers = json.loads(call("POST", f"/v1/sessions/{session}/queries", asked))["answers"]
-        call("DELETE", f"/v1/sessions/{session}")
+        try:
+            data = memoryview(text.encode())
+            for start in range(0, len(data), _UPLOAD_BYTES):
+                piece = bytes(data[start : start + _UPLOAD_BYTES])
+                call("POST", f"/v1/sessions/{session}/text?wait=read", piece, "text/plain")
+                progress(len(piece))
+            asked = json.dumps({"questions": list(questions), "max_tokens": ANSWER_TOKENS_MAX}).encode()
+            answers = json.loads(call("POST", f"/v1/sessions/{session}/queries", asked))["answers"]
+        finally:
+            call("DELETE", f"/v1/sessions/{session}")
         return [answer["answer"] for answer in answers]
 
     return read_and_answer

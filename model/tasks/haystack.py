@@ -54,6 +54,19 @@ class Books:
         """Every paragraph once."""
         return iter(self._text.splitlines())
 
+    @property
+    def paragraphs_max(self) -> int:
+        """No fewer than there are."""
+        return self._text.count("\n") + 1
+
+    def pairs(self) -> list[str]:
+        """All text as pairs of sentences that follow each other in a paragraph, or one where it has no second."""
+        found: list[str] = []
+        for line in self.lines():
+            sentences = [s for s in _SENTENCE_END.split(line) if s]
+            found += [" ".join(sentences[i : i + 2]) for i in range(0, len(sentences), 2)]
+        return found
+
     def paragraphs(self, random: Random) -> Iterator[list[str]]:
         """Paragraphs in order from a random one on, for ever, each as its sentences."""
         start = self._text.find("\n", random.randrange(len(self._text))) + 1

@@ -1,69 +1,97 @@
-"""The loss of a batch: wrong answers, and the price of writing.
+"""The loss of a batch and its gradients: wrong answers, and what the glance lets through or overlooks.
 
 It knows the model and a batch, and nothing of optimisers, stages or files.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model.memory import MemoryState
-from model.training.samples import IGNORED, Batch, Exam
+from model.training.samples import FACT, IGNORED, NO_TASK, NOISE, Batch, Exam
 from model.transformer import MemoryTransformer
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """The loss to minimise, and what a log wants to know of it."""
+    """What a log wants to know of a batch: losses, `right` and `asked` by task, and what the glance let through."""
 
-    loss: Tensor
-    answer_loss: float
-    accuracy: float
-    write_rate: float
+    answer_loss: float = 0.0
+    glance_loss: float = 0.0
+    noise_open_rate: float = 0.0
+    facts_shut_rate: float = 0.0
+    right: Counter[int] = field(default_factory=Counter)
+    asked: Counter[int] = field(default_factory=Counter)
+
+    def count(self, tasks: Tensor, right: Tensor) -> None:
+        self.asked.update(tasks.tolist())
+        self.right.update(tasks[right].tolist())
 
 
-def outcome(model: MemoryTransformer, batch: Batch, write_price: float) -> Outcome:
-    """Reads the batch with gradients through all of it (back-propagation through time), and examines along the way."""
+def backward(model: MemoryTransformer, batch: Batch) -> Outcome:
+    """Leaves the gradients of a batch's loss in the weights: back-propagation through time, through all segments."""
+    result = Outcome()
     memory = model.initial_memory(batch.segments.shape[0])
     exams = {exam.after_segments: exam for exam in batch.exams}
-    losses, rights, strengths = [], [], []
+    losses = []
     for index in range(batch.segments.shape[1]):
-        memory, beta = model.read_with_strengths(batch.segments[:, index], memory)
-        strengths.append(beta.mean())
+        memory = model.read(batch.segments[:, index], memory)
         if exam := exams.get(index + 1):
-            loss, right = examine(model, exam, memory)
-            losses.append(loss)
-            rights.append(right)
-    answer_loss = torch.cat(losses).mean()
-    price = torch.stack(strengths).mean()
-    return Outcome(
-        answer_loss + write_price * price,
-        answer_loss.item(),
-        torch.cat(rights).float().mean().item(),
-        price.item(),
-    )
+            losses.append(answer_loss(model, exam, memory, result))
+    loss = glance_loss(model, batch, result)
+    if losses:
+        answers = torch.stack(losses).sum() / answer_tokens(batch)
+        result.answer_loss = answers.item()
+        loss = loss + answers
+    loss.backward()  # type: ignore[no-untyped-call]
+    return result
 
 
-def examine(model: MemoryTransformer, exam: Exam, memory: MemoryState) -> tuple[Tensor, Tensor]:
-    """The cross-entropy of every answer token, and for every question whether the whole answer was right."""
+def answer_tokens(batch: Batch) -> int:
+    """How many answer tokens a batch asks for."""
+    return sum(int((exam.labels != IGNORED).sum()) for exam in batch.exams)
+
+
+def glance_loss(model: MemoryTransformer, batch: Batch, result: Outcome) -> Tensor:
+    """The price of writing: what the glance lets through of the books, and what it overlooks of the facts."""
+    rows = batch.segments.shape[0]
+    scores = model.glance_scores(batch.segments.reshape(rows, -1))
+    kinds = batch.kinds.reshape(rows, -1)
+    noise = torch.cat([scores[kinds == NOISE], model.glance_scores(batch.noise).flatten()])
+    facts = scores[kinds == FACT]
+    loss = glance_cost(noise, facts)
+    result.glance_loss = loss.item()
+    result.noise_open_rate = (model.glance.gate(noise) > 0).float().mean().item()
+    result.facts_shut_rate = int((model.glance.gate(facts) <= 0).sum()) / max(1, facts.numel())
+    return loss
+
+
+def glance_cost(noise: Tensor, facts: Tensor, hardest: int = 64) -> Tensor:
+    """Cross-entropy of the glance's scores; of noise (N) the hardest tokens count as much as all of them together."""
+    wrong = F.softplus(noise)
+    worst = wrong.topk(min(hardest, wrong.numel())).values
+    # A batch may hold no fact at all.
+    overlooked = F.softplus(-facts).sum() / max(1, facts.numel())
+    return wrong.mean() + worst.mean() + overlooked
+
+
+def answer_loss(model: MemoryTransformer, exam: Exam, memory: MemoryState, result: Outcome) -> Tensor:
+    """The cross-entropy of all answer tokens of an exam, summed; wholly right answers are counted in `result`."""
     if exam.tail.shape[1]:
         memory = model.read(exam.tail, memory)
-    asked = exam.tokens.shape[1]
-    tokens, labels = exam.tokens.flatten(0, 1), exam.labels.flatten(0, 1)
-    kept = (labels != IGNORED).any(dim=1)
-    rows = torch.arange(memory.batch, device=tokens.device).repeat_interleave(asked)[kept]
-    tokens, labels = tokens[kept], labels[kept]
-    repeated = MemoryState({name: tensor[rows] for name, tensor in memory.tensors.items()})
-    window = torch.cat([repeated["context"], tokens], dim=1)
-    positions = torch.arange(window.shape[1], device=window.device).expand_as(window)
-    hidden = model.answer(window, positions, repeated)[:, repeated["context"].shape[1] :]
-    counted = labels != IGNORED
+    context = memory["context"].repeat_interleave(exam.tokens.shape[0] // memory.batch, dim=0)
+    window = torch.cat([context, exam.tokens], dim=1)
+    positions = torch.arange(window.shape[1], device=window.device)[None]
+    hidden = model.answer(window, positions, memory)[:, context.shape[1] :]
+    counted = exam.labels != IGNORED
     logits = model.logits(hidden[counted])
-    loss = F.cross_entropy(logits, labels[counted], reduction="none")
-    right = torch.ones_like(labels, dtype=torch.bool)
-    right[counted] = logits.argmax(dim=-1) == labels[counted]
-    return loss, right.all(dim=1)
+    right = torch.ones_like(exam.labels, dtype=torch.bool)
+    right[counted] = logits.argmax(dim=-1) == exam.labels[counted]
+    asked = exam.tasks != NO_TASK
+    result.count(exam.tasks[asked], right.all(dim=1)[asked])
+    return F.cross_entropy(logits, exam.labels[counted], reduction="sum")

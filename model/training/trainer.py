@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,15 +21,17 @@ from model import weights
 from model.config import ModelConfig
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
+from model.training import loss, replay
 from model.training.curriculum import Stage
-from model.training.loss import outcome
-from model.training.samples import Batch, Exam, Plan, make_batch
+from model.training.hard import hard_sentences
+from model.training.samples import Plan, make_batch
 from model.transformer import MemoryTransformer
 
-STATE, LOG = "training.pt", "log.jsonl"
+STATE, LOG, HARD = "training.pt", "log.jsonl", "hard.json"
 SAVE_EVERY_STEPS = 50
 WARMUP_STEPS = 30
-AVERAGE_STEPS = 50
+AVERAGE_QUESTIONS = 400
+HARD_SENTENCES_MAX = 20_000
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Progress:
     stage: int = 0
     step: int = 0
     stage_step: int = 0
-    accuracy: float = 0.0
+    accuracy: dict[int, float] = field(default_factory=dict)
 
 
 class Trainer:
@@ -54,6 +56,8 @@ class Trainer:
         stages: tuple[Stage, ...],
         seed: int,
         device: torch.device | None = None,
+        bf16: bool = False,
+        replayed: bool = False,
     ) -> None:
         self.folder, self.config, self.tokenizer, self.books, self.stages = (
             folder,
@@ -63,23 +67,28 @@ class Trainer:
             stages,
         )
         self.device = device or weights.default_device()
+        self.bf16, self.backward = bf16, replay.backward if replayed else loss.backward
         torch.manual_seed(seed)
         self.random = Random(seed)
         self.model = MemoryTransformer(config).to(self.device)
         self.optimizer = torch.optim.AdamW(_groups(self.model), betas=(0.9, 0.98))
         self.progress = Progress()
+        self.hard: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / STATE).exists():
             self._resume()
+        self._cut_log()
 
     def run(self) -> None:
         """Trains to the end of the last stage, and writes the weights at each save."""
         with tqdm(total=sum(stage.steps_max for stage in self.stages), initial=self.progress.step) as bar:
             while self.progress.stage < len(self.stages):
                 stage = self.stages[self.progress.stage]
+                self._find_hard(stage)
                 line = self._step(stage)
                 self._log(line)
-                bar.set_postfix_str(f"{stage.name} {line['accuracy_mean']:.3f} β {line['write_rate']:.4f}")
+                told = " ".join(f"{task}:{right:.2f}" for task, right in sorted(self.progress.accuracy.items()))
+                bar.set_postfix_str(f"{stage.name} {told}")
                 bar.update()
                 self._advance(stage)
                 if self.progress.step % SAVE_EVERY_STEPS == 0:
@@ -88,38 +97,56 @@ class Trainer:
 
     def _step(self, stage: Stage) -> dict[str, Any]:
         began = time.monotonic()
-        _set_threshold(self.model, stage.write_threshold)
         low, high = stage.segments
         segments = self.random.randint(low, high)
-        rows = max(4, min(64, stage.batch_tokens // (segments * stage.segment_tokens)))
-        facts = stage.facts
-        plan = Plan(rows, segments, stage.segment_tokens, facts, exams=min(4, segments), questions=4)
-        batch = _to(make_batch(self.random, plan, self.config, self.tokenizer, self.books), self.device)
+        p = self.progress
+        plan = Plan(
+            rows=max(4, min(64, stage.batch_tokens // (segments * stage.segment_tokens))),
+            segments=segments,
+            segment_tokens=stage.segment_tokens,
+            fact_tokens=stage.fact_tokens,
+            exams=min(4, segments),
+            questions=3,
+            # What is still wrong is asked more often, and nothing is never asked.
+            tasks={task: 1.1 - p.accuracy.get(task, 0.0) for task in stage.tasks},
+            hard=self.hard,
+            hard_share=stage.hard_share,
+        )
+        batch = make_batch(self.random, plan, self.config, self.tokenizer, self.books).to(self.device)
         rate = self._learning_rate(stage)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        result = outcome(self.model, batch, stage.write_price)
         self.optimizer.zero_grad(set_to_none=True)
-        result.loss.backward()  # type: ignore[no-untyped-call]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            result = self.backward(self.model, batch)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        p = self.progress
         p.step += 1
         p.stage_step += 1
-        p.accuracy += (result.accuracy - p.accuracy) / min(p.stage_step, AVERAGE_STEPS)
+        for task, asked in result.asked.items():
+            known = p.accuracy.get(task, 0.0)
+            p.accuracy[task] = known + (result.right[task] / asked - known) * min(1.0, asked / AVERAGE_QUESTIONS)
         return {
             "step": p.step,
             "stage": stage.name,
             "segments": segments,
-            "rows": rows,
+            "rows": plan.rows,
             "loss": round(result.answer_loss, 5),
-            "accuracy": round(result.accuracy, 5),
-            "accuracy_mean": round(p.accuracy, 5),
-            "write_rate": round(result.write_rate, 6),
+            "glance_loss": round(result.glance_loss, 5),
+            "noise_open_rate": round(result.noise_open_rate, 8),
+            "facts_shut_rate": round(result.facts_shut_rate, 6),
+            "right": dict(result.right),
+            "asked": dict(result.asked),
             "gradient_norm": round(float(norm), 4),
             "learning_rate": rate,
             "step_seconds": round(time.monotonic() - began, 3),
         }
+
+    def _find_hard(self, stage: Stage) -> None:
+        """At the beginning of a stage that wants them, the books are searched for what looks like facts."""
+        if stage.hard_share and not self.progress.stage_step:
+            self.hard = hard_sentences(self.model, self.tokenizer, self.books, HARD_SENTENCES_MAX)
+            (self.folder / HARD).write_text(json.dumps(self.hard, indent=0), encoding="utf-8")
 
     def _learning_rate(self, stage: Stage) -> float:
         done = self.progress.stage_step / stage.steps_max
@@ -128,9 +155,9 @@ class Trainer:
 
     def _advance(self, stage: Stage) -> None:
         p = self.progress
-        learned = p.stage_step >= stage.steps_min and p.accuracy >= stage.accuracy
-        if learned or p.stage_step >= stage.steps_max:
-            p.stage, p.stage_step, p.accuracy = p.stage + 1, 0, 0.0
+        worst = min(p.accuracy.get(task, 0.0) for task in stage.tasks)
+        if p.stage_step >= stage.steps_max or (p.stage_step >= stage.steps_min and worst >= stage.accuracy):
+            p.stage, p.stage_step = p.stage + 1, 0
 
     def _log(self, line: dict[str, Any]) -> None:
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
@@ -145,8 +172,6 @@ class Trainer:
         }
         torch.save(state, self.folder / (STATE + ".new"))
         os.replace(self.folder / (STATE + ".new"), self.folder / STATE)
-        threshold = self.stages[min(self.progress.stage, len(self.stages) - 1)].write_threshold
-        self.model.config = replace(self.config, write_threshold=threshold)
         weights.save(self.folder / "weights", self.model, self.tokenizer, torch.float32)
 
     def _resume(self) -> None:
@@ -157,17 +182,27 @@ class Trainer:
             self.progress = Progress(**state["progress"])
             version, numbers, gauss = state["random"]
             self.random.setstate((version, tuple(numbers), gauss))
+            if self.progress.stage_step and self.stages[self.progress.stage].hard_share:
+                self.hard = json.loads((self.folder / HARD).read_text(encoding="utf-8"))
         except Exception as error:
             raise ValueError(
                 f"{self.folder / STATE} can not be resumed ({error}); move it away to begin anew"
             ) from error
-        self._cut_log()
 
     def _cut_log(self) -> None:
         """Steps that were made after the last save are made again, so their lines go."""
         path = self.folder / LOG
         if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()[: self.progress.step]
+            try:
+                lines = path.read_text(encoding="utf-8").splitlines()
+                steps = [json.loads(line)["step"] for line in lines]
+            except (ValueError, KeyError, TypeError):
+                steps = [0]
+            if steps != list(range(1, len(steps) + 1)) or len(steps) < self.progress.step:
+                raise ValueError(
+                    f"{path} is no log of training up to step {self.progress.step}; move it away to go on without it"
+                )
+            del lines[self.progress.step :]
             path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
@@ -176,13 +211,3 @@ def _groups(model: nn.Module) -> list[dict[str, Any]]:
     decayed = [p for name, p in model.named_parameters() if p.dim() >= 2 and "embedding" not in name]
     kept = [p for name, p in model.named_parameters() if p.dim() < 2 or "embedding" in name]
     return [{"params": decayed, "weight_decay": 0.01}, {"params": kept, "weight_decay": 0.0}]
-
-
-def _set_threshold(model: MemoryTransformer, threshold: float) -> None:
-    for mechanism in model.memories:
-        mechanism.threshold = threshold  # type: ignore[assignment]
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    exams = [Exam(e.after_segments, e.tail.to(device), e.tokens.to(device), e.labels.to(device)) for e in batch.exams]
-    return Batch(batch.segments.to(device), exams)

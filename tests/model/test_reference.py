@@ -6,12 +6,14 @@ import torch
 from model.config import ModelConfig
 from model.memory import MemoryState
 from model.reference import Reference
+from model.skimming import loud
 from model.transformer import MemoryTransformer
 from tests.conftest import random_model, tiny_config
 
 SHAPES = {
     "llama": tiny_config(),
-    "threshold": tiny_config(write_threshold=0.3),
+    "no threshold": tiny_config(write_threshold=0.0),
+    "short glance": tiny_config(glance_taps=2, memory_taps=3),
     "gpt2": tiny_config(norm="layernorm", positions="learned", activation="gelu", bias=True, n_kv_heads=4),
     "gemma": tiny_config(embedding_scale=4.0, n_kv_heads=1, tied_head=False),
     "no context": tiny_config(context_tokens=0),
@@ -86,6 +88,7 @@ def test_cached_writing_equals_the_whole_window() -> None:
 def test_below_the_threshold_nothing_is_written() -> None:
     """A segment that says nothing leaves the memory as it was, bit for bit."""
     model = random_model(tiny_config(write_threshold=0.999999))
+    assert not loud(model, torch.arange(T)[None], model.initial_memory(1)["context"])
     first = model.initial_memory(1)
     memory = model.read(torch.arange(T)[None], first)
     assert torch.equal(memory["associations"], first["associations"])

@@ -1,17 +1,21 @@
 """A step over many rows gives what each row alone would give, tails included."""
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.generation import Sampler, Sampling
 from model.memory import MemoryState
 from model.prompt import prompt_ids
-from server.forward import Forward
-from server.scheduler import AnswerWork, ReadWork, Step
-from tests.conftest import random_model, tiny_config
+from server.forward import SKIMMED_SEGMENTS, Forward
+from server.scheduler import AnswerWork, ReadWork, Scheduler, Step
+from tests.conftest import random_model, sometimes_silent_model, tiny_config
 
 MODEL = random_model(tiny_config())
 FORWARD = Forward(MODEL)
 NEVER = -1
+# Of its segments of random tokens about half are silent.
+MIXED = sometimes_silent_model()
 
 
 def memories(count: int) -> list[MemoryState]:
@@ -65,11 +69,39 @@ def test_a_question_leaves_the_memory_that_it_is_put_to() -> None:
 def test_segments_side_by_side_are_those_read_alone() -> None:
     states = memories(3)
     segments = [[n] * 8 for n in range(3)]
-    together = FORWARD(Step(reads=tuple(ReadWork(m, [s]) for m, s in zip(states, segments, strict=True)))).memories
+    together = FORWARD(Step(reads=tuple(ReadWork(m, [s]) for m, s in zip(states, segments, strict=True)))).advances
     for memory, segment, read in zip(states, segments, together, strict=True):
-        (alone,) = FORWARD(Step(reads=(ReadWork(memory, [segment]),))).memories
-        torch.testing.assert_close(read["associations"], alone["associations"], rtol=1e-3, atol=1e-4)
-        assert torch.equal(read["context"], alone["context"])
+        (alone,) = FORWARD(Step(reads=(ReadWork(memory, [segment]),))).advances
+        torch.testing.assert_close(read.memory["associations"], alone.memory["associations"], rtol=1e-3, atol=1e-4)
+        assert torch.equal(read.memory["context"], alone.memory["context"])
+
+
+def test_silent_segments_are_passed_over_and_change_nothing() -> None:
+    """Two rows, one of which has something to say in its first segment only; steps until both are done."""
+    quiet = random_model(tiny_config(write_threshold=0.999999))
+    segments = torch.randint(340, (SKIMMED_SEGMENTS + 9, 8), generator=torch.Generator().manual_seed(4)).tolist()
+    start = memories(1)[0]
+    work = ReadWork(start, segments)
+    first = Forward(quiet)(Step(reads=(work,))).advances[0]
+    assert first.segments == SKIMMED_SEGMENTS
+    work.memory, work.done = first.memory, first.segments
+    second = Forward(quiet)(Step(reads=(work,))).advances[0]
+    assert second.segments == 9
+    assert torch.equal(second.memory["associations"], start["associations"])
+    assert second.memory["context"][0].tolist() == segments[-1][-3:]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_steps_that_skim_end_in_what_reading_each_segment_gives(seed: int, count: int) -> None:
+    segments = torch.randint(340, (count, 8), generator=torch.Generator().manual_seed(seed))
+    expected = MIXED.initial_memory(1)
+    for index in range(count):
+        expected = MIXED.read(segments[index : index + 1], expected)
+    work, scheduler = ReadWork(MIXED.initial_memory(1), segments.tolist()), Scheduler(8, 4, 8)
+    scheduler.add_read(work)
+    while step := scheduler.plan():
+        scheduler.record(step, [], Forward(MIXED)(step).advances)
+    assert work.memory.equals(expected)
 
 
 def test_all_work_of_a_step_is_done_in_it() -> None:
@@ -78,4 +110,4 @@ def test_all_work_of_a_step_is_done_in_it() -> None:
     written([begun], 1)
     result = FORWARD(Step((answer(second, [2], [1]),), (begun,), (ReadWork(third, [[4] * 8]),)))
     assert len(result.tokens) == 2
-    assert len(result.memories) == 1
+    assert len(result.advances) == 1

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.scheduler import AnswerWork, ReadWork, Scheduler, Step
+from server.scheduler import Advance, AnswerWork, ReadWork, Scheduler, Step
 
 T = 8
 END = 99
@@ -24,7 +24,7 @@ def run(scheduler: Scheduler, step: Step, token: int = 1) -> None:
     for work in step.prompts:
         work.cache = "begun"
     tokens = [token] * (len(step.prompts) + len(step.answers))
-    scheduler.record(step, tokens, [work.memory + 1 for work in step.reads])
+    scheduler.record(step, tokens, [Advance(work.memory + 1, 1) for work in step.reads])
 
 
 def test_nothing_to_do() -> None:

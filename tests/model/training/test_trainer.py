@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -15,14 +14,14 @@ from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
 from model.training import trainer
 from model.training.curriculum import Stage
-from model.training.loss import outcome
-from model.training.samples import IGNORED, Plan, make_batch
-from model.training.trainer import LOG, STATE, Trainer
+from model.training.hard import hard_sentences
+from model.training.picture import AVERAGE_STEPS, draw, smoothed
+from model.training.trainer import HARD, LOG, STATE, Trainer
 from tests.conftest import prose, random_model, tiny_config
 
 STAGES = (
-    Stage("first", 8, (1, 2), 64, (1, 3), 1, 3, 2.0, 0.0, 0.0, 1e-3, 1e-3),
-    Stage("second", 8, (2, 3), 64, (1, 3), 1, 4, 2.0, 0.02, 0.15, 1e-3, 1e-4),
+    Stage("first", (1,), 8, (1, 2), (8, 16), 64, 1, 3, 2.0, 1e-3, 1e-3),
+    Stage("second", (0, 1, 2, 3, 4, 5), 16, (2, 3), (8, 16), 64, 1, 4, 2.0, 1e-3, 1e-4, hard_share=0.5),
 )
 BOOKS = Books(prose(5, 20_000))
 
@@ -39,14 +38,17 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "step_seconds"} for line in found]
 
 
-def test_an_interrupted_run_ends_in_the_same_weights(make: Callable[[Path], Trainer], tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [2, 5, 6])
+def test_an_interrupted_run_ends_in_the_same_weights(
+    make: Callable[[Path], Trainer], tmp_path: Path, last: int
+) -> None:
     make(tmp_path / "whole").run()
     cut = make(tmp_path / "cut")
     log = cut._log
 
     def interrupted(line: dict[str, Any]) -> None:
         log(line)
-        if line["step"] == 5:
+        if line["step"] == last:
             raise KeyboardInterrupt
 
     cut._log = interrupted  # type: ignore[method-assign]
@@ -57,6 +59,18 @@ def test_an_interrupted_run_ends_in_the_same_weights(make: Callable[[Path], Trai
     whole, other = (load_file(tmp_path / name / "weights" / "weights.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], other[name]) for name in whole)
     assert len(lines(tmp_path / "whole")) == 7
+    assert json.loads((tmp_path / "cut" / HARD).read_text()) == json.loads((tmp_path / "whole" / HARD).read_text())
+
+
+def test_the_course_of_a_run_is_drawn(make: Callable[[Path], Trainer], tmp_path: Path) -> None:
+    make(tmp_path).run()
+    draw(tmp_path / LOG, tmp_path / "run.svg")
+    assert "svg" in ElementTree.parse(tmp_path / "run.svg").getroot().tag
+    assert smoothed([1.0, 3.0]) == [1.0, 2.0]
+    assert smoothed([0.0] * AVERAGE_STEPS + [25.0])[-1] == 1.0
+    (tmp_path / LOG).write_text("")
+    with pytest.raises(ValueError, match="no step yet"):
+        draw(tmp_path / LOG, tmp_path / "none.svg")
 
 
 def test_a_damaged_state_is_refused_and_kept(make: Callable[[Path], Trainer], tmp_path: Path) -> None:
@@ -66,27 +80,22 @@ def test_a_damaged_state_is_refused_and_kept(make: Callable[[Path], Trainer], tm
     assert (tmp_path / STATE).read_bytes() == b"no state"
 
 
-def test_labels_are_the_answers(tokenizer: TextTokenizer) -> None:
-    config = tiny_config(window_tokens=200)
-    batch = make_batch(Random(1), Plan(4, 3, 16, (2, 4), 3, 4), config, tokenizer, BOOKS)
-    assert batch.segments.shape == (4, 3, 16)
-    seen = 0
-    for exam in batch.exams:
-        for tokens, labels in zip(exam.tokens.flatten(0, 1), exam.labels.flatten(0, 1), strict=True):
-            answer = labels[labels != IGNORED].tolist()
-            if not answer:
-                continue
-            seen += 1
-            assert answer[-1] == config.special.end
-            first = int((labels != IGNORED).nonzero()[0])
-            assert tokens[first] == config.special.answer
-            assert tokens[first + 1 : first + len(answer)].tolist() == answer[:-1]
-    assert seen
+def test_a_damaged_log_is_refused_and_kept(make: Callable[[Path], Trainer], tmp_path: Path) -> None:
+    make(tmp_path).run()
+    (tmp_path / LOG).write_bytes(b"\xff\xfe no log\n")
+    with pytest.raises(ValueError, match="is no log of training"):
+        make(tmp_path)
+    assert (tmp_path / LOG).read_bytes() == b"\xff\xfe no log\n"
 
 
-def test_the_price_is_paid_for_writing(tokenizer: TextTokenizer) -> None:
-    config = replace(tiny_config(window_tokens=200), segment_tokens=16)
-    model = random_model(config)
-    batch = make_batch(Random(1), Plan(2, 2, 16, (2, 3), 2, 2), config, tokenizer, BOOKS)
-    free, dear = outcome(model, batch, 0.0), outcome(model, batch, 10.0)
-    assert float(dear.loss) == pytest.approx(float(free.loss) + 10 * free.write_rate, rel=1e-5)
+def test_hard_sentences_are_those_that_open_the_gate(tokenizer: TextTokenizer) -> None:
+    model = random_model(tiny_config())
+    everything = hard_sentences(model, tokenizer, BOOKS, 10_000, score=-1e9)
+    assert sorted(everything) == sorted(BOOKS.pairs())
+    scores = [float(model.glance_scores(torch.tensor([tokenizer.encode(" " + text)])).max()) for text in everything]
+    assert scores == sorted(scores, reverse=True)
+    middle = scores[len(scores) // 2] + 1e-6
+    assert hard_sentences(model, tokenizer, BOOKS, 10_000, middle) == [
+        text for text, score in zip(everything, scores, strict=True) if score > middle
+    ]
+    assert hard_sentences(model, tokenizer, BOOKS, 2, -1e9) == everything[:2]

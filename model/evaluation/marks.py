@@ -1,0 +1,66 @@
+"""Marks: one line of JSON for every answer given, kept so that an examination that was cut off goes on.
+
+It knows answers and a file, and nothing of texts, models or tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from model.evaluation.exams import Exam
+from model.evaluation.readers import Reader
+from model.evaluation.scoring import exact, lenient
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One answer beside the right one; `lenient` is BABILong's own rule, the same as exact where it has none."""
+
+    name: str
+    length: int
+    number: int
+    question: str
+    target: str
+    answer: str
+    exact: bool
+    lenient: bool
+
+
+def examine(reader: Reader, exam: Exam) -> list[Mark]:
+    """The marks of one exam."""
+    answers = reader(exam.make_text(), [question for question, _ in exam.questions])
+    marks = []
+    for (question, target), answer in zip(exam.questions, answers, strict=True):
+        right = exact(answer, target)
+        task = int(exam.name[2:]) if exam.name.startswith("qa") else None
+        kindly = right if task is None else lenient(task, question, answer, target)
+        marks.append(Mark(exam.name, exam.length, exam.number, question, target, answer, right, kindly))
+    return marks
+
+
+def read_marks(path: Path) -> list[Mark]:
+    """The marks of a file, none if it is not there."""
+    marks = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
+        try:
+            marks.append(Mark(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path} line {number} is no mark ({error}); take that line out, or give another --out"
+            ) from None
+    return marks
+
+
+def examine_all(exams: Iterable[Exam], examine_one: Callable[[Exam], list[Mark]], path: Path) -> Iterator[list[Mark]]:
+    """Every exam that the file has no marks of yet; they are written down before they are given out."""
+    done = {(mark.name, mark.length, mark.number) for mark in read_marks(path)}
+    for exam in exams:
+        if (exam.name, exam.length, exam.number) in done:
+            continue
+        marks = examine_one(exam)
+        with path.open("a", encoding="utf-8") as lines:
+            lines.write("".join(json.dumps(asdict(mark)) + "\n" for mark in marks))
+        yield marks

@@ -1,0 +1,44 @@
+"""The glance: which tokens may be remembered at all, judged from the few tokens before each, ahead of every layer.
+
+It knows embeddings and one short causal window, and nothing of layers or memories.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+
+
+class Glance(nn.Module):
+    """One hidden layer over a short causal convolution of the embeddings.
+
+    A gate of exactly zero closes all layers' memories to a token. So a segment whose gates are all zero leaves the
+    memory as it was, bit for bit, and need not be read any further: the cost of text that says nothing is this glance.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.taps, self.threshold = config.glance_taps, config.write_threshold
+        self.convolution = nn.Conv1d(config.d_model, config.glance_dim, config.glance_taps)
+        self.score = nn.Linear(config.glance_dim, 1)
+
+    def forward(self, embedded: Tensor) -> Tensor:
+        """Scores (B, N) of tokens embedded as (B, N, D); the first ones see zeros in front."""
+        padded = F.pad(embedded.transpose(1, 2), (self.taps - 1, 0))
+        hidden = F.gelu(self.convolution(padded)).transpose(1, 2)
+        return self.score(hidden).squeeze(-1)  # type: ignore[no-any-return]
+
+    @property
+    def threshold_score(self) -> float:
+        """The score above which a gate opens."""
+        return math.log(self.threshold / (1 - self.threshold)) if self.threshold else -math.inf
+
+    def gate(self, scores: Tensor) -> Tensor:
+        """relu(σ(score) - θ) / (1 - θ), in float32 or better: exactly zero below the threshold θ."""
+        sigma = torch.sigmoid(scores.to(torch.promote_types(scores.dtype, torch.float32)))
+        return torch.relu(sigma - self.threshold) / (1 - self.threshold)

@@ -1,0 +1,80 @@
+"""Gradients: replayed as they are through time, for less memory; and the glance pays for what it lets through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+import pytest
+import torch
+
+from model.tasks.haystack import Books
+from model.tokenizer import TextTokenizer
+from model.training import loss, replay
+from model.training.loss import Outcome, glance_cost
+from model.training.samples import Batch, Plan, make_batch
+from model.transformer import MemoryTransformer
+from tests.conftest import prose, random_model, tiny_config
+
+BOOKS = Books(prose(5, 20_000))
+PLAN = Plan(4, 6, 16, (8, 12), 4, 3, dict.fromkeys(range(6), 1.0))
+
+
+@pytest.fixture(scope="module")
+def batch(tokenizer: TextTokenizer) -> Batch:
+    return make_batch(Random(3), PLAN, tiny_config(), tokenizer, BOOKS)
+
+
+def learned(
+    run: Callable[[MemoryTransformer, Batch], Outcome], batch: Batch
+) -> tuple[Outcome, dict[str, torch.Tensor]]:
+    model = random_model(replace(tiny_config(), write_threshold=0.05)).double().requires_grad_(True)
+    result = run(model, batch)
+    return result, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_replay_gives_the_gradients_of_back_propagation_through_time(batch: Batch) -> None:
+    plain, gradients = learned(loss.backward, batch)
+    replayed, same = learned(replay.backward, batch)
+    assert gradients.keys() == same.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(same[name], gradient, rtol=1e-9, atol=1e-12)
+    # Exams are replayed last to first, so the counts agree and not the order.
+    assert (replayed.right, replayed.asked) == (plain.right, plain.asked)
+    assert replayed.answer_loss == pytest.approx(plain.answer_loss)
+    assert any(gradient.abs().max() > 1e-6 for name, gradient in gradients.items() if "memories" in name)
+
+
+def test_replay_keeps_the_activations_of_one_segment(batch: Batch) -> None:
+    assert kept_bytes(replay.backward, batch) < 0.5 * kept_bytes(loss.backward, batch)
+
+
+def kept_bytes(run: Callable[[MemoryTransformer, Batch], Outcome], batch: Batch) -> int:
+    """The most bytes of activations that were kept for going backward at any one time."""
+    now = most = 0
+
+    class Kept:
+        def __init__(self, tensor: torch.Tensor) -> None:
+            nonlocal now, most
+            self.tensor, self.size = tensor, tensor.numel() * tensor.element_size()
+            now += self.size
+            most = max(most, now)
+
+        def __del__(self) -> None:
+            nonlocal now
+            now -= self.size
+
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+        learned(run, batch)
+    return most
+
+
+def test_the_glance_pays_for_what_it_lets_through_and_what_it_overlooks() -> None:
+    low, high = torch.full((100,), -9.0), torch.full((100,), 9.0)
+    assert glance_cost(low, high) < 0.01
+    assert glance_cost(high, high) > 9
+    assert glance_cost(low, low) > 9
+    one_of_many = low.clone()
+    one_of_many[7] = 9.0
+    assert glance_cost(one_of_many, high) > glance_cost(low, high) + 9 / 64
