@@ -48,6 +48,7 @@ def measure(plan: Plan) -> Section:
                 server_rates.append(rate)
             _idle(plan, client, sessions)
         bare_rates.append(_bare_rate(plan, sizes.rounds))
+        silent = _silent_rate(plan, client)
     shares = [
         2 * server / (before + after)
         for server, before, after in zip(server_rates, bare_rates, bare_rates[1:], strict=False)
@@ -60,6 +61,7 @@ def measure(plan: Plan) -> Section:
             Figure("bare_per_second_tokens", median(bare_rates)),
             Figure("server_per_second_tokens", median(server_rates)),
             Figure("server_to_bare_ratio", median(shares), MOST_OF_IT),
+            Figure("server_without_facts_per_second_tokens", silent),
         ),
     )
 
@@ -80,6 +82,16 @@ def _server_rate(plan: Plan, client: Client, pool: ThreadPoolExecutor, sessions:
     list(pool.map(lambda session: client.append(session, text, wait=True), sessions))
     seconds = time.perf_counter() - began
     return (_tokens(client, sessions) - tokens_before) / seconds
+
+
+def _silent_rate(plan: Plan, client: Client) -> float:
+    """The same of one session whose text says nothing that is remembered, and a long one, since it takes less time."""
+    client.create("silent")
+    text = prose_of_tokens(plan.loaded.tokenizer, 8 * plan.sizes.round_tokens, seed=99, facts=False)
+    began = time.perf_counter()
+    client.append("silent", text, wait=True)
+    seconds = time.perf_counter() - began
+    return _tokens(client, ["silent"]) / seconds
 
 
 def _tokens(client: Client, sessions: list[str]) -> int:

@@ -46,6 +46,7 @@ class ModelConfig:
     tied_head: bool = True
     embedding_scale: float = 1.0
     mechanism: Literal["delta"] = "delta"
+    memory_heads: int = 1
     memory_key_dim: int = 32
     memory_rolls: int = 3
     memory_taps: int = 8
@@ -62,6 +63,8 @@ class ModelConfig:
                 f"d_model {self.d_model} must be a multiple of n_heads {self.n_heads}, "
                 f"and that a multiple of n_kv_heads {self.n_kv_heads}"
             )
+        if self.d_model % self.memory_heads:
+            raise ValueError(f"d_model {self.d_model} must be a multiple of memory_heads {self.memory_heads}")
         if not 0 <= self.write_threshold < 1:
             raise ValueError(f"write_threshold {self.write_threshold} must be at least 0 and below 1")
         if self.memory_taps < 1 or self.glance_taps < 1:
@@ -77,7 +80,7 @@ class ModelConfig:
 
     @property
     def memory_rows(self) -> int:
-        """P, the length of a key after DPFP: 2 * memory_key_dim * memory_rolls (2102.11174, section 5.3)."""
+        """P, the length of a head's key after DPFP: 2 * memory_key_dim * memory_rolls (2102.11174, section 5.3)."""
         return 2 * self.memory_key_dim * self.memory_rolls
 
     def to_json(self) -> str:

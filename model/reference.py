@@ -15,7 +15,7 @@ from model.transformer import MemoryTransformer
 
 
 class Reference:
-    """One row at a time, one token at a time; a memory is a list of one matrix (P, D) a layer, and a context."""
+    """One row at a time, one token at a time; a memory is a list of (H, P, D/H) a layer, and a context."""
 
     def __init__(self, model: MemoryTransformer) -> None:
         self.config: ModelConfig = model.config
@@ -23,7 +23,8 @@ class Reference:
 
     def initial_memory(self) -> tuple[list[Tensor], list[int]]:
         c = self.config
-        zeros = [torch.zeros(c.memory_rows, c.d_model, dtype=torch.float64) for _ in range(c.n_layers)]
+        shape = (c.memory_heads, c.memory_rows, c.d_model // c.memory_heads)
+        zeros = [torch.zeros(shape, dtype=torch.float64) for _ in range(c.n_layers)]
         return zeros, [c.special.start] * c.context_tokens
 
     def read(self, segment: list[int], memory: list[Tensor], context: list[int]) -> tuple[list[Tensor], list[int]]:
@@ -35,7 +36,7 @@ class Reference:
         for layer, associations in enumerate(memory):
             heard, h = h, []
             for position, x in enumerate(heard):
-                h.append(self._read_memory(layer, x, associations))
+                h.append(x + self._found(layer, heard, position, associations))
                 if position >= len(context):
                     associations = self._write_memory(layer, heard, position, gates[position], associations)
             h = self._block(layer, h)
@@ -46,7 +47,7 @@ class Reference:
         """Scores (vocab_size) of the token after each of `tokens`, which stand behind the context."""
         h = self._embedded(context + tokens)
         for layer, associations in enumerate(memory):
-            h = [self._read_memory(layer, x, associations) for x in h]
+            h = [x + self._found(layer, h, position, associations) for position, x in enumerate(h)]
             h = self._block(layer, h)
         head = self.weights.get("head.weight", self.weights["embedding.weight"])
         return [head @ self._norm("final_norm", x) for x in h[len(context) :]]
@@ -65,23 +66,29 @@ class Reference:
         threshold = self.config.write_threshold
         return max(0.0, 1 / (1 + math.exp(-score)) - threshold) / (1 - threshold)
 
-    def _read_memory(self, layer: int, x: Tensor, associations: Tensor) -> Tensor:
-        """h + φ(W_q norm(h)) A (2407.04841, before the layer), A being what the tokens before have left."""
+    def _found(self, layer: int, h: list[Tensor], position: int, associations: Tensor) -> Tensor:
+        """φ(q) A of every head (2407.04841, before the layer), A being what the tokens before have left."""
         name = f"memories.{layer}"
-        query = self._dpfp(self.weights[f"{name}.query.weight"] @ self._norm(f"{name}.norm", x))
-        return x + query @ associations
+        query = self._convolved(f"{name}.query", self._recent(name, h, position)).view(len(associations), -1)
+        return torch.cat([self._dpfp(q) @ head for q, head in zip(query, associations, strict=True)])
 
     def _write_memory(self, layer: int, h: list[Tensor], position: int, gate: float, associations: Tensor) -> Tensor:
-        """A + k βᵀ(v - k A): one step of the delta rule (2102.11174, equation 24)."""
+        """A + k βᵀ(v - k A) for every head: one step of the delta rule (2102.11174, equation 24)."""
         name = f"memories.{layer}"
+        recent = self._recent(name, h, position)
+        keys = self._convolved(f"{name}.key", recent).view(len(associations), -1)
+        values = self._convolved(f"{name}.value", recent).view(len(associations), -1)
+        strengths = self.weights[f"{name}.strength.weight"] @ recent[0] + self.weights[f"{name}.strength.bias"]
+        written = []
+        for head, raw, value, strength in zip(associations, keys, values, strengths, strict=True):
+            key, beta = self._dpfp(raw), gate / (1 + math.exp(-strength))
+            written.append(head + torch.outer(key, beta * (value - key @ head)))
+        return torch.stack(written)
+
+    def _recent(self, name: str, h: list[Tensor], position: int) -> list[Tensor]:
+        """The last tokens up to a position as the memory hears them, the latest first."""
         first = max(-1, position - self.config.memory_taps)
-        recent = [self._norm(f"{name}.norm", h[index]) for index in range(position, first, -1)]
-        key = self._dpfp(self._convolved(f"{name}.key", recent))
-        value = self._convolved(f"{name}.value", recent)
-        x = recent[0]
-        strength = self.weights[f"{name}.strength.weight"][0] @ x + self.weights[f"{name}.strength.bias"][0]
-        beta = gate / (1 + math.exp(-strength))
-        return associations + torch.outer(key, beta * (value - key @ associations))
+        return [self._norm(f"{name}.norm", h[index]) for index in range(position, first, -1)]
 
     def _convolved(self, name: str, recent: list[Tensor]) -> Tensor:
         """Σ_j taps_j * W x_(t-j), the latest token first (short convolution, 2406.06484, section 4)."""

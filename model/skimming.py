@@ -29,6 +29,8 @@ def loud(model: MemoryTransformer, segments: Tensor, context: Tensor) -> list[in
 
 def read_all(model: MemoryTransformer, segments: Tensor, memory: MemoryState) -> MemoryState:
     """The memory (of one row) after all segments (S, T): the same as reading them one by one."""
+    if not len(segments):
+        return memory
     size = memory["context"].shape[1]
     text = torch.cat([memory["context"], segments.reshape(1, -1)], dim=1)
     for index in loud(model, segments, memory["context"]):

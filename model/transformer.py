@@ -21,20 +21,22 @@ from model.memory import MemoryState
 
 @dataclass(frozen=True, eq=False)
 class KeyValueCache:
-    """Keys and values of one local window: each (L, B, kv_heads, S, head_dim), S slots for S positions."""
+    """What a local window's tokens have left for those behind them, in S slots for S positions.
+
+    Keys and values of attention (L, B, kv_heads, S, head_dim), and the memory's queries before φ (L, B, S, H d_key).
+    """
 
     keys: Tensor
     values: Tensor
+    queries: Tensor
 
     @property
     def slots(self) -> int:
         return self.keys.shape[3]
 
     def unstack(self) -> list[KeyValueCache]:
-        return [
-            KeyValueCache(self.keys[:, row : row + 1].clone(), self.values[:, row : row + 1].clone())
-            for row in range(self.keys.shape[1])
-        ]
+        parts = (self.keys, self.values, self.queries)
+        return [KeyValueCache(*(part[:, row : row + 1].clone() for part in parts)) for row in range(self.keys.shape[1])]
 
     @staticmethod
     def stack(caches: list[KeyValueCache]) -> KeyValueCache:
@@ -44,9 +46,12 @@ class KeyValueCache:
         slots = max(cache.slots for cache in caches)
 
         def joined(parts: list[Tensor]) -> Tensor:
-            return torch.cat([F.pad(part, (0, 0, 0, slots - part.shape[3])) for part in parts], dim=1)
+            # Slots are the last dimension but one of all three.
+            return torch.cat([F.pad(part, (0, 0, 0, slots - part.shape[-2])) for part in parts], dim=1)
 
-        return KeyValueCache(joined([c.keys for c in caches]), joined([c.values for c in caches]))
+        return KeyValueCache(
+            joined([c.keys for c in caches]), joined([c.values for c in caches]), joined([c.queries for c in caches])
+        )
 
 
 class MemoryTransformer(nn.Module):
@@ -80,13 +85,19 @@ class MemoryTransformer(nn.Module):
         return self.embedding.weight.device
 
     def initial_memory(self, batch: int) -> MemoryState:
-        """The memory of `batch` rows that have read nothing: associations (B, L, P, D), context (B, C)."""
+        """The memory of `batch` rows that have read nothing: associations (B, L, H, P, D/H), context (B, C)."""
         c = self.config
         dtype = torch.promote_types(self.embedding.weight.dtype, torch.float32)
         return MemoryState(
             {
                 "associations": torch.zeros(
-                    batch, c.n_layers, c.memory_rows, c.d_model, dtype=dtype, device=self.device
+                    batch,
+                    c.n_layers,
+                    c.memory_heads,
+                    c.memory_rows,
+                    c.d_model // c.memory_heads,
+                    dtype=dtype,
+                    device=self.device,
                 ),
                 "context": torch.full(
                     (batch, c.context_tokens), c.special.start, dtype=torch.int64, device=self.device
@@ -102,6 +113,7 @@ class MemoryTransformer(nn.Module):
         return KeyValueCache(
             torch.zeros(shape, dtype=dtype, device=self.device),
             torch.zeros(shape, dtype=dtype, device=self.device),
+            torch.zeros(c.n_layers, batch, slots, c.memory_heads * c.memory_key_dim, dtype=dtype, device=self.device),
         )
 
     def glance_scores(self, windows: Tensor) -> Tensor:
@@ -120,7 +132,7 @@ class MemoryTransformer(nn.Module):
         gate = self.gates(window)[:, context.shape[1] :]
         written = []
         for block, mechanism, before in zip(self.blocks, self.memories, memory["associations"].unbind(1), strict=True):
-            h, after, _ = mechanism.step(h, before, gate, context.shape[1])  # type: ignore[operator]
+            h, after = mechanism.step(h, before, gate, context.shape[1])  # type: ignore[operator]
             h = block(h, angles)
             written.append(after)
         return MemoryState(
@@ -146,7 +158,8 @@ class MemoryTransformer(nn.Module):
             mask = (slots[None, None, :] <= positions[:, :, None])[:, None]
         associations = memory["associations"].unbind(1)
         for layer, (block, mechanism) in enumerate(zip(self.blocks, self.memories, strict=True)):
-            h = mechanism.read(h, associations[layer])  # type: ignore[operator]
+            asked = None if cache is None else (cache.queries[layer], positions)
+            h = mechanism.read(h, associations[layer], asked)  # type: ignore[operator]
             past = None if cache is None else (cache.keys[layer], cache.values[layer], positions)
             h = block(h, angles, mask, past)
         return self.final_norm(h)  # type: ignore[no-any-return]

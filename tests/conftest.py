@@ -48,6 +48,7 @@ def tiny_config(**changes: object) -> ModelConfig:
         "n_kv_heads": 2,
         "d_ff": 24,
         "special": SpecialTokens(340, 341, 342, 343),
+        "memory_heads": 2,
         "memory_key_dim": 4,
         "segment_tokens": 8,
         "context_tokens": 3,

@@ -6,20 +6,23 @@ It knows how a text gets read and a question answered, and nothing of what is ri
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import torch
+from torch import Tensor
 
 from model.memory import MemoryState
 from model.prompt import prompt_ids
 from model.skimming import read_all
-from model.tokenizer import StreamDecoder
+from model.tokenizer import StreamDecoder, TextTokenizer
 from model.weights import LoadedModel
 
 ANSWER_TOKENS_MAX = 8
-_PIECE_BYTES = 1 << 16
+_SEGMENTS_AT_ONCE = 128
+_PARAGRAPH = re.compile(r"(?<=\S)(?=\n\S)")
 _UPLOAD_BYTES = 1 << 22
 
 # Reads a text and answers questions about it.
@@ -29,29 +32,49 @@ Reader = Callable[[str, Sequence[str]], list[str]]
 def local_reader(loaded: LoadedModel, progress: Callable[[int], object]) -> Reader:
     """Reads with the model itself, one text at a time; `progress` gets the bytes of each piece read."""
 
+    known = ParagraphTokens(loaded.tokenizer)
+
     @torch.inference_mode()
     def read_and_answer(text: str, questions: Sequence[str]) -> list[str]:
-        memory = _read(loaded, text.encode(), progress)
+        memory = _read(loaded, known.encode(text), len(text.encode()), progress)
         return [_answer(loaded, memory, question) for question in questions]
 
     return read_and_answer
 
 
-def _read(loaded: LoadedModel, data: bytes, progress: Callable[[int], object]) -> MemoryState:
-    """The memory after a whole text, its last, short segment too."""
-    model, tokenizer, step = loaded.model, loaded.tokenizer, loaded.model.config.segment_tokens
-    memory, pending, ids = model.initial_memory(1), b"", list[int]()
-    for start in range(0, len(data), _PIECE_BYTES):
-        piece = data[start : start + _PIECE_BYTES]
-        tokens = tokenizer.advance(pending, piece)
-        pending, ids = tokens.pending, ids + tokens.ids
-        if whole := len(ids) // step * step:
-            memory = read_all(model, torch.tensor(ids[:whole], device=model.device).view(-1, step), memory)
-            ids = ids[whole:]
-        progress(len(piece))
-    ids += tokenizer.flush(pending)
-    for start in range(0, len(ids), step):
-        memory = model.read(torch.tensor([ids[start : start + step]], device=model.device), memory)
+class ParagraphTokens:
+    """Tokens of texts made of the same books: each paragraph's are found once.
+
+    A paragraph break between two marks is always a token's border, so that joining is exact.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, Tensor] = {}
+
+    def encode(self, text: str) -> Tensor:
+        """The tokens (N) of a whole text."""
+        return torch.cat([self._paragraph(part) for part in _PARAGRAPH.split(text)])
+
+    def _paragraph(self, part: str) -> Tensor:
+        if (ids := self._known.get(part)) is None:
+            ids = self._known[part] = torch.tensor(self._tokenizer.encode(part), dtype=torch.int32)
+        return ids
+
+
+def _read(loaded: LoadedModel, ids: Tensor, size: int, progress: Callable[[int], object]) -> MemoryState:
+    """The memory after tokens (N) of a text of `size` bytes, its last, short segment too."""
+    model, step = loaded.model, loaded.model.config.segment_tokens
+    memory, whole = model.initial_memory(1), len(ids) // step * step
+    told = 0
+    for part in ids[:whole].view(-1, step).split(_SEGMENTS_AT_ONCE):  # type: ignore[no-untyped-call]
+        memory = read_all(model, part.to(model.device, torch.int64), memory)
+        done = told + part.numel() * size // len(ids)
+        progress(done - told)
+        told = done
+    if whole < len(ids):
+        memory = model.read(ids[whole:][None].to(model.device, torch.int64), memory)
+    progress(size - told)
     return memory
 
 

@@ -40,7 +40,9 @@ def default_config() -> ModelConfig:
         # Gemma's scale: tokens outweigh what the layers and memories add to them at first.
         embedding_scale=11.3,
         rope_theta=100.0,
-        segment_tokens=128,
+        memory_heads=4,
+        memory_key_dim=24,
+        segment_tokens=64,
         context_tokens=8,
         special=SpecialTokens(first_special, first_special + 1, first_special + 2, first_special + 3),
     )

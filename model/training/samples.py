@@ -27,6 +27,7 @@ NOISE, FACT, EITHER = 0, 1, -1
 _CHARACTERS_PER_TOKEN = 4.1
 _EVERYTHING_SHARE = 0.5
 _CROWDED_SHARE = 0.5
+_CARRIED_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -176,16 +177,24 @@ class _Listener:
         while self._heard < len(stream.facts) and stream.fact_ends[self._heard] <= tokens:
             self._world.hear(stream.facts[self._heard])
             self._heard += 1
-        open_questions = {
-            task: steps(self._world) if task == STEPS else questions(task, self._world, stream.manner)
-            for task in plan.tasks
-        }
+        open_questions = {task: self._questions(random, task) for task in plan.tasks}
         asked: list[tuple[int, tuple[str, str]]] = []
         while len(asked) < plan.questions and (left := [task for task, found in open_questions.items() if found]):
             (task,) = random.choices(left, [plan.tasks[task] for task in left])
             found = open_questions[task]
             asked.append((task, found.pop(random.randrange(len(found)))))
         return asked
+
+    def _questions(self, random: Random, task: int) -> list[tuple[str, str]]:
+        """Of objects mostly those that were carried on after they were last spoken of: the others teach a shortcut."""
+        world = self._world
+        if task == STEPS:
+            return steps(world)
+        found = questions(task, world, self._stream.manner)
+        if task in (2, 3) and random.random() < _CARRIED_SHARE:
+            moved = [thing for thing, path in world.paths.items() if path[-1] != world.named_at[thing]]
+            return [asked for asked in found if any(f" {thing}" in asked[0] for thing in moved)] or found
+        return found
 
 
 def _window(config: ModelConfig, tokenizer: TextTokenizer, question: str, answer: str) -> tuple[list[int], list[int]]:

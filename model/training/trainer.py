@@ -30,6 +30,8 @@ from model.transformer import MemoryTransformer
 STATE, LOG, HARD = "training.pt", "log.jsonl", "hard.json"
 SAVE_EVERY_STEPS = 50
 WARMUP_STEPS = 30
+# Steps of Muon as long as AdamW's are too careful: twice as long learn a quarter faster (LOG.md).
+MUON_RATE = 2.0
 AVERAGE_QUESTIONS = 400
 HARD_SENTENCES_MAX = 20_000
 
@@ -71,7 +73,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.random = Random(seed)
         self.model = MemoryTransformer(config).to(self.device)
-        self.optimizer = torch.optim.AdamW(_groups(self.model), betas=(0.9, 0.98))
+        self.optimizers = _optimizers(self.model)
         self.progress = Progress()
         self.hard: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,13 +116,15 @@ class Trainer:
         )
         batch = make_batch(self.random, plan, self.config, self.tokenizer, self.books).to(self.device)
         rate = self._learning_rate(stage)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (MUON_RATE if isinstance(optimizer, torch.optim.Muon) else 1.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             result = self.backward(self.model, batch)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         p.step += 1
         p.stage_step += 1
         for task, asked in result.asked.items():
@@ -166,7 +170,7 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": vars(self.progress),
             "random": self.random.getstate(),
         }
@@ -178,7 +182,8 @@ class Trainer:
         try:
             state = torch.load(self.folder / STATE, map_location=self.device, weights_only=True)
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
             self.progress = Progress(**state["progress"])
             version, numbers, gauss = state["random"]
             self.random.setstate((version, tuple(numbers), gauss))
@@ -206,8 +211,16 @@ class Trainer:
             path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
-def _groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Matrices decay, vectors and embeddings do not."""
-    decayed = [p for name, p in model.named_parameters() if p.dim() >= 2 and "embedding" not in name]
-    kept = [p for name, p in model.named_parameters() if p.dim() < 2 or "embedding" in name]
-    return [{"params": decayed, "weight_decay": 0.01}, {"params": kept, "weight_decay": 0.0}]
+def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan 2024) for the matrices within, its steps scaled to AdamW's (2502.16982); AdamW for all else."""
+    named = list(model.named_parameters())
+    matrices = [p for name, p in named if p.dim() == 2 and min(p.shape) > 1 and not _beside(name)]
+    others = [p for name, p in named if not any(p is matrix for matrix in matrices)]
+    return [
+        torch.optim.Muon(matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def _beside(name: str) -> bool:
+    return "embedding" in name or "taps" in name or name.startswith("head")

@@ -13,6 +13,7 @@ from tests.conftest import random_model, tiny_config
 SHAPES = {
     "llama": tiny_config(),
     "no threshold": tiny_config(write_threshold=0.0),
+    "one head": tiny_config(memory_heads=1),
     "short glance": tiny_config(glance_taps=2, memory_taps=3),
     "gpt2": tiny_config(norm="layernorm", positions="learned", activation="gelu", bias=True, n_kv_heads=4),
     "gemma": tiny_config(embedding_scale=4.0, n_kv_heads=1, tied_head=False),

@@ -42,8 +42,10 @@ class Marked(MemoryTransformer):
 
 @pytest.fixture(scope="module")
 def model() -> MemoryTransformer:
-    model = Marked(tiny_config())
-    model.load_state_dict(random_model(tiny_config()).state_dict())
+    # Without a threshold no segment is passed over unread.
+    config = tiny_config(write_threshold=0.0)
+    model = Marked(config)
+    model.load_state_dict(random_model(config).state_dict())
     return model.eval().requires_grad_(False)
 
 

@@ -67,7 +67,8 @@ def crowded(random: Random, manner: Manner) -> Manner:
         manner,
         people=tuple(random.sample(manner.people, random.randint(2, len(manner.people)))),
         haunts=tuple(random.sample(manner.places, random.randint(2, len(manner.places)))),
-        move=0.3 * manner.move,
+        take=2 * manner.take,
+        give=2 * manner.give,
     )
 
 

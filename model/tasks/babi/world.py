@@ -20,7 +20,8 @@ class Unanswerable(ValueError):
 class World:
     """Where everybody and everything is after the facts heard so far.
 
-    `paths` has the successive places of each object, and `walks` those of each person.
+    `paths` has the successive places of each object, `walks` those of each person, and `named_at` has where each object
+    was when it was last spoken of: whoever answers with that has not understood that objects are carried.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class World:
         self.lies: dict[str, str] = {}
         self.gifts: list[tuple[str, str, str]] = []
         self.beside: dict[tuple[str, str], str] = {}
+        self.named_at: dict[str, str | None] = {}
         self._takings: dict[tuple[str, str], int] = {}
 
     def hear(self, fact: str) -> None:
@@ -76,11 +78,13 @@ class World:
     def _take(self, person: str, thing: str) -> None:
         self._takings.setdefault((person, thing), len(self._takings))
         self.carrier[thing] = self.taker[thing] = person
+        self.named_at[thing] = self.place.get(person)
         if person in self.place:
             self._bring(thing, self.place[person])
 
     def _drop(self, person: str, thing: str) -> None:
         self.carrier.pop(thing, None)
+        self.named_at[thing] = self.place.get(person)
         if person in self.place:
             self.lies[thing] = self.place[person]
             self._bring(thing, self.place[person])

@@ -8,14 +8,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model import weights
 from model.evaluation import report
 from model.evaluation.exams import associative_exams, babilong_exams
 from model.evaluation.marks import Mark, examine, examine_all, read_marks
-from model.evaluation.readers import local_reader
+from model.evaluation.readers import ParagraphTokens, local_reader
 from model.tasks.babi.world import World
 from model.tasks.haystack import Books
+from model.tokenizer import TextTokenizer
 from tests.conftest import prose
 
 BOOKS = Books(prose(9, 50_000))
@@ -132,6 +135,13 @@ def test_a_model_reads_and_answers(tiny_weights: Path) -> None:
     assert sum(read) == len(text.encode())
     assert len(answers) == 2
     assert answers == reader(text, ["Where is Mary?", "Where is John?"])
+
+
+@given(st.lists(st.sampled_from(["a b", "\n", " ", "\n\n", "“No.”", "x", "\t", "café 12"]), max_size=12))
+def test_tokens_by_paragraph_are_those_of_the_whole_text(tokenizer: TextTokenizer, parts: list[str]) -> None:
+    text = "".join(["z", *parts])
+    known = ParagraphTokens(tokenizer)
+    assert known.encode(text).tolist() == known.encode(text).tolist() == tokenizer.encode(text)
 
 
 def test_associative_retrieval_asks_for_every_key() -> None:

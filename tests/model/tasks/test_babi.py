@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.tasks.babi.__main__ import agreement
 from model.tasks.babi.files import Example, read_examples, task_file
 from model.tasks.babi.stories import EVERYTHING, MANNERS, THINGS, crowded, questions, steps, story
 from model.tasks.babi.world import Unanswerable, World
@@ -152,6 +153,9 @@ def test_a_file_gives_each_question_with_all_facts_before_it(tmp_path: Path) -> 
         Example(("Mary moved to the bathroom.",), "Where is Mary?", "bathroom"),
         Example(("Mary moved to the bathroom.", "John went to the hallway."), "Where is John?", "hallway"),
     ]
+    assert agreement(task_file(tmp_path, 1, "test")) == (2, 2)
+    (tmp_path / "qa1_one_test.txt").write_text("1 Mary moved to the bathroom.\n2 Where is Mary? \thall\t1\n")
+    assert agreement(task_file(tmp_path, 1, "test")) == (0, 1)
     with pytest.raises(FileNotFoundError, match="en-10k"):
         task_file(tmp_path, 2, "test")
     (tmp_path / "qa2_two_test.txt").write_text("1 Mary moved.\nno number\n")
