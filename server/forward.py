@@ -22,7 +22,7 @@ from server.scheduler import Advance, AnswerWork, ReadWork, Step
 # A batch shape that comes again gives the same bits again (DESIGN: company does not matter).
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 SLOTS_STEP = 64
-# So many segments are glanced at in one go: about as long as reading two in earnest.
+# So many segments are glanced at in one go, so that text that says nothing takes few steps.
 SKIMMED_SEGMENTS = 64
 
 Work = TypeVar("Work")

@@ -34,7 +34,7 @@ from server.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 JOURNAL_BYTES = 256 * 1024
-# A turn of the engine for one session, about 32 segments of English: long enough that the time between turns does
+# A turn of the engine for one session, some 64 segments of English: long enough that the time between turns does
 # not count, short enough that little is read again after a halt.
 TURN_BYTES = 16 * 1024
 RETRY_SECONDS = 1.0

@@ -35,10 +35,9 @@ def sample(random: Random, books: Books, facts: Sequence[str], tokens: int) -> s
 def noise(random: Random, books: Books, bytes_max: int) -> list[str]:
     """Sentences in order, of `bytes_max` bytes together with the break before each; the last one is cut."""
     sentences: list[str] = []
-    passed = 0
-    for paragraph in books.paragraphs(random):
-        passed += 1
-        if not sentences and passed > books.paragraphs_max:
+    paragraphs = books.paragraphs_max
+    for passed, paragraph in enumerate(books.paragraphs(random)):
+        if not sentences and passed >= paragraphs:
             raise ValueError("the books have no sentence of ten tokens (43 bytes); give running text")
         begins = True
         for sentence in paragraph:
