@@ -52,7 +52,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training", description=__doc__)
     parser.add_argument("--books", type=Path, required=True, help="plain text, one paragraph a line")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run goes on")
-    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json to use; learned from books and stories if left out")
+    parser.add_argument(
+        "--tokenizer", type=Path, help="tokenizer.json to use; learned from books and stories if left out"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bf16", action="store_true", help="products in bfloat16; memories stay float32")
     parser.add_argument("--replay", action="store_true", help="memory replay back-propagation: less memory, more time")
