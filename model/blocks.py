@@ -11,6 +11,11 @@ from torch import Tensor, nn
 
 from model.config import ModelConfig
 
+# cos and sin of rotary positions, each (B or 1, 1, N, head_dim).
+Angles = tuple[Tensor, Tensor]
+# Keys and values that earlier tokens have left, (B, kv_heads, S, head_dim), and the slots (B, N) of these tokens.
+Past = tuple[Tensor, Tensor, Tensor]
+
 
 def make_norm(config: ModelConfig) -> nn.Module:
     if config.norm == "rmsnorm":
@@ -22,6 +27,8 @@ def rotary_angles(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tenso
     """cos and sin, each (..., head_dim), of the rotary embedding (2104.09864) at positions (...)."""
     half = torch.arange(0, config.head_dim, 2, device=positions.device, dtype=torch.float64)
     frequencies = config.rope_theta ** (-half / config.head_dim)
+    if config.rope_scaling is not None:
+        frequencies = config.rope_scaling.stretched(frequencies)
     angles = positions[..., None].double() * frequencies
     angles = torch.cat([angles, angles], dim=-1)
     return angles.cos(), angles.sin()
@@ -44,7 +51,7 @@ class Attention(nn.Module):
         self.value = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
         self.out = nn.Linear(self.heads * self.head_dim, config.d_model, bias=config.bias)
 
-    def keys_and_values(self, h: Tensor, angles: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    def keys_and_values(self, h: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor]:
         """Keys and values (B, kv_heads, T, head_dim) of h (B, T, D)."""
         k, v = self._split(self.key(h), self.kv_heads), self._split(self.value(h), self.kv_heads)
         return (k if angles is None else rotate(k, *angles)), v
@@ -54,7 +61,7 @@ class Attention(nn.Module):
         h: Tensor,
         keys: Tensor,
         values: Tensor,
-        angles: tuple[Tensor, Tensor] | None,
+        angles: Angles | None,
         mask: Tensor | None,
     ) -> Tensor:
         """h (B, T, D) attends over keys and values (B, kv_heads, S, head_dim).
@@ -96,17 +103,12 @@ class Block(nn.Module):
         self.attention_norm, self.attention = make_norm(config), Attention(config)
         self.feed_forward_norm, self.feed_forward = make_norm(config), FeedForward(config)
 
-    def forward(
-        self,
-        h: Tensor,
-        angles: tuple[Tensor, Tensor] | None,
-        mask: Tensor | None = None,
-        past: tuple[Tensor, Tensor, Tensor] | None = None,
-    ) -> Tensor:
-        """h (B, T, D) through attention and feed-forward.
+    def forward(self, h: Tensor, angles: Angles | None, mask: Tensor | None = None, past: Past | None = None) -> Tensor:
+        """h (B, T, D) through attention and feed-forward."""
+        return self.think(self.attend(h, angles, mask, past))
 
-        `past` is (keys, values, slots): caches (B, kv_heads, S, head_dim), changed in place at slots (B, T).
-        """
+    def attend(self, h: Tensor, angles: Angles | None, mask: Tensor | None = None, past: Past | None = None) -> Tensor:
+        """h (B, T, D) and what attention adds; the caches of `past` are changed in place at its slots."""
         x = self.attention_norm(h)
         keys, values = self.attention.keys_and_values(x, angles)
         if past is not None:
@@ -114,5 +116,8 @@ class Block(nn.Module):
             index = slots[:, None, :, None].expand(-1, keys.shape[1], -1, keys.shape[3])
             keys = cached_keys.scatter_(2, index, keys)
             values = cached_values.scatter_(2, index, values)
-        h = h + self.attention(x, keys, values, angles, mask)
+        return h + self.attention(x, keys, values, angles, mask)  # type: ignore[no-any-return]
+
+    def think(self, h: Tensor) -> Tensor:
+        """h (B, T, D) and what the feed-forward network adds."""
         return h + self.feed_forward(self.feed_forward_norm(h))  # type: ignore[no-any-return]

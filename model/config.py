@@ -1,24 +1,52 @@
 """The shape of a model: backbone, memory and special tokens, as it travels with the weights.
 
-It knows no tensors, and nothing of devices, servers or the environment.
+It knows nothing of weights, devices, servers or the environment.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids beyond the tokeniser's own entries: no text can ever encode to them."""
+    """What stands around texts and questions, as ids that no text can ever encode to.
+
+    `start` fills the context of a memory that has read nothing. A question's window is `opening`, the tail (where
+    the mechanism wants it there), `question`, the question itself, `answer`; its answer is over at `end`.
+    """
 
     start: int
-    question: int
-    answer: int
+    question: tuple[int, ...]
+    answer: tuple[int, ...]
     end: int
+    opening: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """Llama 3's stretched rotary frequencies (2407.21783, section 3.2): long waves are slowed down by `factor`."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_tokens: int
+
+    def stretched(self, frequencies: Tensor) -> Tensor:
+        """Frequencies (head_dim / 2) in radians a token; those between both bounds are mixed."""
+        turns = self.original_tokens * frequencies / (2 * math.pi)
+        share = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor)
+        share = share.clamp(0.0, 1.0)
+        return frequencies * (share + (1 - share) / self.factor)
+
+
+Mechanism = Literal["delta", "armt", "rmt", "memformer"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +54,7 @@ class ModelConfig:
     """Sizes of a decoder with a memory mechanism.
 
     GPT-2's shape is layernorm, learned positions, gelu and biases; Llama's is rmsnorm, rope, swiglu and none.
-    `context_tokens` of the segment before are read again in front of each segment, so that a sentence cut
-    by a segment's border is still seen whole; they are part of the memory.
+    Fields that a mechanism does not name below mean nothing to it.
     """
 
     vocab_size: int
@@ -41,21 +68,34 @@ class ModelConfig:
     norm_epsilon: float = 1e-6
     positions: Literal["rope", "learned"] = "rope"
     rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
     activation: Literal["swiglu", "gelu"] = "swiglu"
     bias: bool = False
     tied_head: bool = True
     embedding_scale: float = 1.0
-    mechanism: Literal["delta"] = "delta"
-    memory_heads: int = 1
+    segment_tokens: int = 128
+    window_tokens: int = 512
+    mechanism: Mechanism = "delta"
+    # Whether a question's tail is read into a copy of the memory, and not put in front of the question.
+    tail_in_memory: bool = False
+    # delta and armt: the keys of associative memories.
     memory_key_dim: int = 32
     memory_rolls: int = 3
+    # delta: heads, and what decides which tokens are written. `context_tokens` of the segment before are read again
+    # in front of each segment, so that a sentence cut by a segment's border is still seen whole; they are part of
+    # the memory.
+    memory_heads: int = 1
     memory_taps: int = 8
     glance_taps: int = 8
     glance_dim: int = 48
     write_threshold: float = 0.5
-    segment_tokens: int = 128
-    context_tokens: int = 16
-    window_tokens: int = 512
+    context_tokens: int = 0
+    # armt and rmt: memory tokens; memformer: slots.
+    memory_tokens: int = 16
+    # armt: whether φ is divided by its length (the authors' code since 28 August 2024).
+    normalize_phi: bool = False
+    # memformer: τ of slot attention.
+    slot_temperature: float = 0.25
 
     def __post_init__(self) -> None:
         if self.d_model % self.n_heads or self.n_heads % self.n_kv_heads:
@@ -71,8 +111,13 @@ class ModelConfig:
             raise ValueError("memory_taps and glance_taps must be at least 1: a token sees itself at least")
         if not 0 <= self.context_tokens <= self.segment_tokens:
             raise ValueError("context_tokens must be between 0 and segment_tokens")
-        if self.window_tokens < self.context_tokens + self.segment_tokens:
-            raise ValueError("window_tokens must hold the context and a segment")
+        if self.memory_tokens < (self.mechanism == "memformer"):
+            raise ValueError("memory_tokens must not be negative, and memformer needs a slot at least")
+        if self.window_tokens < self.segment_window_tokens:
+            raise ValueError(
+                f"window_tokens {self.window_tokens} must hold a segment and what the mechanism puts around it, "
+                f"{self.segment_window_tokens} tokens"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -83,6 +128,17 @@ class ModelConfig:
         """P, the length of a head's key after DPFP: 2 * memory_key_dim * memory_rolls (2102.11174, section 5.3)."""
         return 2 * self.memory_key_dim * self.memory_rolls
 
+    @property
+    def lead_tokens(self) -> int:
+        """How many positions of a window the memory itself takes, in front of the tokens."""
+        return {"delta": self.context_tokens, "rmt": self.memory_tokens}.get(self.mechanism, 0)
+
+    @property
+    def segment_window_tokens(self) -> int:
+        """How many positions it takes to read a segment."""
+        behind = self.memory_tokens if self.mechanism in ("armt", "rmt") else 0
+        return self.lead_tokens + self.segment_tokens + behind
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 
@@ -92,7 +148,17 @@ class ModelConfig:
         known = {field.name for field in fields(cls)}
         if unknown := set(values) - known:
             raise ValueError(f"unknown model settings: {', '.join(sorted(unknown))}")
-        return cls(**{**values, "special": SpecialTokens(**values["special"])})
+        special: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values["special"].items()
+        }
+        scaling = values.get("rope_scaling")
+        return cls(
+            **{
+                **values,
+                "special": SpecialTokens(**special),
+                "rope_scaling": None if scaling is None else RopeScaling(**scaling),
+            }
+        )
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -1,9 +1,10 @@
-"""The local window of a question: what stands behind the context, up to the mark behind which the answer begins.
+"""The local window of a question: what stands in it, up to the mark behind which the answer begins.
 
 It knows token ids, and nothing of text, memories or sampling. Training and serving both build windows here.
 
-The tail does not stand in it: it is read into a copy of the memory first, as the short segment that it is, so that
-what was said last is looked up in the same way as what was said long ago (LOG.md has the measurement).
+The default weights want the tail read into a copy of the memory first, as the short segment that it is, so that what
+was said last is looked up in the same way as what was said long ago (LOG.md has the measurement); the papers' models
+were trained with the tail in front of the question.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from model.config import ModelConfig
 
 
 def prompt_ids(config: ModelConfig, question: Sequence[int]) -> list[int]:
-    """What stands behind the context when a question is put: question mark, question, answer mark."""
-    return [config.special.question, *question, config.special.answer]
+    """What stands behind the tail when a question is put: question mark, question, answer mark."""
+    return [*config.special.question, *question, *config.special.answer]
+
+
+def window_ids(config: ModelConfig, tail: Sequence[int], prompt: Sequence[int]) -> list[int]:
+    """The tokens of the window that a prompt is put in."""
+    return list(prompt) if config.tail_in_memory else [*config.special.opening, *tail, *prompt]
 
 
 def answer_room(config: ModelConfig, prompt: Sequence[int]) -> int:
-    """How many tokens an answer can have behind this prompt; negative when the prompt itself is too long."""
-    return config.window_tokens - config.context_tokens - len(prompt)
+    """How many tokens an answer can have behind this prompt, however long the tail is; negative: no room for it."""
+    longest = window_ids(config, [0] * (config.segment_tokens - 1), prompt)
+    return config.window_tokens - config.lead_tokens - len(longest)

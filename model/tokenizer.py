@@ -2,17 +2,19 @@
 
 It knows bytes and ids, and nothing of segments, memories or models.
 
-A token is final only when no later byte can change it. The pre-tokeniser's pattern has no look-ahead and bounds
-every match, so a piece of text that another piece follows is final; only the last one waits, as at most
-a few dozen characters.
+A token is final only when no later byte can change it. The pattern of our own pre-tokeniser has no look-ahead and
+bounds every match, so a piece of text that another piece follows is final; only the last one waits, as at most
+a few dozen characters. The patterns of GPT-2 and Llama look ahead and join ("'l" and "l", line breaks across blanks),
+so of a foreign tokeniser three pieces wait.
 """
 
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -20,6 +22,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 # without any boundary can not hold back its tokens for ever.
 PIECE_PATTERN = r" ?\p{L}{1,32}| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]{1,8}|\s{1,16}"
 ENCODE_CHARACTERS_MAX = 1 << 16
+_FOREIGN_PIECES_HELD = 3
 
 
 class InvalidText(ValueError):
@@ -43,13 +46,31 @@ class TextTokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         symbols = _byte_symbols()
         self._tokenizer = tokenizer
+        # No text can name a special token: what looks like one is read as the characters that it is.
+        tokenizer.encode_special_tokens = True
+        self._special = {token.content: id_ for id_, token in tokenizer.get_added_tokens_decoder().items()}
         self._bytes_of = {
-            id_: bytes(symbols[symbol] for symbol in token) for token, id_ in tokenizer.get_vocab().items()
+            id_: bytes(symbols[symbol] for symbol in token)
+            for token, id_ in tokenizer.get_vocab().items()
+            if token not in self._special
         }
+        own = any(step.get("pattern") == {"Regex": PIECE_PATTERN} for step in _steps(json.loads(tokenizer.to_str())))
+        self._pieces_held = 1 if own else _FOREIGN_PIECES_HELD
 
     @classmethod
     def from_json(cls, text: str) -> TextTokenizer:
-        return cls(Tokenizer.from_str(text))
+        """A byte-level BPE from tokenizer.json; what would make a token depend on where a text is cut is refused."""
+        given = json.loads(text)
+        for name in ("normalizer", "truncation", "padding"):
+            if given.get(name) is not None:
+                raise ValueError(f"a tokeniser with a {name} changes the text: it can not be used")
+        byte_level = [step for step in _steps(given) if step.get("type") == "ByteLevel"]
+        if given["model"]["type"] != "BPE" or not byte_level:
+            raise ValueError("only byte-level BPE tokenisers can be used")
+        for step in byte_level:
+            step["add_prefix_space"] = False
+        # Nothing is put around a text, and offsets count white space.
+        return cls(Tokenizer.from_str(json.dumps({**given, "post_processor": None})))
 
     @classmethod
     def read(cls, path: Path) -> TextTokenizer:
@@ -70,6 +91,18 @@ class TextTokenizer:
         trainer = trainers.BpeTrainer(vocab_size=entries, initial_alphabet=alphabet, show_progress=True)
         tokenizer.train_from_iterator(texts, trainer)
         return cls(tokenizer)
+
+    def special_id(self, *names: str) -> int | None:
+        """The id of the first of these special tokens that there is."""
+        return next((self._special[name] for name in names if name in self._special), None)
+
+    def encode_template(self, text: str) -> list[int]:
+        """The tokens of a text of ours, in which special tokens are named as themselves."""
+        self._tokenizer.encode_special_tokens = False
+        try:
+            return self._tokenizer.encode(text).ids
+        finally:
+            self._tokenizer.encode_special_tokens = True
 
     @property
     def entries(self) -> int:
@@ -95,15 +128,18 @@ class TextTokenizer:
         """
         text, cut_character = _decoded(pending + data)
         ids: list[int] = []
-        start = 0
-        while part := text[start : start + ENCODE_CHARACTERS_MAX]:
+        start, size = 0, ENCODE_CHARACTERS_MAX
+        while part := text[start : start + size]:
             encoding = self._tokenizer.encode(part)
-            pieces = encoding.word_ids
-            last = pieces.index(pieces[-1])
-            ids += encoding.ids[:last]
-            start += encoding.offsets[last][0]
-            if len(part) < ENCODE_CHARACTERS_MAX:
+            pieces = [piece for piece in encoding.word_ids if piece is not None]
+            held = next(i for i, piece in enumerate(pieces) if piece > pieces[-1] - self._pieces_held)
+            ids += encoding.ids[:held]
+            final = encoding.offsets[held][0]
+            start += final
+            if len(part) < size:
                 break
+            # Pieces of a foreign tokeniser have no bound: a part that makes nothing final is too short.
+            size = ENCODE_CHARACTERS_MAX if final else 2 * size
         return Tokens(ids, text[start:].encode() + cut_character)
 
     def flush(self, pending: bytes) -> list[int]:
@@ -141,6 +177,12 @@ class StreamDecoder:
         shown = text.rstrip()
         self._held = text[len(shown) :]
         return shown
+
+
+def _steps(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps of a tokenizer.json's pre-tokeniser."""
+    whole = given["pre_tokenizer"] or {}
+    return whole.get("pretokenizers", [whole])  # type: ignore[no-any-return]
 
 
 def _decoded(data: bytes) -> tuple[str, bytes]:

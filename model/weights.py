@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.config import ModelConfig
+from model.mechanisms import build
 from model.tokenizer import TextTokenizer
 from model.transformer import MemoryTransformer
 
@@ -69,7 +70,7 @@ def load(folder: Path, device: torch.device | None = None, dtype: torch.dtype = 
         tensors = load_file(folder / WEIGHTS)
     except Exception as error:
         raise WeightsError(f"{folder} holds a damaged or foreign file: {error}") from error
-    model = MemoryTransformer(config)
+    model = build(config)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if expected != found:

@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from model.backbone import WindowCache
 from model.generation import Sampler, Sampling
 from model.memory import MemoryState
-from model.skimming import loud
-from model.transformer import KeyValueCache, MemoryTransformer
+from model.prompt import window_ids
+from model.transformer import MemoryTransformer
 from server.scheduler import Advance, AnswerWork, ReadWork, Step
 
 # A batch shape that comes again gives the same bits again (DESIGN: company does not matter).
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-SLOTS_STEP = 64
 # So many segments are glanced at in one go, so that text that says nothing takes few steps.
 SKIMMED_SEGMENTS = 64
 
@@ -72,8 +72,7 @@ class Forward:
         work.loud = [index for index in work.loud if index >= work.done]
         if not work.loud and work.done == work.skimmed:
             ahead = work.segments[work.done : work.done + SKIMMED_SEGMENTS]
-            found = loud(self._model, self._tensor(ahead), work.memory["context"])
-            work.loud = [work.done + index for index in found]
+            work.loud = [work.done + index for index in self._model.loud(self._tensor(ahead), work.memory)]
             work.skimmed += len(ahead)
 
     def _read_loud(self, works: Sequence[ReadWork]) -> list[Advance]:
@@ -93,10 +92,24 @@ class Forward:
         """The memory in front of a segment when those since the last one read are silent."""
         if index == work.done:
             return work.memory  # type: ignore[no-any-return]
-        context = work.memory["context"]
-        # A context is never longer than a segment.
-        recent = torch.cat([context, self._tensor([work.segments[index - 1]])], dim=1)
-        return MemoryState({**work.memory.tensors, "context": recent[:, recent.shape[1] - context.shape[1] :]})
+        return self._model.passed(self._tensor([work.segments[index - 1]]), work.memory)
+
+    def _take_in(self, works: Sequence[AnswerWork]) -> list[int]:
+        """Every question's window, padded on the right, and each answer's first token."""
+        if not works:
+            return []
+        if self._model.config.tail_in_memory:
+            self._read_tails(works)
+        rows = _padded(works)
+        windows = [window_ids(self._model.config, work.tail, work.prompt) for work in rows]
+        longest = max(map(len, windows))
+        memory = MemoryState.stack([work.memory for work in rows])
+        prompts = self._tensor([[*window, *[0] * (longest - len(window))] for window in windows])
+        lengths = self._tensor([len(window) for window in windows])
+        hidden, cache = self._model.take_in(prompts, lengths, memory, max(work.tokens_max for work in rows))
+        for work, part in zip(works, cache.unstack(), strict=False):
+            work.cache = part
+        return self._chosen(works, self._model.logits(hidden))
 
     def _read_tails(self, works: Sequence[AnswerWork]) -> None:
         """Gives each work a memory that knows its tail too; questions to one standpoint share it."""
@@ -107,44 +120,19 @@ class Forward:
                 known[standpoint] = self._model.read(self._tensor([work.tail]), work.memory)
             work.memory = known.get(standpoint, work.memory)
 
-    def _take_in(self, works: Sequence[AnswerWork]) -> list[int]:
-        """Every prompt behind its memory's context, padded on the right, and each answer's first token."""
-        if not works:
-            return []
-        self._read_tails(works)
-        rows = _padded(works)
-        longest = max(len(work.prompt) for work in rows)
-        memory = MemoryState.stack([work.memory for work in rows])
-        prompts = self._tensor([[*work.prompt, *[0] * (longest - len(work.prompt))] for work in rows])
-        window = torch.cat([memory["context"], prompts], dim=1)
-        positions = torch.arange(window.shape[1], device=window.device).expand_as(window)
-        context = memory["context"].shape[1]
-        slots = max(context + len(work.prompt) + work.tokens_max for work in rows)
-        # Slots of padding are written too, and written over before any token may look at them.
-        slots = -(-max(slots, window.shape[1]) // SLOTS_STEP) * SLOTS_STEP
-        cache = self._model.initial_cache(len(rows), slots)
-        hidden = self._model.answer(window, positions, memory, cache)
-        last = self._tensor([context + len(work.prompt) - 1 for work in rows])
-        scores = self._model.logits(hidden[torch.arange(len(rows), device=hidden.device), last])
-        for work, part in zip(works, cache.unstack(), strict=False):
-            work.cache = part
-        return self._chosen(works, scores)
-
     def _write_on(self, works: Sequence[AnswerWork]) -> list[int]:
         """One more token for each answer."""
         if not works:
             return []
         rows = _padded(works)
         memory = MemoryState.stack([work.memory for work in rows])
-        context = memory["context"].shape[1]
-        positions = self._tensor([[context + len(work.prompt) + len(work.tokens) - 1] for work in rows])
-        tokens = self._tensor([[work.tokens[-1]] for work in rows])
-        cache = KeyValueCache.stack([work.cache for work in rows])
-        scores = self._model.logits(self._model.answer(tokens, positions, memory, cache)[:, 0])
+        tokens = self._tensor([work.tokens[-1] for work in rows])
+        cache = WindowCache.stack([work.cache for work in rows])
+        hidden = self._model.write_on(tokens, memory, cache)
         if len(rows) > 1:
             for work, part in zip(works, cache.unstack(), strict=False):
                 work.cache = part
-        return self._chosen(works, scores)
+        return self._chosen(works, self._model.logits(hidden))
 
     def _chosen(self, works: Sequence[AnswerWork], scores: Tensor) -> list[int]:
         return [work.sampler.choose(row) for work, row in zip(works, scores, strict=False)]

@@ -10,6 +10,8 @@ from hypothesis import settings as hypothesis_settings
 
 from model import weights
 from model.config import ModelConfig, SpecialTokens
+from model.mechanisms import build
+from model.mechanisms.delta import DeltaTransformer
 from model.tokenizer import TextTokenizer
 from model.transformer import MemoryTransformer
 
@@ -47,11 +49,13 @@ def tiny_config(**changes: object) -> ModelConfig:
         "n_heads": 4,
         "n_kv_heads": 2,
         "d_ff": 24,
-        "special": SpecialTokens(340, 341, 342, 343),
+        "special": SpecialTokens(340, (341,), (342,), 343),
         "memory_heads": 2,
+        "memory_tokens": 3,
         "memory_key_dim": 4,
         "segment_tokens": 8,
         "context_tokens": 3,
+        "tail_in_memory": changes.get("mechanism", "delta") == "delta",
         "glance_taps": 4,
         "glance_dim": 6,
         "window_tokens": 96,
@@ -63,7 +67,7 @@ def tiny_config(**changes: object) -> ModelConfig:
 def random_model(config: ModelConfig, seed: int = 0) -> MemoryTransformer:
     """Weights so large that what the memory holds matters to every output."""
     generator = torch.Generator().manual_seed(seed)
-    model = MemoryTransformer(config)
+    model = build(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
@@ -71,11 +75,27 @@ def random_model(config: ModelConfig, seed: int = 0) -> MemoryTransformer:
     return model.eval().requires_grad_(False)
 
 
-def sometimes_silent_model() -> MemoryTransformer:
+# One shape for each memory mechanism, and the other version of ARMT's φ.
+MECHANISMS = {
+    "delta": tiny_config(),
+    "armt": tiny_config(mechanism="armt"),
+    "armt, normalized": tiny_config(mechanism="armt", normalize_phi=True),
+    "rmt": tiny_config(mechanism="rmt"),
+    "memformer": tiny_config(mechanism="memformer"),
+}
+
+
+def sometimes_silent_model() -> DeltaTransformer:
     """A model whose glance lets one token in ten through, so that about half of its segments are silent."""
-    open_model = random_model(tiny_config(write_threshold=0.0))
+    open_model = random_delta(tiny_config(write_threshold=0.0))
     tokens = torch.randint(340, (1, 2_000), generator=torch.Generator().manual_seed(1))
-    return random_model(tiny_config(write_threshold=float(open_model.gates(tokens).quantile(0.9))))
+    return random_delta(tiny_config(write_threshold=float(open_model.gates(tokens).quantile(0.9))))
+
+
+def random_delta(config: ModelConfig) -> DeltaTransformer:
+    model = random_model(config)
+    assert isinstance(model, DeltaTransformer)
+    return model
 
 
 @pytest.fixture(scope="session")

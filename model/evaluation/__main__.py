@@ -17,7 +17,7 @@ from tqdm import tqdm
 from model import weights
 from model.evaluation import report
 from model.evaluation.exams import Exam, associative_exams, babilong_exams
-from model.evaluation.marks import Mark, examine, examine_all, read_marks
+from model.evaluation.marks import Mark, examine, examine_all, read_marks, unmarked
 from model.evaluation.readers import Reader, http_reader, local_reader
 from model.tasks.babilong import BYTES_PER_TOKEN
 from model.tasks.haystack import Books
@@ -28,17 +28,16 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     exams = list(_exams(arguments))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    total = sum(_bytes(exam) for exam in exams)
-    with tqdm(total=total, unit="B", unit_scale=True) as bar:
-        done = {(mark.name, mark.length, mark.number) for mark in read_marks(arguments.out)}
-        bar.update(sum(_bytes(exam) for exam in exams if (exam.name, exam.length, exam.number) in done))
+    left = unmarked(exams, arguments.out)
+    total, to_read = _bytes(exams), _bytes(left)
+    with tqdm(total=total, initial=total - to_read, unit="B", unit_scale=True) as bar:
         reader: Reader
         if arguments.url:
             reader = http_reader(arguments.url, bar.update)
         else:
             reader = local_reader(weights.load(arguments.weights), bar.update)
         right = asked = 0
-        for marks in _examined(exams, reader, arguments):
+        for marks in _examined(left, reader, arguments):
             right, asked = right + sum(mark.exact for mark in marks), asked + len(marks)
             bar.set_postfix_str(f"{marks[0].name} at {report.length_name(marks[0].length)}: {right} of {asked} right")
     found = report.cells(read_marks(arguments.out))
@@ -83,15 +82,13 @@ def _examined(exams: list[Exam], reader: Reader, arguments: argparse.Namespace) 
     if not arguments.url:
         yield from examine_all(exams, lambda exam: examine(reader, exam), arguments.out)
         return
-    done = {(mark.name, mark.length, mark.number) for mark in read_marks(arguments.out)}
-    left = [exam for exam in exams if (exam.name, exam.length, exam.number) not in done]
     with ThreadPoolExecutor(arguments.sessions) as pool:
-        waiting = {id(exam): pool.submit(examine, reader, exam) for exam in left}
-        yield from examine_all(left, lambda exam: waiting.pop(id(exam)).result(), arguments.out)
+        waiting = {id(exam): pool.submit(examine, reader, exam) for exam in exams}
+        yield from examine_all(exams, lambda exam: waiting.pop(id(exam)).result(), arguments.out)
 
 
-def _bytes(exam: Exam) -> int:
-    return int(exam.length * BYTES_PER_TOKEN)
+def _bytes(exams: list[Exam]) -> int:
+    return sum(int(exam.length * BYTES_PER_TOKEN) for exam in exams)
 
 
 if __name__ == "__main__":

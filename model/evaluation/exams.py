@@ -28,6 +28,11 @@ class Exam:
     make_text: Callable[[], str]
     questions: tuple[tuple[str, str], ...]
 
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Which one it is, among all exams of a seed."""
+        return self.name, self.length, self.number
+
 
 def babilong_exams(task: int, length: int, count: int, babi: Path, books: Books, seed: int) -> Iterator[Exam]:
     """`count` questions of bAbI's test file of a task, each in a text of its own; the same seed gives the same ones."""

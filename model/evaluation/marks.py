@@ -37,7 +37,7 @@ def examine(reader: Reader, exam: Exam) -> list[Mark]:
         right = exact(answer, target)
         task = int(exam.name[2:]) if exam.name.startswith("qa") else None
         kindly = right if task is None else lenient(task, question, answer, target)
-        marks.append(Mark(exam.name, exam.length, exam.number, question, target, answer, right, kindly))
+        marks.append(Mark(*exam.key, question, target, answer, right, kindly))
     return marks
 
 
@@ -54,12 +54,15 @@ def read_marks(path: Path) -> list[Mark]:
     return marks
 
 
-def examine_all(exams: Iterable[Exam], examine_one: Callable[[Exam], list[Mark]], path: Path) -> Iterator[list[Mark]]:
-    """Every exam that the file has no marks of yet; they are written down before they are given out."""
+def unmarked(exams: Iterable[Exam], path: Path) -> list[Exam]:
+    """The exams that a file has no marks of yet."""
     done = {(mark.name, mark.length, mark.number) for mark in read_marks(path)}
+    return [exam for exam in exams if exam.key not in done]
+
+
+def examine_all(exams: Iterable[Exam], examine_one: Callable[[Exam], list[Mark]], path: Path) -> Iterator[list[Mark]]:
+    """The marks of each exam in turn; they are written down before they are given out."""
     for exam in exams:
-        if (exam.name, exam.length, exam.number) in done:
-            continue
         marks = examine_one(exam)
         with path.open("a", encoding="utf-8") as lines:
             lines.write("".join(json.dumps(asdict(mark)) + "\n" for mark in marks))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.memory import MemoryState
-from model.prompt import prompt_ids
+from model.prompt import prompt_ids, window_ids
 from model.skimming import read_all
 from model.tokenizer import StreamDecoder, TextTokenizer
 from model.weights import LoadedModel
@@ -36,8 +36,8 @@ def local_reader(loaded: LoadedModel, progress: Callable[[int], object]) -> Read
 
     @torch.inference_mode()
     def read_and_answer(text: str, questions: Sequence[str]) -> list[str]:
-        memory = _read(loaded, known.encode(text), len(text.encode()), progress)
-        return [_answer(loaded, memory, question) for question in questions]
+        memory, tail = _read(loaded, known.encode(text), len(text.encode()), progress)
+        return [_answer(loaded, memory, tail, question) for question in questions]
 
     return read_and_answer
 
@@ -62,8 +62,10 @@ class ParagraphTokens:
         return ids
 
 
-def _read(loaded: LoadedModel, ids: Tensor, size: int, progress: Callable[[int], object]) -> MemoryState:
-    """The memory after tokens (N) of a text of `size` bytes, its last, short segment too."""
+def _read(
+    loaded: LoadedModel, ids: Tensor, size: int, progress: Callable[[int], object]
+) -> tuple[MemoryState, list[int]]:
+    """The memory after tokens (N) of a text of `size` bytes, and the tail that a question's window is to hold."""
     model, step = loaded.model, loaded.model.config.segment_tokens
     memory, whole = model.initial_memory(1), len(ids) // step * step
     told = 0
@@ -72,25 +74,25 @@ def _read(loaded: LoadedModel, ids: Tensor, size: int, progress: Callable[[int],
         done = told + part.numel() * size // len(ids)
         progress(done - told)
         told = done
-    if whole < len(ids):
-        memory = model.read(ids[whole:][None].to(model.device, torch.int64), memory)
     progress(size - told)
-    return memory
+    tail = ids[whole:].tolist()
+    if tail and model.config.tail_in_memory:
+        memory = model.read(torch.tensor([tail], device=model.device), memory)
+    return memory, tail
 
 
-def _answer(loaded: LoadedModel, memory: MemoryState, question: str) -> str:
+def _answer(loaded: LoadedModel, memory: MemoryState, tail: list[int], question: str) -> str:
     model, config = loaded.model, loaded.model.config
-    window = [*memory["context"][0].tolist(), *prompt_ids(config, loaded.tokenizer.encode(question))]
-    cache = model.initial_cache(1, len(window) + ANSWER_TOKENS_MAX)
-    fed, at, decoder, answer = window, 0, StreamDecoder(loaded.tokenizer), ""
+    window = window_ids(config, tail, prompt_ids(config, loaded.tokenizer.encode(question)))
+    prompt, length = (torch.tensor(ids, device=model.device) for ids in ([window], [len(window)]))
+    hidden, cache = model.take_in(prompt, length, memory, ANSWER_TOKENS_MAX)
+    decoder, answer = StreamDecoder(loaded.tokenizer), ""
     for _ in range(ANSWER_TOKENS_MAX):
-        positions = torch.arange(at, at + len(fed), device=model.device)[None]
-        hidden = model.answer(torch.tensor([fed], device=model.device), positions, memory, cache)
-        token = int(model.logits(hidden[0, -1]).argmax())
+        token = model.logits(hidden[0]).argmax()
         if token == config.special.end:
             break
-        answer += decoder.push(token)
-        at, fed = at + len(fed), [token]
+        answer += decoder.push(int(token))
+        hidden = model.write_on(token[None], memory, cache)
     return answer + decoder.finish()
 
 

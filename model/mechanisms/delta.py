@@ -1,7 +1,6 @@
 """The `delta` mechanism: an associative memory per layer, read and then written by every token in turn.
 
-It knows one layer's memory and nothing of attention, sessions or other layers.
-Equations: Schlag et al. 2102.11174 (DPFP, delta rule); Yang et al. 2406.06484 (its parallel form).
+It knows associations, their layers and the glance before them, and nothing of sessions or texts.
 """
 
 from __future__ import annotations
@@ -11,53 +10,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from model.backbone import WindowCache, at_least_float32
+from model.blocks import Angles, make_norm
 from model.config import ModelConfig
+from model.glance import Glance
+from model.mechanisms.associative import convolved, convolved_at, delta_updates, unit_dpfp
+from model.memory import MemoryState
+from model.transformer import MemoryTransformer
 
-
-def dpfp(x: Tensor, rolls: int) -> Tensor:
-    """φ(x): (..., d) to (..., 2 d rolls), of unit length (2102.11174, equation 37, then divided by its length)."""
-    u = torch.cat([torch.relu(x), torch.relu(-x)], dim=-1)
-    features = torch.cat([u * u.roll(shift, dims=-1) for shift in range(1, rolls + 1)], dim=-1)
-    # rsqrt of a sum with a floor, not a division by the norm: its gradient is finite at zero.
-    return features * torch.rsqrt(features.square().sum(dim=-1, keepdim=True) + 1e-12)
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """The sums behind a memory run in float32 whatever the weights' type (float64 stays)."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def convolved(x: Tensor, taps: Tensor) -> Tensor:
-    """Σ_j taps_j * x_(t-j) of x (B, N, D), taps (J, D), zeros in front (short convolution, 2406.06484, section 4)."""
-    padded = nn.functional.pad(x.transpose(1, 2), (taps.shape[0] - 1, 0))
-    return nn.functional.conv1d(padded, taps.flip(0).t()[:, None], groups=taps.shape[1]).transpose(1, 2)
-
-
-def convolved_at(x: Tensor, slots: Tensor, taps: Tensor) -> Tensor:
-    """The same convolution of x (B, S, D), for its slots (B, T) alone."""
-    mixed = torch.zeros(*slots.shape, x.shape[2], dtype=x.dtype, device=x.device)
-    for back, tap in enumerate(taps):
-        index = (slots - back).clamp(min=0)[..., None].expand(-1, -1, x.shape[2])
-        mixed = mixed + tap * x.gather(1, index) * (slots >= back)[..., None]
-    return mixed
-
-
-def delta_updates(memory: Tensor, keys: Tensor, values: Tensor, strengths: Tensor) -> Tensor:
-    """What T sequential delta-rule writes add under their keys: U (…, T, D), as one triangular solve.
-
-    U = (I + strictly_lower(β K Kᵀ))⁻¹ β (V - K A)   (2406.06484, section 3.2)
-    memory A (…, P, D), keys (…, T, P), values (…, T, D), strengths β (…, T, 1), all float32.
-    """
-    overlap = (strengths * (keys @ keys.transpose(-1, -2))).tril(-1)
-    wanted = strengths * (values - keys @ memory)
-    updates: Tensor = torch.linalg.solve_triangular(overlap, wanted, upper=False, unitriangular=True)
-    return updates
-
+# Scores so near the threshold are read in earnest: another batch shape may round them to its other side.
+MARGIN = 1e-2
 
 # Where heads begin to look, as tokens back from and to: "Mary went to the garden" binds what comes first to what comes
 # last, "the garden is north of the hall" also the other way round, "gave the milk to Fred" what stands between.
-KEYS_LOOK_BACK = ((4, 8), (0, 2), (2, 5), (0, 8))
-VALUES_LOOK_BACK = ((0, 2), (3, 8), (0, 2), (0, 8))
+KEYS_LOOK_BACK = ((4, 8), (0, 2), (2, 5), (0, 4), (3, 8), (0, 8), (0, 2), (0, 8))
+VALUES_LOOK_BACK = ((0, 2), (3, 8), (0, 2), (4, 8), (0, 2), (2, 4), (2, 4), (0, 8))
 
 
 def _starting_taps(config: ModelConfig, windows: Sequence[tuple[int, int]], channels: int) -> Tensor:
@@ -132,10 +99,110 @@ class DeltaMemory(nn.Module):
 
     def _features(self, x: Tensor) -> Tensor:
         """φ of each head's part of x (B, N, H d_key): (B, H, N, P)."""
-        return dpfp(at_least_float32(self._split(x)), self.rolls)
+        return unit_dpfp(at_least_float32(self._split(x)), self.rolls)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _joined(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2).flatten(2)
+
+
+class DeltaTransformer(MemoryTransformer):
+    """A decoder whose every layer reads an associative memory first, and writes to it before it goes on.
+
+    Its memory: associations (B, L, H, P, D/H), and as context (B, C) the last tokens read.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.memories = nn.ModuleList(DeltaMemory(config, make_norm(config)) for _ in range(config.n_layers))
+        self.glance = Glance(config)
+        self.apply(_initialise)
+        # What layers and memories add starts small beside the embeddings; all gates are open, half-heartedly.
+        for block, mechanism in zip(self.blocks, self.memories, strict=True):
+            _start_small(block.attention.out, 0.3)  # type: ignore[union-attr, arg-type]
+            _start_small(block.feed_forward.down, 0.3)  # type: ignore[union-attr, arg-type]
+            # What is asked for is found, and what is found is said, before anything is learned.
+            nn.init.eye_(mechanism.value.weight)  # type: ignore[union-attr, arg-type]
+            mechanism.query.weight.data.copy_(mechanism.key.weight)  # type: ignore[union-attr, operator, arg-type]
+            nn.init.constant_(mechanism.strength.bias, 0.0)  # type: ignore[union-attr, arg-type]
+        nn.init.constant_(self.glance.score.bias, 2.0)
+
+    def initial_memory(self, batch: int) -> MemoryState:
+        c = self.config
+        shape = (batch, c.n_layers, c.memory_heads, c.memory_rows, c.d_model // c.memory_heads)
+        start = torch.full((batch, c.context_tokens), c.special.start, dtype=torch.int64, device=self.device)
+        return MemoryState({"associations": torch.zeros(shape, dtype=self.sums, device=self.device), "context": start})
+
+    def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
+        context = memory["context"]
+        window = torch.cat([context, segment], dim=1)
+        positions = torch.arange(window.shape[1], device=window.device)[None]
+        h, angles = self.placed(self.embedded(window), positions)
+        gate = self.gates(window)[:, context.shape[1] :]
+        written = []
+        for block, mechanism, before in zip(self.blocks, self.memories, memory["associations"].unbind(1), strict=True):
+            h, after = mechanism.step(h, before, gate, context.shape[1])  # type: ignore[operator]
+            h = block(h, angles)
+            written.append(after)
+        return MemoryState(
+            {"associations": torch.stack(written, dim=1), "context": window[:, window.shape[1] - context.shape[1] :]}
+        )
+
+    def glance_scores(self, windows: Tensor) -> Tensor:
+        """How much each token of windows (B, N) looks worth remembering, as the logit of the gate."""
+        return self.glance(self.embedded(windows))  # type: ignore[no-any-return]
+
+    def gates(self, windows: Tensor) -> Tensor:
+        """How far the glance opens every layer's memory to each token of windows (B, N); zero is shut."""
+        return self.glance.gate(self.glance_scores(windows))
+
+    def loud(self, segments: Tensor, memory: MemoryState) -> list[int]:
+        """Those that may hold a token that the glance lets through; the others leave every association, bit for bit."""
+        context = memory["context"]
+        size = context.shape[1]
+        text = torch.cat([context, segments.reshape(1, -1)], dim=1)[0]
+        windows = text.unfold(0, size + segments.shape[1], segments.shape[1])
+        scores = self.glance_scores(windows)[:, size:]
+        return (scores > self.glance.threshold_score - MARGIN).any(dim=1).nonzero()[:, 0].tolist()
+
+    def passed(self, segment: Tensor, memory: MemoryState) -> MemoryState:
+        # A context is never longer than a segment.
+        context = segment[:, segment.shape[1] - memory["context"].shape[1] :]
+        return MemoryState({**memory.tensors, "context": context})
+
+    def lead(self, memory: MemoryState, rows: int) -> Tensor:
+        context = memory["context"]
+        return self.embedded(context.repeat_interleave(rows // context.shape[0], dim=0))
+
+    def through(
+        self, h: Tensor, angles: Angles | None, memory: MemoryState, cache: WindowCache | None, positions: Tensor
+    ) -> Tensor:
+        mask = self.visible(cache, positions)
+        associations = memory["associations"].unbind(1)
+        for layer, (block, mechanism) in enumerate(zip(self.blocks, self.memories, strict=True)):
+            asked = None if cache is None else (cache["queries"][layer], positions)
+            h = mechanism.read(h, associations[layer], asked)  # type: ignore[operator]
+            h = block(h, angles, mask, self.past(cache, layer, positions))
+        return h
+
+    def empty_cache(self, batch: int, slots: int) -> WindowCache:
+        """Beside keys and values the memory's queries before φ, for their convolution."""
+        c, cache = self.config, super().empty_cache(batch, slots)
+        queries = self._zeros(c.n_layers, batch, slots, c.memory_heads * c.memory_key_dim)
+        return WindowCache({**cache.tensors, "queries": queries}, cache.lengths)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Matrices that keep a vector's length, no biases."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+
+
+def _start_small(linear: nn.Linear, scale: float) -> None:
+    nn.init.normal_(linear.weight, std=scale * linear.in_features**-0.5)

@@ -40,11 +40,13 @@ def default_config() -> ModelConfig:
         # Gemma's scale: tokens outweigh what the layers and memories add to them at first.
         embedding_scale=11.3,
         rope_theta=100.0,
-        memory_heads=4,
-        memory_key_dim=24,
+        memory_heads=8,
+        memory_key_dim=16,
+        memory_rolls=4,
         segment_tokens=64,
         context_tokens=8,
-        special=SpecialTokens(first_special, first_special + 1, first_special + 2, first_special + 3),
+        tail_in_memory=True,
+        special=SpecialTokens(first_special, (first_special + 1,), (first_special + 2,), first_special + 3),
     )
 
 

@@ -15,7 +15,8 @@ class Stage:
     """Batches of about `batch_tokens`, until the worst task is right often enough.
 
     A fact comes every `fact_tokens` (from and to, drawn for each stream); of the sentences between facts `hard_share`
-    are those of the books that the glance let through when the stage began.
+    are those of the books that the glance let through when the stage began. At each of its exams a stream is put
+    `questions`.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Stage:
     learning_rate: float
     learning_rate_end: float
     hard_share: float = 0.0
+    questions: int = 6
 
 
 _ALL = (STEPS, 1, 2, 3, 4, 5)
@@ -39,7 +41,7 @@ _ALL = (STEPS, 1, 2, 3, 4, 5)
 # neither.
 DEFAULT_CURRICULUM = (
     Stage("places", (1,), 32, (2, 3), (7, 12), 2_304, 60, 400, 0.90, 2e-3, 2e-3),
-    Stage("hops", _ALL, 32, (3, 8), (7, 12), 3_072, 2600, 2600, 1.0, 2e-3, 3e-4),
-    Stage("many", _ALL, 64, (3, 8), (8, 30), 4_096, 300, 300, 1.0, 6e-4, 1.5e-4),
-    Stage("harden", _ALL, 64, (4, 12), (10, 80), 4_096, 120, 120, 1.0, 2e-4, 1e-5, 0.5),
+    Stage("hops", _ALL, 32, (3, 8), (7, 12), 3_072, 600, 600, 1.0, 2e-3, 1.5e-3),
+    Stage("stories", _ALL, 64, (3, 14), (7, 14), 6_144, 1000, 1000, 1.0, 1.5e-3, 5e-5, questions=10),
+    Stage("harden", _ALL, 64, (3, 14), (8, 80), 6_144, 120, 120, 1.0, 2e-4, 1e-5, hard_share=0.4, questions=10),
 )

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 import torch
 from tqdm import tqdm
 
+from model.mechanisms.delta import DeltaTransformer
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
-from model.transformer import MemoryTransformer
 
 _SENTENCES_AT_ONCE = 256
 
 
 @torch.no_grad()
 def hard_sentences(
-    model: MemoryTransformer, tokenizer: TextTokenizer, books: Books, sentences_max: int, score: float = -2.0
+    model: DeltaTransformer, tokenizer: TextTokenizer, books: Books, sentences_max: int, score: float = -2.0
 ) -> list[str]:
     """The sentences of all books of which a token's gate is open or nearly so, the worst first.
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.mechanisms.delta import DeltaTransformer
 from model.memory import MemoryState
 from model.training.samples import FACT, IGNORED, NO_TASK, NOISE, Batch, Exam
 from model.transformer import MemoryTransformer
@@ -43,12 +44,14 @@ def backward(model: MemoryTransformer, batch: Batch) -> Outcome:
         memory = model.read(batch.segments[:, index], memory)
         if exam := exams.get(index + 1):
             losses.append(answer_loss(model, exam, memory, result))
-    loss = glance_loss(model, batch, result)
+    parts = []
     if losses:
-        answers = torch.stack(losses).sum() / answer_tokens(batch)
-        result.answer_loss = answers.item()
-        loss = loss + answers
-    loss.backward()  # type: ignore[no-untyped-call]
+        parts.append(torch.stack(losses).sum() / answer_tokens(batch))
+        result.answer_loss = parts[0].item()
+    if isinstance(model, DeltaTransformer):
+        parts.append(glance_loss(model, batch, result))
+    if parts:
+        torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
     return result
 
 
@@ -57,7 +60,7 @@ def answer_tokens(batch: Batch) -> int:
     return sum(int((exam.labels != IGNORED).sum()) for exam in batch.exams)
 
 
-def glance_loss(model: MemoryTransformer, batch: Batch, result: Outcome) -> Tensor:
+def glance_loss(model: DeltaTransformer, batch: Batch, result: Outcome) -> Tensor:
     """The price of writing: what the glance lets through of the books, and what it overlooks of the facts."""
     rows = batch.segments.shape[0]
     scores = model.glance_scores(batch.segments.reshape(rows, -1))
@@ -82,12 +85,14 @@ def glance_cost(noise: Tensor, facts: Tensor, hardest: int = 64) -> Tensor:
 
 def answer_loss(model: MemoryTransformer, exam: Exam, memory: MemoryState, result: Outcome) -> Tensor:
     """The cross-entropy of all answer tokens of an exam, summed; wholly right answers are counted in `result`."""
-    if exam.tail.shape[1]:
+    tokens = exam.tokens
+    if not model.config.tail_in_memory:
+        opening = torch.tensor(model.config.special.opening, dtype=torch.int64, device=tokens.device)
+        tail = torch.cat([opening.expand(exam.tail.shape[0], -1), exam.tail], dim=1)
+        tokens = torch.cat([tail.repeat_interleave(len(tokens) // len(tail), dim=0), tokens], dim=1)
+    elif exam.tail.shape[1]:
         memory = model.read(exam.tail, memory)
-    context = memory["context"].repeat_interleave(exam.tokens.shape[0] // memory.batch, dim=0)
-    window = torch.cat([context, exam.tokens], dim=1)
-    positions = torch.arange(window.shape[1], device=window.device)[None]
-    hidden = model.answer(window, positions, memory)[:, context.shape[1] :]
+    hidden = model.window(tokens, memory)[:, tokens.shape[1] - exam.tokens.shape[1] :]
     counted = exam.labels != IGNORED
     logits = model.logits(hidden[counted])
     right = torch.ones_like(exam.labels, dtype=torch.bool)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model.mechanisms.delta import DeltaTransformer
 from model.memory import MemoryState
 from model.training.loss import Outcome, answer_loss, answer_tokens, glance_loss
 from model.training.samples import Batch
@@ -19,8 +20,8 @@ def backward(model: MemoryTransformer, batch: Batch) -> Outcome:
     """The same gradients as `loss.backward`, for one more reading: memories are kept, activations made again."""
     result = Outcome()
     exams = {exam.after_segments: exam for exam in batch.exams}
-    memories = [model.initial_memory(batch.segments.shape[0])]
     with torch.no_grad():
+        memories = [model.initial_memory(batch.segments.shape[0])]
         for index in range(batch.segments.shape[1] - 1):
             memories.append(model.read(batch.segments[:, index], memories[-1]))
     tokens = answer_tokens(batch)
@@ -37,8 +38,17 @@ def backward(model: MemoryTransformer, batch: Batch) -> Outcome:
         if parts:
             torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
         later = {name: t.grad for name, t in before.tensors.items() if t.grad is not None}
-    glance_loss(model, batch, result).backward()  # type: ignore[no-untyped-call]
+    _propagate(model.initial_memory(batch.segments.shape[0]), later)
+    if isinstance(model, DeltaTransformer):
+        glance_loss(model, batch, result).backward()  # type: ignore[no-untyped-call]
     return result
+
+
+def _propagate(first: MemoryState, wanted: dict[str, Tensor]) -> None:
+    """Into the weights that a memory begins with, where a mechanism learns them."""
+    parts = [(first[name] * gradient).sum() for name, gradient in wanted.items() if first[name].requires_grad]
+    if parts:
+        torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _leaf(memory: MemoryState) -> MemoryState:

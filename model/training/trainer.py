@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 from model import weights
 from model.config import ModelConfig
+from model.mechanisms.delta import DeltaTransformer
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
 from model.training import loss, replay
 from model.training.curriculum import Stage
 from model.training.hard import hard_sentences
 from model.training.samples import Plan, make_batch
-from model.transformer import MemoryTransformer
 
 STATE, LOG, HARD = "training.pt", "log.jsonl", "hard.json"
 SAVE_EVERY_STEPS = 50
@@ -72,7 +72,7 @@ class Trainer:
         self.bf16, self.backward = bf16, replay.backward if replayed else loss.backward
         torch.manual_seed(seed)
         self.random = Random(seed)
-        self.model = MemoryTransformer(config).to(self.device)
+        self.model = DeltaTransformer(config).to(self.device)
         self.optimizers = _optimizers(self.model)
         self.progress = Progress()
         self.hard: list[str] = []
@@ -108,7 +108,7 @@ class Trainer:
             segment_tokens=stage.segment_tokens,
             fact_tokens=stage.fact_tokens,
             exams=min(4, segments),
-            questions=3,
+            questions=stage.questions,
             # What is still wrong is asked more often, and nothing is never asked.
             tasks={task: 1.1 - p.accuracy.get(task, 0.0) for task in stage.tasks},
             hard=self.hard,

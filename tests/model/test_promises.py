@@ -3,6 +3,7 @@
 from itertools import pairwise
 from random import Random
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,24 +12,26 @@ from model.checkpoint import Checkpoint, decode, encode
 from model.memory import MemoryState
 from model.tokenizer import TextTokenizer
 from model.transformer import MemoryTransformer
-from tests.conftest import prose, random_model, tiny_config
+from tests.conftest import MECHANISMS, prose, random_model
 
-CONFIG = tiny_config()
-MODEL = random_model(CONFIG)
+MODELS = {name: random_model(config) for name, config in MECHANISMS.items()}
+MODEL = MODELS["delta"]
+EXACT = {name: random_model(config).double() for name, config in MECHANISMS.items()}
+mechanisms = pytest.mark.parametrize("name", MECHANISMS)
 FINGERPRINT = "f" * 64
 
 
-def begun() -> Checkpoint:
-    return Checkpoint(MODEL.initial_memory(1), (), b"", 0, 0, 0)
+def begun(model: MemoryTransformer) -> Checkpoint:
+    return Checkpoint(model.initial_memory(1), (), b"", 0, 0, 0)
 
 
-def read_on(tokenizer: TextTokenizer, state: Checkpoint, data: bytes) -> Checkpoint:
+def read_on(model: MemoryTransformer, tokenizer: TextTokenizer, state: Checkpoint, data: bytes) -> Checkpoint:
     """The state after more text: what the server does, without the server."""
     ids, pending = tokenizer.advance(state.pending, data)
-    unread, step = [*state.tail, *ids], CONFIG.segment_tokens
+    unread, step = [*state.tail, *ids], model.config.segment_tokens
     memory, whole = state.memory, len(unread) // step
     for index in range(whole):
-        memory = MODEL.read(torch.tensor([unread[index * step : (index + 1) * step]]), memory)
+        memory = model.read(torch.tensor([unread[index * step : (index + 1) * step]]), memory)
     return Checkpoint(
         memory,
         tuple(unread[whole * step :]),
@@ -49,38 +52,44 @@ def same(one: Checkpoint, other: Checkpoint) -> bool:
     )
 
 
+@mechanisms
 @given(st.integers(0, 1000), st.lists(st.integers(0, 400), max_size=12), st.sets(st.integers(0, 12)))
-def test_cuts_do_not_matter(tokenizer: TextTokenizer, seed: int, cuts: list[int], saves: set[int]) -> None:
+def test_cuts_do_not_matter(tokenizer: TextTokenizer, name: str, seed: int, cuts: list[int], saves: set[int]) -> None:
     """Any cuts, inside characters too, with a save and a restore at any of them: the same memory, bit for bit."""
+    model = MODELS[name]
     text = prose(seed, 300).encode()
-    whole = read_on(tokenizer, begun(), text)
+    whole = read_on(model, tokenizer, begun(model), text)
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    state = begun()
+    state = begun(model)
     for number, (start, end) in enumerate(pairwise(places)):
-        state = read_on(tokenizer, state, text[start:end])
+        state = read_on(model, tokenizer, state, text[start:end])
         if number in saves:
-            state = decode(encode(state, FINGERPRINT), FINGERPRINT, MODEL.initial_memory(1))
+            state = decode(encode(state, FINGERPRINT), FINGERPRINT, model.initial_memory(1))
     assert same(state, whole)
 
 
+@mechanisms
 @given(st.integers(0, 1000), st.integers(0, 3))
-def test_company_does_not_matter(seed: int, place: int) -> None:
+def test_company_does_not_matter(name: str, seed: int, place: int) -> None:
     """At equal batch shape a row's memory is the same bits, whoever the others are."""
     random = Random(seed)
     mine = [[random.randrange(340) for _ in range(8)] for _ in range(3)]
-    first, second = (_read_among(MODEL, mine, Random(seed + n), place) for n in (1, 2))
+    first, second = (_read_among(MODELS[name], mine, Random(seed + n), place) for n in (1, 2))
     assert first.equals(second)
 
 
+@mechanisms
 @given(st.integers(0, 1000))
-def test_alone_or_in_company_is_the_same_within_rounding(seed: int) -> None:
+def test_alone_or_in_company_is_the_same_within_rounding(name: str, seed: int) -> None:
+    model = EXACT[name]
     random = Random(seed)
     mine = [[random.randrange(340) for _ in range(8)] for _ in range(3)]
-    alone = MODEL.initial_memory(1)
+    alone = model.initial_memory(1)
     for segment in mine:
-        alone = MODEL.read(torch.tensor([segment]), alone)
-    among = _read_among(MODEL, mine, random, 2)
-    torch.testing.assert_close(alone["associations"], among["associations"], rtol=1e-3, atol=1e-4)
+        alone = model.read(torch.tensor([segment]), alone)
+    among = _read_among(model, mine, random, 2)
+    for part in alone.tensors:
+        torch.testing.assert_close(alone[part], among[part], rtol=1e-9, atol=1e-9)
 
 
 def _read_among(model: MemoryTransformer, mine: list[list[int]], others: Random, place: int) -> MemoryState:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.skimming import loud, read_all
+from model.skimming import read_all
 from model.transformer import MemoryTransformer
 from tests.conftest import sometimes_silent_model
 
@@ -35,7 +35,7 @@ def test_skimming_equals_reading_every_segment(model: MemoryTransformer, seed: i
 def test_silent_segments_change_no_association(model: MemoryTransformer) -> None:
     segments = torch.randint(340, (64, T), generator=torch.Generator().manual_seed(3))
     memory = model.initial_memory(1)
-    found = loud(model, segments, memory["context"])
+    found = model.loud(segments, memory)
     assert 0 < len(found) < 64
     for index in range(64):
         after = model.read(segments[index : index + 1], memory)

@@ -1,5 +1,6 @@
 """Tokens that no cut can change, and text that no token can break."""
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,14 @@ from hypothesis import strategies as st
 
 from model.tokenizer import InvalidText, StreamDecoder, TextTokenizer
 from tests.conftest import prose
+from tests.model.foreign.making import STYLES, foreign_tokenizer
 
+FOREIGN = {style: foreign_tokenizer(style) for style in STYLES}
+# Where those patterns look ahead, and join what has been cut before.
+AWKWARD = st.lists(
+    st.sampled_from([" ", "  ", "\n", "\r\n", "'", "l", "L", "r", "e", "ve", "ll", "1", "23", "-", "é", "x", "\t"]),
+    max_size=40,
+).map("".join)
 TEXTS = st.one_of(st.text(max_size=200), st.integers(0, 500).map(lambda seed: prose(seed, 200)))
 
 
@@ -24,6 +32,47 @@ def test_cuts_do_not_change_tokens(tokenizer: TextTokenizer, text: str, cuts: li
         ids += new
     assert (ids, pending) == whole
     assert ids + tokenizer.flush(pending) == tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("style", FOREIGN)
+@given(AWKWARD, st.lists(st.integers(0, 60), max_size=6))
+def test_cuts_do_not_change_tokens_of_foreign_tokenisers(style: str, text: str, cuts: list[int]) -> None:
+    tokenizer = FOREIGN[style]
+    ids, pending = list[int](), b""
+    for start, end in pairwise([0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]):
+        new, pending = tokenizer.advance(pending, text[start:end].encode())
+        ids += new
+    assert ids + tokenizer.flush(pending) == tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("style", FOREIGN)
+def test_a_piece_of_a_foreign_tokeniser_may_be_longer_than_what_is_encoded_at_once(style: str) -> None:
+    text = "a " + "-" * 150_000 + " b c d e"
+    ids, pending = FOREIGN[style].advance(b"", text.encode())
+    assert ids + FOREIGN[style].flush(pending) == FOREIGN[style].encode(text)
+    assert len(ids) > 4
+
+
+def test_templates_name_special_tokens_and_texts_can_not() -> None:
+    tokenizer = FOREIGN["gpt2"]
+    (end,) = tokenizer.encode_template("<|end|>")
+    assert end == tokenizer.special_id("<|none|>", "<|end|>")
+    assert end not in tokenizer.encode("a <|end|> b")
+    assert tokenizer.decode([*tokenizer.encode("<|end|>"), end]) == b"<|end|>"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalizer": {"type": "Lowercase"}}, "normalizer"),
+        ({"pre_tokenizer": {"type": "Whitespace"}}, "byte-level"),
+        ({"pre_tokenizer": None}, "byte-level"),
+    ],
+)
+def test_tokenisers_that_change_the_text_are_refused(change: dict[str, object], message: str) -> None:
+    given = json.loads(FOREIGN["gpt2"].to_json())
+    with pytest.raises(ValueError, match=message):
+        TextTokenizer.from_json(json.dumps({**given, **change}))
 
 
 @given(TEXTS)

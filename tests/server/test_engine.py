@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from model.generation import Sampling
+from model.mechanisms.delta import DeltaTransformer
 from model.memory import MemoryState
 from model.transformer import MemoryTransformer
 from server.engine import AnswerRequest, Engine, EngineBusy, EngineStopped, StepFailed
@@ -24,16 +25,16 @@ pytestmark = pytest.mark.anyio
 MARK = 7
 
 
-class Marked(MemoryTransformer):
+class Marked(DeltaTransformer):
     """A model that can not stand one token."""
 
     def read(self, segment: torch.Tensor, memory: MemoryState) -> MemoryState:
         self._must_stand(segment)
         return super().read(segment, memory)
 
-    def answer(self, window: torch.Tensor, *more: Any) -> torch.Tensor:
-        self._must_stand(window)
-        return super().answer(window, *more)
+    def take_in(self, prompts: torch.Tensor, *more: Any) -> Any:
+        self._must_stand(prompts)
+        return super().take_in(prompts, *more)
 
     def _must_stand(self, ids: torch.Tensor) -> None:
         if bool((ids == MARK).any()):

@@ -15,9 +15,16 @@ from model.training import loss, replay
 from model.training.loss import Outcome, glance_cost
 from model.training.samples import Batch, Plan, make_batch
 from model.transformer import MemoryTransformer
-from tests.conftest import prose, random_model, tiny_config
+from tests.conftest import MECHANISMS, prose, random_model, tiny_config
 
 BOOKS = Books(prose(5, 20_000))
+WRITING = {
+    "delta": "memories",
+    "armt": "memories",
+    "armt, normalized": "memories",
+    "rmt": "memory_tokens",
+    "memformer": "writer",
+}
 PLAN = Plan(4, 6, 16, (8, 12), 4, 3, dict.fromkeys(range(6), 1.0))
 
 
@@ -27,23 +34,25 @@ def batch(tokenizer: TextTokenizer) -> Batch:
 
 
 def learned(
-    run: Callable[[MemoryTransformer, Batch], Outcome], batch: Batch
+    run: Callable[[MemoryTransformer, Batch], Outcome], batch: Batch, name: str = "delta"
 ) -> tuple[Outcome, dict[str, torch.Tensor]]:
-    model = random_model(replace(tiny_config(), write_threshold=0.05)).double().requires_grad_(True)
+    config = replace(MECHANISMS[name], segment_tokens=16, write_threshold=0.05)
+    model = random_model(config).double().requires_grad_(True)
     result = run(model, batch)
     return result, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def test_replay_gives_the_gradients_of_back_propagation_through_time(batch: Batch) -> None:
-    plain, gradients = learned(loss.backward, batch)
-    replayed, same = learned(replay.backward, batch)
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_replay_gives_the_gradients_of_back_propagation_through_time(batch: Batch, name: str) -> None:
+    plain, gradients = learned(loss.backward, batch, name)
+    replayed, same = learned(replay.backward, batch, name)
     assert gradients.keys() == same.keys()
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(same[name], gradient, rtol=1e-9, atol=1e-12)
+    for part, gradient in gradients.items():
+        torch.testing.assert_close(same[part], gradient, rtol=1e-9, atol=1e-12)
     # Exams are replayed last to first, so the counts agree and not the order.
     assert (replayed.right, replayed.asked) == (plain.right, plain.asked)
     assert replayed.answer_loss == pytest.approx(plain.answer_loss)
-    assert any(gradient.abs().max() > 1e-6 for name, gradient in gradients.items() if "memories" in name)
+    assert any(gradient.abs().max() > 1e-6 for part, gradient in gradients.items() if WRITING[name] in part)
 
 
 def test_replay_keeps_the_activations_of_one_segment(batch: Batch) -> None:

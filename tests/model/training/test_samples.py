@@ -36,7 +36,7 @@ def test_labels_are_the_answers(tokenizer: TextTokenizer, seed: int) -> None:
             if answer:
                 assert answer[-1] == CONFIG.special.end
                 first = int((labels != IGNORED).nonzero()[0])
-                assert tokens[first] == CONFIG.special.answer
+                assert tokens[first] == CONFIG.special.answer[0]
                 assert tokens[first + 1 : first + len(answer)].tolist() == answer[:-1]
 
 

@@ -17,7 +17,7 @@ from model.training.curriculum import Stage
 from model.training.hard import hard_sentences
 from model.training.picture import AVERAGE_STEPS, draw, smoothed
 from model.training.trainer import HARD, LOG, STATE, Trainer
-from tests.conftest import prose, random_model, tiny_config
+from tests.conftest import prose, random_delta, tiny_config
 
 STAGES = (
     Stage("first", (1,), 8, (1, 2), (8, 16), 64, 1, 3, 2.0, 1e-3, 1e-3),
@@ -89,7 +89,7 @@ def test_a_damaged_log_is_refused_and_kept(make: Callable[[Path], Trainer], tmp_
 
 
 def test_hard_sentences_are_those_that_open_the_gate(tokenizer: TextTokenizer) -> None:
-    model = random_model(tiny_config())
+    model = random_delta(tiny_config())
     everything = hard_sentences(model, tokenizer, BOOKS, 10_000, score=-1e9)
     assert sorted(everything) == sorted(BOOKS.pairs())
     scores = [float(model.glance_scores(torch.tensor([tokenizer.encode(" " + text)])).max()) for text in everything]
