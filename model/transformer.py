@@ -26,6 +26,9 @@ class MemoryTransformer(Backbone):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
 
+    def settle(self) -> None:
+        """Prepares for work what can be worked out once: the weights change no more, nor move."""
+
     @abstractmethod
     def initial_memory(self, batch: int) -> MemoryState:
         """The memory of `batch` rows that have read nothing."""

@@ -78,4 +78,5 @@ def load(folder: Path, device: torch.device | None = None, dtype: torch.dtype = 
         raise WeightsError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {', '.join(wrong)}")
     model.load_state_dict(tensors)
     model = model.to(device or default_device(), dtype).eval().requires_grad_(False)
+    model.settle()
     return LoadedModel(folder.resolve().name, fingerprint(folder), model, tokenizer)

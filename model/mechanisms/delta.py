@@ -129,6 +129,9 @@ class DeltaTransformer(MemoryTransformer):
             nn.init.constant_(mechanism.strength.bias, 0.0)  # type: ignore[union-attr, arg-type]
         nn.init.constant_(self.glance.score.bias, 2.0)
 
+    def settle(self) -> None:
+        self.glance.tabulate(self.embedding.weight * self.config.embedding_scale)
+
     def initial_memory(self, batch: int) -> MemoryState:
         c = self.config
         shape = (batch, c.n_layers, c.memory_heads, c.memory_rows, c.d_model // c.memory_heads)
@@ -164,7 +167,8 @@ class DeltaTransformer(MemoryTransformer):
         size = context.shape[1]
         text = torch.cat([context, segments.reshape(1, -1)], dim=1)[0]
         windows = text.unfold(0, size + segments.shape[1], segments.shape[1])
-        scores = self.glance_scores(windows)[:, size:]
+        tabulated = self.glance.table is not None
+        scores = self.glance.skim(windows, size) if tabulated else self.glance_scores(windows)[:, size:]
         return (scores > self.glance.threshold_score - MARGIN).any(dim=1).nonzero()[:, 0].tolist()
 
     def passed(self, segment: Tensor, memory: MemoryState) -> MemoryState:
