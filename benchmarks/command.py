@@ -13,13 +13,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import acknowledge, first_token, length, machine, rate, restart, sizes
+from benchmarks import acknowledge, first_token, length, machine, mechanisms, rate, restart, sizes
 from benchmarks.plan import Plan, Sizes, quick
 from benchmarks.report import Section, as_json, as_table, unmet
 from model import weights
 from server.settings import Settings
 
-MEASUREMENTS = {module.NAME: module.measure for module in (sizes, length, rate, first_token, restart, acknowledge)}
+MEASUREMENTS = {
+    module.NAME: module.measure for module in (sizes, mechanisms, length, rate, first_token, restart, acknowledge)
+}
 BUSY_LOAD = 0.5
 
 
@@ -68,7 +70,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures speed and sizes in one run.")
     parser.add_argument("--weights", type=Path, default=Path("model/default"), help="folder of weights [%(default)s]")
-    parser.add_argument("--tokens-long", type=int, default=1_000_000, help="the long text [%(default)s tokens]")
+    parser.add_argument("--tokens-long", type=int, default=250_000, help="the long text [%(default)s tokens]")
     parser.add_argument("--tokens-short", type=int, default=10_000, help="the short text [%(default)s tokens]")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where the JSON goes [%(default)s]")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, measures little")

@@ -26,6 +26,7 @@ class Sizes:
     questions: int = 100
     appends: int = 100
     restarts: int = 5
+    mechanism_segments: tuple[int, ...] = (16, 128, 1024)
 
 
 def quick(short_tokens: int) -> Sizes:
@@ -40,6 +41,7 @@ def quick(short_tokens: int) -> Sizes:
         questions=20,
         appends=20,
         restarts=2,
+        mechanism_segments=(2, 16),
     )
 
 

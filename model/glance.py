@@ -26,13 +26,20 @@ class Glance(nn.Module):
         self.taps, self.threshold = config.glance_taps, config.write_threshold
         self.convolution = nn.Conv1d(config.d_model, config.glance_dim, config.glance_taps)
         self.score = nn.Linear(config.glance_dim, 1)
-        self.table: Tensor | None = None
+        self.table: Tensor | None
+        self.register_buffer("table", None, persistent=False)
 
     def forward(self, embedded: Tensor) -> Tensor:
         """Scores (B, N) of tokens embedded as (B, N, D); the first ones see zeros in front."""
         padded = F.pad(embedded.transpose(1, 2), (self.taps - 1, 0))
         hidden = F.gelu(self.convolution(padded)).transpose(1, 2)
         return self.score(hidden).squeeze(-1)  # type: ignore[no-any-return]
+
+    def train(self, mode: bool = True) -> Glance:
+        """Learning makes the table untrue."""
+        if mode:
+            self.table = None
+        return super().train(mode)
 
     def tabulate(self, embedded: Tensor) -> None:
         """Works out what each entry of the vocabulary, embedded as (V, D), adds to the hidden layer from each tap.
@@ -46,7 +53,8 @@ class Glance(nn.Module):
 
     def skim(self, windows: Tensor, first: int) -> Tensor:
         """Scores (B, N - first) of the tokens behind the first ones of windows (B, N), from the table."""
-        assert self.table is not None and self.convolution.bias is not None
+        assert self.table is not None
+        assert self.convolution.bias is not None
         nothing = self.table.shape[0] // self.taps - 1
         seen = F.pad(windows, (self.taps - 1, 0), value=nothing).unfold(1, self.taps, 1)[:, first:].flip(2)
         index = seen * self.taps + torch.arange(self.taps, device=windows.device)

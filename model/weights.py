@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from model.config import ModelConfig
 from model.mechanisms import build
@@ -49,10 +51,17 @@ def fingerprint(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def save(folder: Path, model: MemoryTransformer, tokenizer: TextTokenizer, dtype: torch.dtype) -> None:
-    """Writes the three files, each whole or not at all, with the weights as `dtype`."""
+def save(
+    folder: Path,
+    model: MemoryTransformer,
+    tokenizer: TextTokenizer,
+    dtype: torch.dtype,
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes the three files, each whole or not at all, with the weights as `dtype`; `state` instead of the model's."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
+    state = model.state_dict() if state is None else state
+    tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in state.items()}
     save_file(tensors, folder / (WEIGHTS + ".new"))
     (folder / (CONFIG + ".new")).write_text(model.config.to_json(), encoding="utf-8")
     (folder / (TOKENIZER + ".new")).write_text(tokenizer.to_json(), encoding="utf-8")

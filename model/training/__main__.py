@@ -13,14 +13,18 @@ from random import Random
 
 import torch
 
+from model import weights
 from model.config import ModelConfig, SpecialTokens
+from model.mechanisms import build
 from model.tasks.babi.stories import MANNERS, questions, story
 from model.tasks.babi.world import World
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
 from model.training.curriculum import DEFAULT_CURRICULUM
+from model.training.lora import adapt
 from model.training.picture import draw
 from model.training.trainer import LOG, Trainer
+from model.transformer import MemoryTransformer
 
 VOCABULARY = 8192
 # Enough of both that every word of theirs becomes one entry, at the beginning of a line too.
@@ -57,6 +61,8 @@ def main() -> None:
     parser.add_argument(
         "--tokenizer", type=Path, help="tokenizer.json to use; learned from books and stories if left out"
     )
+    parser.add_argument("--weights", type=Path, help="folder of weights to begin with, of any mechanism")
+    parser.add_argument("--lora", type=int, default=0, help="rank of changes to the backbone, which then stays frozen")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bf16", action="store_true", help="products in bfloat16; memories stay float32")
     parser.add_argument("--replay", action="store_true", help="memory replay back-propagation: less memory, more time")
@@ -65,14 +71,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    config = default_config()
     books = Books.read(arguments.books)
-    kept = arguments.tokenizer or arguments.out / "weights" / "tokenizer.json"
-    known = kept.exists()
-    tokenizer = TextTokenizer.read(kept) if known else TextTokenizer.train(_texts(books), config.special.start)
+    model, tokenizer = _begun(arguments, books)
     Trainer(
         arguments.out,
-        config,
+        model,
         tokenizer,
         books,
         DEFAULT_CURRICULUM,
@@ -82,6 +85,20 @@ def main() -> None:
     ).run()
     if arguments.picture:
         draw(arguments.out / LOG, arguments.picture)
+
+
+def _begun(arguments: argparse.Namespace, books: Books) -> tuple[MemoryTransformer, TextTokenizer]:
+    """What the run begins with: given weights, or random ones of the default shape."""
+    torch.manual_seed(arguments.seed)
+    if arguments.weights:
+        loaded = weights.load(arguments.weights)
+        model = loaded.model.train().requires_grad_(True)
+        return adapt(model, arguments.lora) if arguments.lora else model, loaded.tokenizer
+    config = default_config()
+    kept = arguments.tokenizer or arguments.out / "weights" / "tokenizer.json"
+    known = kept.exists()
+    tokenizer = TextTokenizer.read(kept) if known else TextTokenizer.train(_texts(books), config.special.start)
+    return build(config), tokenizer
 
 
 def _texts(books: Books) -> Iterator[str]:

@@ -18,14 +18,15 @@ from torch import nn
 from tqdm import tqdm
 
 from model import weights
-from model.config import ModelConfig
 from model.mechanisms.delta import DeltaTransformer
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
 from model.training import loss, replay
 from model.training.curriculum import Stage
 from model.training.hard import hard_sentences
+from model.training.lora import merged
 from model.training.samples import Plan, make_batch
+from model.transformer import MemoryTransformer
 
 STATE, LOG, HARD = "training.pt", "log.jsonl", "hard.json"
 SAVE_EVERY_STEPS = 50
@@ -52,7 +53,7 @@ class Trainer:
     def __init__(
         self,
         folder: Path,
-        config: ModelConfig,
+        model: MemoryTransformer,
         tokenizer: TextTokenizer,
         books: Books,
         stages: tuple[Stage, ...],
@@ -61,18 +62,11 @@ class Trainer:
         bf16: bool = False,
         replayed: bool = False,
     ) -> None:
-        self.folder, self.config, self.tokenizer, self.books, self.stages = (
-            folder,
-            config,
-            tokenizer,
-            books,
-            stages,
-        )
+        self.folder, self.tokenizer, self.books, self.stages = folder, tokenizer, books, stages
         self.device = device or weights.default_device()
         self.bf16, self.backward = bf16, replay.backward if replayed else loss.backward
-        torch.manual_seed(seed)
         self.random = Random(seed)
-        self.model = DeltaTransformer(config).to(self.device)
+        self.model = model.to(self.device)
         self.optimizers = _optimizers(self.model)
         self.progress = Progress()
         self.hard: list[str] = []
@@ -114,7 +108,7 @@ class Trainer:
             hard=self.hard,
             hard_share=stage.hard_share,
         )
-        batch = make_batch(self.random, plan, self.config, self.tokenizer, self.books).to(self.device)
+        batch = make_batch(self.random, plan, self.model.config, self.tokenizer, self.books).to(self.device)
         rate = self._learning_rate(stage)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -148,7 +142,7 @@ class Trainer:
 
     def _find_hard(self, stage: Stage) -> None:
         """At the beginning of a stage that wants them, the books are searched for what looks like facts."""
-        if stage.hard_share and not self.progress.stage_step:
+        if stage.hard_share and not self.progress.stage_step and isinstance(self.model, DeltaTransformer):
             self.hard = hard_sentences(self.model, self.tokenizer, self.books, HARD_SENTENCES_MAX)
             (self.folder / HARD).write_text(json.dumps(self.hard, indent=0), encoding="utf-8")
 
@@ -176,7 +170,7 @@ class Trainer:
         }
         torch.save(state, self.folder / (STATE + ".new"))
         os.replace(self.folder / (STATE + ".new"), self.folder / STATE)
-        weights.save(self.folder / "weights", self.model, self.tokenizer, torch.float32)
+        weights.save(self.folder / "weights", self.model, self.tokenizer, torch.float32, merged(self.model))
 
     def _resume(self) -> None:
         try:
@@ -188,7 +182,8 @@ class Trainer:
             version, numbers, gauss = state["random"]
             self.random.setstate((version, tuple(numbers), gauss))
             if self.progress.stage_step and self.stages[self.progress.stage].hard_share:
-                self.hard = json.loads((self.folder / HARD).read_text(encoding="utf-8"))
+                found = self.folder / HARD
+                self.hard = json.loads(found.read_text(encoding="utf-8")) if found.exists() else []
         except Exception as error:
             raise ValueError(
                 f"{self.folder / STATE} can not be resumed ({error}); move it away to begin anew"
@@ -213,14 +208,16 @@ class Trainer:
 
 def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon (Jordan 2024) for the matrices within, its steps scaled to AdamW's (2502.16982); AdamW for all else."""
-    named = list(model.named_parameters())
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     matrices = [p for name, p in named if p.dim() == 2 and min(p.shape) > 1 and not _beside(name)]
     others = [p for name, p in named if not any(p is matrix for matrix in matrices)]
-    return [
-        torch.optim.Muon(matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
+    optimizers: list[torch.optim.Optimizer] = []
+    if matrices:
+        optimizers.append(torch.optim.Muon(matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+    if others:
+        optimizers.append(torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0))
+    return optimizers
 
 
 def _beside(name: str) -> bool:
-    return "embedding" in name or "taps" in name or name.startswith("head")
+    return any(part in name for part in ("embedding", "taps", "bias", "memory_tokens")) or name.startswith("head")

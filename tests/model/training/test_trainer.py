@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,14 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from model import weights
+from model.mechanisms import build
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
 from model.training import trainer
 from model.training.curriculum import Stage
 from model.training.hard import hard_sentences
+from model.training.lora import adapt
 from model.training.picture import AVERAGE_STEPS, draw, smoothed
 from model.training.trainer import HARD, LOG, STATE, Trainer
-from tests.conftest import prose, random_delta, tiny_config
+from tests.conftest import MECHANISMS, prose, random_delta, random_model, tiny_config
 
 STAGES = (
     Stage("first", (1,), 8, (1, 2), (8, 16), 64, 1, 3, 2.0, 1e-3, 1e-3),
@@ -30,7 +34,12 @@ BOOKS = Books(prose(5, 20_000))
 def make(tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Trainer]:
     monkeypatch.setattr(trainer, "SAVE_EVERY_STEPS", 2)
     config = tiny_config(window_tokens=200, segment_tokens=16)
-    return lambda folder: Trainer(folder, config, tokenizer, BOOKS, STAGES, seed=1)
+
+    def made(folder: Path) -> Trainer:
+        torch.manual_seed(1)
+        return Trainer(folder, build(config), tokenizer, BOOKS, STAGES, seed=1)
+
+    return made
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -60,6 +69,28 @@ def test_an_interrupted_run_ends_in_the_same_weights(
     assert all(torch.equal(whole[name], other[name]) for name in whole)
     assert len(lines(tmp_path / "whole")) == 7
     assert json.loads((tmp_path / "cut" / HARD).read_text()) == json.loads((tmp_path / "whole" / HARD).read_text())
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_every_mechanism_learns_whole_or_with_its_backbone_frozen(
+    tokenizer: TextTokenizer, tmp_path: Path, name: str
+) -> None:
+    """What is saved is the backbone with its low-rank changes merged: a folder of weights like any other."""
+    config = replace(MECHANISMS[name], window_tokens=200, segment_tokens=16)
+    before = {part: tensor.clone() for part, tensor in random_model(config).state_dict().items()}
+    for rank in (0, 2):
+        model = random_model(config).train().requires_grad_(True)
+        model = adapt(model, rank) if rank else model
+        folder = tmp_path / str(rank)
+        Trainer(folder, model, tokenizer, BOOKS, STAGES[1:], seed=1).run()
+        after = weights.load(folder / "weights").model
+        state = after.state_dict()
+        assert torch.equal(state["embedding.weight"], before["embedding.weight"]) is bool(rank)
+        changed = state["blocks.0.attention.query.weight"] - before["blocks.0.attention.query.weight"]
+        assert 0 < torch.linalg.matrix_rank(changed, tol=1e-6) <= (rank or 16)
+        tokens, memory = torch.arange(20)[None], after.initial_memory(1)
+        marked = torch.cat([tokens, torch.tensor([config.special.answer])], dim=1)
+        torch.testing.assert_close(model.eval().window(marked, memory), after.window(marked, memory))
 
 
 def test_the_course_of_a_run_is_drawn(make: Callable[[Path], Trainer], tmp_path: Path) -> None:
