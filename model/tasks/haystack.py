@@ -42,6 +42,7 @@ class Books:
         if not text.strip():
             raise ValueError("the books hold no text")
         self._text = text
+        self._sentences: dict[int, list[str]] = {}
 
     @classmethod
     def read(cls, path: Path) -> Books:
@@ -73,7 +74,9 @@ class Books:
         while True:
             end = self._text.find("\n", start)
             end = len(self._text) if end < 0 else end
-            if sentences := [s for s in _SENTENCE_END.split(self._text[start:end]) if s]:
+            if (sentences := self._sentences.get(start)) is None:
+                sentences = self._sentences[start] = [s for s in _SENTENCE_END.split(self._text[start:end]) if s]
+            if sentences:
                 yield sentences
             start = end + 1 if end + 1 < len(self._text) else 0
 

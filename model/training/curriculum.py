@@ -42,6 +42,7 @@ _ALL = (STEPS, 1, 2, 3, 4, 5)
 DEFAULT_CURRICULUM = (
     Stage("places", (1,), 32, (2, 3), (7, 12), 2_304, 60, 400, 0.90, 2e-3, 2e-3),
     Stage("hops", _ALL, 32, (3, 8), (7, 12), 3_072, 600, 600, 1.0, 2e-3, 1.5e-3),
-    Stage("stories", _ALL, 64, (3, 14), (7, 14), 6_144, 1000, 1000, 1.0, 1.5e-3, 5e-5, questions=10),
-    Stage("harden", _ALL, 64, (3, 14), (8, 80), 6_144, 120, 120, 1.0, 2e-4, 1e-5, hard_share=0.4, questions=10),
+    Stage("stories", _ALL, 64, (3, 14), (7, 14), 6_144, 923, 923, 1.0, 1.5e-3, 5e-5, questions=10),
+    Stage("long", _ALL, 64, (4, 16), (7, 11), 6_144, 500, 500, 1.0, 1.3e-3, 5e-5, questions=10),
+    Stage("harden", _ALL, 64, (3, 14), (8, 80), 6_144, 80, 80, 1.0, 2e-4, 1e-5, hard_share=0.4, questions=10),
 )

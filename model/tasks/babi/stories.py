@@ -18,6 +18,7 @@ PLACES = ("bathroom", "bedroom", "garden", "hallway", "kitchen", "office")
 TOWN = ("bedroom", "cinema", "kitchen", "office", "park", "school")
 THINGS = ("apple", "football", "milk")
 SIDES = tuple(INVERSE)
+_AROUND_SHARE = 0.3
 _MOVES = ("went to", "journeyed to", "travelled to", "went back to", "moved to")
 _TAKES = ("grabbed", "picked up", "got", "took")
 _DROPS = ("left", "discarded", "put down", "dropped")
@@ -132,7 +133,9 @@ def _relation(random: Random, manner: Manner, world: World) -> str | None:
     ]
     if not free:
         return None
-    one, side, other = random.choice(free)
+    # In bAbI two stories of five tell twice what is beside the same place.
+    around = [relation for relation in free if relation[2] in world.centres]
+    one, side, other = random.choice(around if around and random.random() < _AROUND_SHARE else free)
     return f"The {one} is {side} of the {other}."
 
 

@@ -6,6 +6,7 @@ It knows sentences and rules, and nothing of how stories are made, hidden in boo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,8 @@ class World:
     """Where everybody and everything is after the facts heard so far.
 
     `paths` has the successive places of each object, `walks` those of each person, and `named_at` has where each object
-    was when it was last spoken of: whoever answers with that has not understood that objects are carried.
+    was when it was last spoken of: whoever answers with that has not understood that objects are carried. `centres`
+    counts how often a place was told to have another beside it: whoever answers with the last one has not heard the side.
     """
 
     def __init__(self) -> None:
@@ -35,6 +37,7 @@ class World:
         self.lies: dict[str, str] = {}
         self.gifts: list[tuple[str, str, str]] = []
         self.beside: dict[tuple[str, str], str] = {}
+        self.centres: Counter[str] = Counter()
         self.named_at: dict[str, str | None] = {}
         self._takings: dict[tuple[str, str], int] = {}
 
@@ -99,6 +102,7 @@ class World:
             path.append(place)
 
     def _relate(self, one: str, side: str, other: str) -> None:
+        self.centres[other] += 1
         self.beside[side, other] = one
         self.beside[INVERSE[side], one] = other
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.tasks.babi.world import World
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
-from model.training.samples import EITHER, FACT, IGNORED, NO_TASK, NOISE, Batch, Plan, make_batch
+from model.training.samples import EITHER, FACT, IGNORED, NO_TASK, NOISE, Batch, Plan, is_hard, make_batch
 from tests.conftest import prose, tiny_config
 
 BOOKS = Books(prose(5, 20_000))
@@ -70,6 +72,34 @@ def test_the_same_random_state_gives_the_same_batch(tokenizer: TextTokenizer) ->
     assert torch.equal(one.segments, other.segments)
     assert torch.equal(one.noise, other.noise)
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(one.exams, other.exams, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("task", "facts", "question", "hard"),
+    [
+        (2, "Mary went to the office. Mary took the milk. Mary went to the garden.", "Where is the milk?", True),
+        (2, "Mary went to the office. Mary took the milk.", "Where is the milk?", False),
+        (
+            4,
+            "The hallway is east of the office. The garden is west of the office.",
+            "What is east of the office?",
+            True,
+        ),
+        (
+            4,
+            "The hallway is east of the office. The garden is west of the hallway.",
+            "What is east of the office?",
+            False,
+        ),
+        (5, "Mary gave the milk to Fred.", "What did Mary give to Fred?", True),
+        (5, "Mary gave the milk to Fred.", "Who gave the milk?", False),
+    ],
+)
+def test_questions_are_hard_that_a_shortcut_gets_wrong(task: int, facts: str, question: str, hard: bool) -> None:
+    world = World()
+    for fact in facts.split(". "):
+        world.hear(fact.removesuffix(".") + ".")
+    assert is_hard(task, world, question) is hard
 
 
 def test_hard_sentences_take_their_share(tokenizer: TextTokenizer) -> None:
