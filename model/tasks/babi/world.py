@@ -23,7 +23,7 @@ class World:
 
     `paths` has the successive places of each object, `walks` those of each person, and `named_at` has where each object
     was when it was last spoken of: whoever answers with that has not understood that objects are carried. `centres`
-    counts how often a place was told to have another beside it: whoever answers with the last one has not heard the side.
+    counts how often a place was told to have another beside it: who answers with the last one has not heard the side.
     """
 
     def __init__(self) -> None:
