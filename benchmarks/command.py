@@ -13,7 +13,18 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import acknowledge, first_token, length, machine, matrix_rate, mechanisms, rate, restart, sizes
+from benchmarks import (
+    acknowledge,
+    first_token,
+    length,
+    machine,
+    matrix_rate,
+    mechanisms,
+    rate,
+    replaying,
+    restart,
+    sizes,
+)
 from benchmarks.plan import Plan, Sizes, quick
 from benchmarks.report import Section, as_json, as_table, unmet
 from model import weights
@@ -21,7 +32,7 @@ from server.settings import Settings
 
 MEASUREMENTS = {
     module.NAME: module.measure
-    for module in (sizes, matrix_rate, mechanisms, length, rate, first_token, restart, acknowledge)
+    for module in (sizes, matrix_rate, mechanisms, replaying, length, rate, first_token, restart, acknowledge)
 }
 BUSY_LOAD = 0.5
 
