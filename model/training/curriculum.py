@@ -43,6 +43,6 @@ DEFAULT_CURRICULUM = (
     Stage("places", (1,), 32, (2, 3), (7, 12), 2_304, 60, 400, 0.90, 2e-3, 2e-3),
     Stage("hops", _ALL, 32, (3, 8), (7, 12), 3_072, 600, 600, 1.0, 2e-3, 1.5e-3),
     Stage("stories", _ALL, 64, (3, 14), (7, 14), 6_144, 923, 923, 1.0, 1.5e-3, 5e-5, questions=10),
-    Stage("long", _ALL, 64, (4, 16), (7, 11), 6_144, 420, 420, 1.0, 1.3e-3, 3e-5, questions=10),
-    Stage("harden", _ALL, 64, (3, 14), (8, 80), 6_144, 80, 80, 1.0, 2e-4, 1e-5, hard_share=0.4, questions=10),
+    Stage("long", _ALL, 64, (4, 16), (7, 11), 4_608, 550, 550, 1.0, 1.3e-3, 3e-5, questions=10),
+    Stage("harden", _ALL, 64, (3, 14), (8, 80), 5_120, 70, 70, 1.0, 2e-4, 1e-5, hard_share=0.4, questions=10),
 )
