@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.blocks import Angles, Block, make_norm, rotary_angles
+from model.blocks import Angles, Block, Past, make_norm, rotary_angles
 from model.config import ModelConfig
 
 SLOTS_STEP = 64
@@ -101,6 +101,29 @@ class Backbone(nn.Module):
         """Scores (..., vocab_size) of the next token, in float32 or better, from final hidden states (..., D)."""
         weight = self.embedding.weight if self.head is None else self.head.weight
         return at_least_float32(F.linear(hidden, weight))
+
+    def empty_cache(self, batch: int, slots: int) -> WindowCache:
+        """A cache of `slots` positions for `batch` rows, nothing in it."""
+        c = self.config
+        shape = (c.n_layers, batch, c.n_kv_heads, slots, c.head_dim)
+        empty = {name: self._zeros(*shape) for name in ("keys", "values")}
+        return WindowCache(empty, torch.zeros(batch, dtype=torch.int64, device=self.device))
+
+    @staticmethod
+    def visible(cache: WindowCache | None, positions: Tensor) -> Tensor | None:
+        """Which slots (B, 1, N, S) tokens at positions (B, N) may look at; None without a cache: causal."""
+        if cache is None:
+            return None
+        slots = torch.arange(cache["keys"].shape[-2], device=positions.device)
+        return (slots[None, None, :] <= positions[:, :, None])[:, None]
+
+    @staticmethod
+    def past(cache: WindowCache | None, layer: int, positions: Tensor) -> Past | None:
+        """A layer's keys and values of earlier tokens, and the slots of these."""
+        return None if cache is None else (cache["keys"][layer], cache["values"][layer], positions)
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=self.embedding.weight.dtype, device=self.device)
 
 
 def slots_for(tokens: int) -> int:

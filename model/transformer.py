@@ -6,25 +6,21 @@ stores or threads, nor which mechanism keeps the memory.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 from model.backbone import Backbone, WindowCache, slots_for
 from model.blocks import Angles
-from model.config import ModelConfig
 from model.memory import MemoryState
 
 
-class MemoryTransformer(Backbone):
+class MemoryTransformer(Backbone, ABC):
     """A decoder with a memory. A mechanism says what a memory is, how a segment is read, how one is asked.
 
     A window is what is seen at once: `config.lead_tokens` positions that the memory takes, then tokens.
     """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
 
     def settle(self) -> None:
         """Prepares for work what can be worked out once: the weights change no more, nor move."""
@@ -92,26 +88,3 @@ class MemoryTransformer(Backbone):
         for layer, block in enumerate(self.blocks):
             h = block(h, angles, mask, self.past(cache, layer, positions))
         return h
-
-    def empty_cache(self, batch: int, slots: int) -> WindowCache:
-        """A cache of `slots` positions for `batch` rows, nothing in it."""
-        c = self.config
-        shape = (c.n_layers, batch, c.n_kv_heads, slots, c.head_dim)
-        empty = {name: self._zeros(*shape) for name in ("keys", "values")}
-        return WindowCache(empty, torch.zeros(batch, dtype=torch.int64, device=self.device))
-
-    @staticmethod
-    def visible(cache: WindowCache | None, positions: Tensor) -> Tensor | None:
-        """Which slots (B, 1, N, S) tokens at positions (B, N) may look at; None without a cache: causal."""
-        if cache is None:
-            return None
-        slots = torch.arange(cache["keys"].shape[-2], device=positions.device)
-        return (slots[None, None, :] <= positions[:, :, None])[:, None]
-
-    @staticmethod
-    def past(cache: WindowCache | None, layer: int, positions: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-        """A layer's keys and values of earlier tokens, and the slots of these."""
-        return None if cache is None else (cache["keys"][layer], cache["values"][layer], positions)
-
-    def _zeros(self, *shape: int) -> Tensor:
-        return torch.zeros(shape, dtype=self.embedding.weight.dtype, device=self.device)

@@ -81,9 +81,6 @@ class Inventory:
         """Leaves out a tensor that says nothing new."""
         self._left.pop(name, None)
 
-    def names(self) -> list[str]:
-        return list(self._left)
-
     def settle(self) -> None:
         """Raises unless every tensor that was asked for was there and none is left."""
         if self._missing or self._left:
