@@ -14,7 +14,7 @@ import torch
 
 from model import weights
 from model.tokenizer import TextTokenizer
-from server.store.schema import FILE_NAME
+from server.store.sqlite.schema import FILE_NAME
 from tests.conftest import prose, random_model, tiny_config
 from tests.server.replies import appended, asked, created, events, offsets, problem, shown, shown_once
 from tests.server.serving import ROOT, Server, client

@@ -9,7 +9,7 @@ from server.store.contract import (
     StoreUnavailable,
 )
 from server.store.memory import MemoryStore
-from server.store.schema import FILE_NAME
+from server.store.sqlite.schema import FILE_NAME
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.store.sqlite import SqliteStore
-from tests.server.store import appender
+from tests.server.store.sqlite import appender
 
 pytestmark = pytest.mark.anyio
 

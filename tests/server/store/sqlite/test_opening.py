@@ -13,9 +13,9 @@ import pytest
 from server.store.contract import (
     StoreUnavailable,
 )
-from server.store.folder import LOCK_NAME
-from server.store.schema import FILE_NAME
 from server.store.sqlite import SqliteStore
+from server.store.sqlite.folder import LOCK_NAME
+from server.store.sqlite.schema import FILE_NAME
 
 pytestmark = pytest.mark.anyio
 

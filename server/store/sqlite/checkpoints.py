@@ -9,7 +9,7 @@ import apsw
 
 from server.store.contract import DamagedValue, SessionKey, StoredCheckpoint
 from server.store.seal import matches, seal
-from server.store.sessions import Mark
+from server.store.sqlite.sessions import Mark
 
 
 def keep(connection: apsw.Connection, key: SessionKey, mark: Mark, value: bytes) -> None:

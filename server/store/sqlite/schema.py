@@ -8,8 +8,8 @@ from pathlib import Path
 
 import apsw
 
-from server.store import folder as folders
 from server.store.contract import StoreUnavailable
+from server.store.sqlite import folder as folders
 
 FILE_NAME = "onceread.sqlite"
 SCHEMA_VERSION = 1

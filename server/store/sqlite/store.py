@@ -7,9 +7,10 @@ import builtins
 from functools import partial
 from pathlib import Path
 
-from server.store import rules, sessions, transactions
+from server.store import rules
 from server.store.contract import Appended, Recovery, SessionKey, SessionRecord, StoredCheckpoint
-from server.store.owner import Owner
+from server.store.sqlite import sessions, transactions
+from server.store.sqlite.owner import Owner
 
 
 class SqliteStore:

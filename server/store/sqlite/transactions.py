@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import apsw
 
-from server.store import checkpoints, journal, rules, sessions
+from server.store import rules
 from server.store.contract import (
     CHECKPOINTS_KEPT,
     Appended,
@@ -18,7 +18,8 @@ from server.store.contract import (
     SessionRecord,
     StoredCheckpoint,
 )
-from server.store.sessions import Entry, Mark
+from server.store.sqlite import checkpoints, journal, sessions
+from server.store.sqlite.sessions import Entry, Mark
 
 
 def create(connection: apsw.Connection, record: SessionRecord) -> None:

@@ -6,7 +6,7 @@ import apsw
 import pytest
 
 from server.store.contract import ContentConflict, StoreFull, StoreUnavailable
-from server.store.faults import explained
+from server.store.sqlite.faults import explained
 
 
 @pytest.mark.parametrize(

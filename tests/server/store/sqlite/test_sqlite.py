@@ -9,7 +9,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-from server.store import owner as owners
 from server.store.contract import (
     ContentConflict,
     SessionMissing,
@@ -17,8 +16,9 @@ from server.store.contract import (
     StoreFull,
     StoreUnavailable,
 )
-from server.store.schema import FILE_NAME
 from server.store.sqlite import SqliteStore
+from server.store.sqlite import owner as owners
+from server.store.sqlite.schema import FILE_NAME
 from tests.server.store.samples import key, record
 
 pytestmark = pytest.mark.anyio

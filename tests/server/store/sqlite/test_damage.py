@@ -11,8 +11,8 @@ import apsw
 import pytest
 
 from server.store.contract import DamagedValue, SessionMissing, StaleCheckpoint, StoredCheckpoint, StoreError
-from server.store.schema import FILE_NAME
 from server.store.sqlite import SqliteStore
+from server.store.sqlite.schema import FILE_NAME
 from tests.server.store.samples import checkpoint, key, record
 
 pytestmark = pytest.mark.anyio

@@ -18,7 +18,7 @@ from server.store.contract import (
     digest,
 )
 from server.store.seal import matches, seal
-from server.store.sessions import Entry
+from server.store.sqlite.sessions import Entry
 
 
 def keep(connection: apsw.Connection, key: SessionKey, offset: int, piece: bytes) -> None:

@@ -14,10 +14,10 @@ from typing import Any, Generic, TypeVar
 
 import apsw
 
-from server.store import folder as folders
 from server.store import rules
-from server.store.faults import explained
-from server.store.schema import connect
+from server.store.sqlite import folder as folders
+from server.store.sqlite.faults import explained
+from server.store.sqlite.schema import connect
 
 Result = TypeVar("Result")
 Operation = Callable[[apsw.Connection], Result]
