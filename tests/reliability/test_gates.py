@@ -1,0 +1,22 @@
+"""A small run of every check, in every run of the suite; and its control, which must find what the guard prevents."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.reliability.check import Check
+from tests.reliability.checks import CHECKS
+
+SEED = 20261122
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_nothing_is_found_wrong(check: Check) -> None:
+    counts = check.run(check.gate_cases, SEED, lambda cases: None)
+    assert counts.violations == []
+    assert counts.cases == check.gate_cases
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_without_the_guard_something_is_found_wrong(check: Check) -> None:
+    assert check.control(SEED).violations
