@@ -4,13 +4,19 @@ It moves bytes; it knows neither torch, nor what a memory is, nor the web.
 """
 
 import builtins
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
+from server.store.chain import EMPTY_CHAIN
+
 PIECE_BYTES_MAX = 256 * 1024
 CHECKPOINTS_KEPT = 2
 REPEATS_KEPT = 1024
+LEASE_SECONDS = 10.0
+# So long it is known of a session that its time was over, and not that it never was.
+TOMBSTONE_SECONDS = 24 * 3600.0
 # So much text stays in the journal whatever covers it: the next append may complete a character that it ends inside.
 JOURNAL_BYTES_KEPT = 3
 
@@ -22,9 +28,21 @@ class SessionKey(NamedTuple):
     id: str
 
 
+class Lease(NamedTuple):
+    """The right to read a session and to checkpoint it; of two, the one with the higher epoch holds."""
+
+    key: SessionKey
+    holder: str
+    epoch: int
+
+
 @dataclass(frozen=True)
 class SessionRecord:
-    """What the store knows of a session: offsets count UTF-8 bytes, times are Unix seconds."""
+    """What the store knows of a session: offsets count UTF-8 bytes, times are Unix seconds.
+
+    `lineage` tells a session from an earlier one of its name. `chain` is that of the accepted text,
+    `read_chain` that of its first `read_bytes`. A session that is not used for `ttl_seconds` ends at `expires_at`.
+    """
 
     key: SessionKey
     created_at: float
@@ -39,6 +57,11 @@ class SessionRecord:
     memory_bytes: int = 0
     version: int = 0
     quarantined: str | None = None
+    lineage: str = ""
+    chain: str = EMPTY_CHAIN
+    read_chain: str = EMPTY_CHAIN
+    ttl_seconds: float | None = None
+    expires_at: float | None = None
 
     def updated(self, **changes: object) -> "SessionRecord":
         return replace(self, **changes)  # type: ignore[arg-type]
@@ -46,7 +69,7 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """One memory as bytes, and the offset that it covers.
+    """One memory as bytes, the offset that it covers, and the chain of the text before it.
 
     `version` grows by one with every checkpoint of a session. `value` is opaque here.
     """
@@ -57,14 +80,19 @@ class StoredCheckpoint:
     tokens: int = 0
     segments: int = 0
     memory_bytes: int = 0
+    chain: str = EMPTY_CHAIN
 
 
 @dataclass(frozen=True)
 class Appended:
-    """The answer to an append: how far the text is durable, and whether the bytes were there already."""
+    """The answer to an append: how far the text is durable, and whether the bytes were there already.
+
+    `record` is the session's once they were kept.
+    """
 
     accepted_bytes: int
     replayed: bool
+    record: SessionRecord | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -86,10 +114,13 @@ class StoreError(Exception):
 
     StoreError
      ├── SessionMissing      no such session of this tenant
+     ├── SessionExpired      there was one, and its time was over
      ├── SessionTaken        a session of this name exists
      ├── OffsetMismatch      the text does not end where the append starts; carries accepted_bytes
      ├── ContentConflict     other bytes lie at that offset; carries accepted_bytes
-     ├── StaleCheckpoint     version or offset do not follow from what is stored
+     ├── StaleCheckpoint     version, offset, text or lease do not follow from what is stored
+     ├── LeaseHeld           another replica reads the session; carries holder
+     ├── LeaseLost           the lease has run out and somebody else may have taken it
      ├── DamagedValue        a checksum does not match; carries what
      ├── StoreFull           no room to keep what was sent; nothing was kept
      └── StoreUnavailable    the store can not be reached or used now
@@ -100,11 +131,25 @@ class SessionMissing(StoreError):
     pass
 
 
+class SessionExpired(StoreError):
+    pass
+
+
 class SessionTaken(StoreError):
     pass
 
 
 class StaleCheckpoint(StoreError):
+    pass
+
+
+class LeaseHeld(StoreError):
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"the session is read by {holder}")
+        self.holder = holder
+
+
+class LeaseLost(StoreError):
     pass
 
 
@@ -135,19 +180,25 @@ class ContentConflict(StoreError):
 
 
 class Store(Protocol):
-    """Keeps sessions. Every method is one atomic, durable step: when it returns, it survives a crash."""
+    """Keeps sessions. Every method is one atomic, durable step: when it returns, it survives a crash.
+
+    `durability` says what kind of crash. Wherever a session is meant that there is not, `SessionMissing` is
+    raised, or `SessionExpired` where its time was over.
+    """
+
+    durability: str
 
     async def create(self, record: SessionRecord) -> None:
         """Keeps a new session; `SessionTaken` when its key is in use."""
 
     async def get(self, key: SessionKey) -> SessionRecord:
-        """The session's record; `SessionMissing`, `DamagedValue`."""
+        """The session's record; `DamagedValue`."""
 
     async def list(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
         """A tenant's sessions, newest created first (ties by id, descending), those behind `after`."""
 
     async def delete(self, key: SessionKey) -> None:
-        """Forgets the session, its journal and its checkpoints; `SessionMissing`."""
+        """Forgets the session, its journal and its checkpoints, and that it ever expired."""
 
     async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
         """Keeps `piece` (1 to PIECE_BYTES_MAX bytes) behind the accepted text.
@@ -165,10 +216,25 @@ class Store(Protocol):
         `OffsetMismatch` beyond the end, `StaleCheckpoint` where the journal is trimmed, `DamagedValue`.
         """
 
-    async def checkpoint(self, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:
+    async def lease(self, key: SessionKey, holder: str, seconds: float, ask: bool = False) -> Lease:
+        """The lease, for so long unless it is renewed; `LeaseHeld` while another holder has it.
+
+        With `ask` that holder is told that the session is wanted elsewhere.
+        """
+
+    async def renew(self, lease: Lease, seconds: float) -> None:
+        """Lets the lease run from now on; `LeaseLost` when a later one was given."""
+
+    async def wanted(self, leases: Sequence[Lease]) -> set[SessionKey]:
+        """The sessions among those leased that another replica asks for, and those whose lease is lost."""
+
+    async def release(self, lease: Lease) -> None:
+        """Lets go of the lease; of one that is lost already, nothing."""
+
+    async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
         """Keeps a checkpoint, moves the record's read state to it and trims, in one atomic step.
 
-        Refused as `StaleCheckpoint` unless version is the record's + 1 and
+        Refused as `StaleCheckpoint` unless the lease is the latest one, version is the record's + 1 and
         read_bytes <= offset <= accepted_bytes. CHECKPOINTS_KEPT are kept, and the journal behind the
         oldest of them (behind offset 0 until there are so many), but always the last JOURNAL_BYTES_KEPT.
         """
@@ -181,6 +247,12 @@ class Store(Protocol):
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
         """Marks the session as not to be read or answered from, and says why."""
+
+    async def touch(self, key: SessionKey, at: float) -> None:
+        """Notes that the session was used, so that its time begins anew."""
+
+    async def expire(self, at: float) -> "builtins.list[SessionKey]":
+        """Forgets the sessions whose time is over; `SessionExpired` is told of them for TOMBSTONE_SECONDS."""
 
     async def ready(self) -> None:
         """Returns when the store can be used; raises `StoreUnavailable`."""

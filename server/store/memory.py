@@ -4,6 +4,8 @@ It knows neither disks nor checksums, for nothing here can be torn or damaged.
 """
 
 import builtins
+import time
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -11,8 +13,10 @@ from server.store import rules
 from server.store.contract import (
     CHECKPOINTS_KEPT,
     REPEATS_KEPT,
+    TOMBSTONE_SECONDS,
     Appended,
     ContentConflict,
+    Lease,
     OffsetMismatch,
     Recovery,
     SessionKey,
@@ -20,6 +24,7 @@ from server.store.contract import (
     StoredCheckpoint,
     digest,
 )
+from server.store.leases import Leases
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,12 @@ class Session:
 class MemoryStore:
     """Every method runs to its end without awaiting, which makes it one atomic step."""
 
+    durability = "volatile"
+
     def __init__(self) -> None:
         self._sessions: dict[SessionKey, Session] = {}
+        self._tombstones: dict[SessionKey, float] = {}
+        self._leases = Leases()
         self._closed = False
 
     async def create(self, record: SessionRecord) -> None:
@@ -92,6 +101,7 @@ class MemoryStore:
         if record.key in self._open():
             raise rules.taken(record.key)
         self._open()[record.key] = Session(deepcopy(record), journal_offset=record.accepted_bytes)
+        self._tombstones.pop(record.key, None)
 
     async def get(self, key: SessionKey) -> SessionRecord:
         return deepcopy(self._session(key).record)
@@ -105,8 +115,9 @@ class MemoryStore:
         return deepcopy(sorted(records, key=_age, reverse=True)[:limit])
 
     async def delete(self, key: SessionKey) -> None:
-        self._session(key)
-        del self._sessions[key]
+        if self._tombstones.pop(key, None) is None:
+            self._session(key)
+            self._forget(key)
 
     async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
         rules.check_piece(offset, piece)
@@ -119,8 +130,8 @@ class MemoryStore:
         session.recognise(start, known)
         if new:
             session.keep(new)
-        session.record = session.record.updated(accepted_bytes=accepted + len(new), updated_at=at)
-        return Appended(session.record.accepted_bytes, replayed=not new)
+        session.record = rules.grown(session.record, new, at)
+        return Appended(session.record.accepted_bytes, not new, deepcopy(session.record))
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
         rules.check_window(offset, limit)
@@ -132,8 +143,25 @@ class MemoryStore:
         kept = b"".join(piece.value for piece in session.journal)
         return kept[offset - session.journal_offset :][:limit]
 
-    async def checkpoint(self, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:
-        session = self._session(key)
+    async def lease(self, key: SessionKey, holder: str, seconds: float, ask: bool = False) -> Lease:
+        self._session(key)
+        return self._leases.take(key, holder, seconds, ask, time.time())
+
+    async def renew(self, lease: Lease, seconds: float) -> None:
+        self._session(lease.key)
+        self._leases.renew(lease, seconds, time.time())
+
+    async def wanted(self, leases: Sequence[Lease]) -> set[SessionKey]:
+        self._open()
+        return {lease.key for lease in leases if self._leases.is_wanted(lease)}
+
+    async def release(self, lease: Lease) -> None:
+        self._open()
+        self._leases.release(lease)
+
+    async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
+        session = self._session(lease.key)
+        self._leases.check(lease)
         rules.check_follows(session.record, checkpoint)
         session.checkpoints.append(checkpoint)
         session.record = rules.moved(session.record, checkpoint, at)
@@ -152,6 +180,18 @@ class MemoryStore:
         session = self._session(key)
         session.record = session.record.updated(quarantined=reason, updated_at=at)
 
+    async def touch(self, key: SessionKey, at: float) -> None:
+        session = self._session(key)
+        session.record = rules.used(session.record, at)
+
+    async def expire(self, at: float) -> "builtins.list[SessionKey]":
+        over = [key for key, session in self._open().items() if rules.is_over(session.record, at)]
+        for key in over:
+            self._forget(key)
+            self._tombstones[key] = at + TOMBSTONE_SECONDS
+        self._tombstones = {key: until for key, until in self._tombstones.items() if until > at}
+        return over
+
     async def ready(self) -> None:
         self._open()
 
@@ -166,8 +206,12 @@ class MemoryStore:
     def _session(self, key: SessionKey) -> Session:
         session = self._open().get(key)
         if session is None:
-            raise rules.missing(key)
+            raise rules.expired(key) if key in self._tombstones else rules.missing(key)
         return session
+
+    def _forget(self, key: SessionKey) -> None:
+        del self._sessions[key]
+        self._leases.forget(key)
 
 
 def _age(record: SessionRecord) -> tuple[float, str]:

@@ -3,9 +3,13 @@
 It is pure: it knows neither where anything is kept nor how.
 """
 
+from server.store import chain
 from server.store.contract import (
     JOURNAL_BYTES_KEPT,
     PIECE_BYTES_MAX,
+    Lease,
+    LeaseLost,
+    SessionExpired,
     SessionKey,
     SessionMissing,
     SessionRecord,
@@ -49,11 +53,33 @@ def check_follows(record: SessionRecord, checkpoint: StoredCheckpoint) -> None:
         )
 
 
+def next_epoch(epoch: int, now_seconds: float) -> int:
+    """The epoch of a new lease: above the last one, and above any that was forgotten with a lost store."""
+    return max(epoch + 1, int(now_seconds * 1e6))
+
+
+def used(record: SessionRecord, at: float) -> SessionRecord:
+    """The record of a session that is used at this time."""
+    expires_at = None if record.ttl_seconds is None else at + record.ttl_seconds
+    return record.updated(updated_at=at, expires_at=expires_at)
+
+
+def is_over(record: SessionRecord, at: float) -> bool:
+    return record.expires_at is not None and record.expires_at <= at
+
+
+def grown(record: SessionRecord, new: bytes, at: float) -> SessionRecord:
+    """The record once `new` is behind the accepted text."""
+    return used(record, at).updated(
+        accepted_bytes=record.accepted_bytes + len(new), chain=chain.extended(record.chain, new)
+    )
+
+
 def moved(record: SessionRecord, checkpoint: StoredCheckpoint, at: float) -> SessionRecord:
     """The record once `checkpoint` is its newest."""
-    return record.updated(
-        updated_at=at,
+    return used(record, at).updated(
         read_bytes=checkpoint.offset,
+        read_chain=checkpoint.chain,
         version=checkpoint.version,
         tokens=checkpoint.tokens,
         segments=checkpoint.segments,
@@ -73,6 +99,20 @@ def is_unread(record: SessionRecord, bytes_min: int) -> bool:
 
 def missing(key: SessionKey) -> SessionMissing:
     return SessionMissing(f"there is no session {key.id!r}: create it first")
+
+
+def expired(key: SessionKey) -> SessionExpired:
+    return SessionExpired(f"the time of session {key.id!r} is over: create it anew, and send its text again")
+
+
+def lease_lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"another replica may read session {lease.key.id!r} now: take the lease again")
+
+
+def stale_lease(lease: Lease) -> StaleCheckpoint:
+    return StaleCheckpoint(
+        f"the lease of epoch {lease.epoch} is not the latest one: take the lease again, recover and read on from there"
+    )
 
 
 def taken(key: SessionKey) -> SessionTaken:

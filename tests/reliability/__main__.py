@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -28,7 +29,7 @@ def main() -> int:
     )
     parser.add_argument("checks", nargs="*", metavar="CHECK", help="which checks; all when none is named")
     parser.add_argument("--cases", type=int, help="cases of each check; left out: the long run's")
-    parser.add_argument("--batch", type=int, default=0, help="cases a ledger line, so that a run may be ended at any time")
+    parser.add_argument("--batch", type=int, default=0, help="cases a ledger line: what a run that is ended leaves")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="what the faults are drawn from")
     parser.add_argument("--ledger", type=Path, default=LEDGER, help=f"where the counts go ({LEDGER})")
     parser.add_argument("--table", action="store_true", help="only print the table that is summed from the ledger")
@@ -53,7 +54,7 @@ def _run(check: Check, cases: int, batch: int, seed: int, path: Path) -> int:
         while done < cases:
             part = min(batch or cases, cases - done)
             began = time.monotonic()
-            counts = check.run(part, seed + done, bar.update)
+            counts = check.run(part, seed + done, lambda cases: tick(bar, cases))
             line = ledger.entry(check.name, seed + done, commit.stdout.strip(), time.monotonic() - began, counts)
             ledger.append(path, line)
             for violation in counts.violations[:10]:
@@ -61,6 +62,10 @@ def _run(check: Check, cases: int, batch: int, seed: int, path: Path) -> int:
             wrong += len(counts.violations)
             done += part
     return wrong
+
+
+def tick(bar: tqdm[NoReturn], cases: int) -> None:
+    bar.update(cases)
 
 
 if __name__ == "__main__":

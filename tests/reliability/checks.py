@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.reliability import faults_sqlite, power_sqlite
 from tests.reliability.check import Check
 
-CHECKS: tuple[Check, ...] = ()
+CHECKS: tuple[Check, ...] = (power_sqlite.CHECK, faults_sqlite.CHECK)

@@ -8,8 +8,8 @@ from typing import Any
 import apsw
 
 from server.store.contract import DamagedValue, SessionKey, StoredCheckpoint
+from server.store.entry import Mark
 from server.store.seal import matches, seal
-from server.store.sqlite.sessions import Mark
 
 
 def keep(connection: apsw.Connection, key: SessionKey, mark: Mark, value: bytes) -> None:
@@ -27,7 +27,7 @@ def load(connection: apsw.Connection, key: SessionKey, mark: Mark) -> StoredChec
     ).fetchone()
     if row is None or not matches(row[0], "checkpoint", key, mark, row[1]):
         raise DamagedValue(f"checkpoint {mark.version} of session {key.id!r}")
-    return StoredCheckpoint(value=row[1], **mark._asdict())
+    return mark.checkpoint(row[1])
 
 
 def trim(connection: apsw.Connection, key: SessionKey, version: int) -> None:

@@ -17,8 +17,8 @@ from server.store.contract import (
     SessionKey,
     digest,
 )
+from server.store.entry import Entry
 from server.store.seal import matches, seal
-from server.store.sqlite.sessions import Entry
 
 
 def keep(connection: apsw.Connection, key: SessionKey, offset: int, piece: bytes) -> None:

@@ -12,7 +12,7 @@ from server.store.contract import StoreUnavailable
 from server.store.sqlite import folder as folders
 
 FILE_NAME = "onceread.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # In this order: the lock first, for the log's index stays out of a shared file, and other programs out of
 # both, only where the lock is exclusive before anything is read; then what only takes while the file is
@@ -51,6 +51,13 @@ CREATE TABLE checkpoint (
     PRIMARY KEY (tenant, id, version)
 );
 """
+# What version 2 has beyond version 1, which had no sessions that expire.
+SECOND_VERSION = """
+CREATE TABLE tombstone (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (tenant, id)
+) WITHOUT ROWID;
+"""
 
 
 def connect(folder: Path) -> apsw.Connection:
@@ -62,6 +69,9 @@ def connect(folder: Path) -> apsw.Connection:
         # After a failed sync the log can hold a commit that only the page cache knows. Nothing may be
         # built on it before it is durable: this moves it into the file and syncs that.
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        # The log's truncation is not synced: after a power cut an old log without that commit would be applied to
+        # the file that has it. A commit begins a new log, whose header makes all of the old one invalid.
+        connection.pragma("user_version", SCHEMA_VERSION)
         folders.sync(folder)
     except BaseException:
         # A second failure would only hide the first.
@@ -85,9 +95,15 @@ def _set(connection: apsw.Connection, folder: Path) -> None:
 def _understand(connection: apsw.Connection, folder: Path) -> None:
     version = connection.pragma("user_version")
     if version == 0 and not connection.execute("SELECT count(*) FROM sqlite_schema").get:
-        connection.execute(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+        _make(connection, TABLES + SECOND_VERSION)
+    elif version == 1:
+        _make(connection, SECOND_VERSION)
     elif version != SCHEMA_VERSION:
         raise StoreUnavailable(
             f"{folder / FILE_NAME} has schema version {version}, this server understands {SCHEMA_VERSION}: "
             "run the version of the server that wrote it, or name another data folder"
         )
+
+
+def _make(connection: apsw.Connection, tables: str) -> None:
+    connection.execute(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")

@@ -3,42 +3,20 @@
 It knows neither the journal's bytes nor the checkpoints' values, only where they must lie.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
 from server.store import rules
 from server.store.contract import DamagedValue, SessionKey, SessionRecord
+from server.store.entry import Entry, decode
 from server.store.seal import matches, seal
-
-
-class Mark(NamedTuple):
-    """All of a kept checkpoint but its value."""
-
-    version: int
-    offset: int
-    tokens: int
-    segments: int
-    memory_bytes: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A record, the offset from which its journal is kept, and its checkpoints, oldest first.
-
-    All under one seal, so that a lost row is found as surely as a changed one.
-    """
-
-    record: SessionRecord
-    journal_offset: int
-    marks: tuple[Mark, ...] = ()
+from server.store.sqlite import tombstones
 
 
 def add(connection: apsw.Connection, entry: Entry) -> None:
     record = entry.record
-    value = _encode(entry)
+    value = entry.encode()
     connection.execute(
         "INSERT INTO session (tenant, id, created_at, seal, entry) VALUES (?, ?, ?, ?, ?)",
         (*record.key, record.created_at, _seal(record.key, record.created_at, value), value),
@@ -47,7 +25,7 @@ def add(connection: apsw.Connection, entry: Entry) -> None:
 
 def save(connection: apsw.Connection, entry: Entry) -> None:
     record = entry.record
-    value = _encode(entry)
+    value = entry.encode()
     connection.execute(
         "UPDATE session SET seal = ?, entry = ? WHERE tenant = ? AND id = ?",
         (_seal(record.key, record.created_at, value), value, *record.key),
@@ -62,7 +40,7 @@ def load(connection: apsw.Connection, key: SessionKey) -> Entry:
         key,
     ).fetchone()
     if row is None:
-        raise rules.missing(key)
+        raise rules.expired(key) if tombstones.exists(connection, key) else rules.missing(key)
     return _opened(key, *row)
 
 
@@ -89,8 +67,8 @@ def page(connection: apsw.Connection, tenant: str, limit: int, after: str | None
     ]
 
 
-def unread(connection: apsw.Connection, bytes_min: int) -> list[SessionRecord]:
-    """The sound records with so much text that no checkpoint covers."""
+def sound(connection: apsw.Connection) -> list[SessionRecord]:
+    """The undamaged records of all tenants."""
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), "
         "CAST(entry AS BLOB) FROM session"
@@ -99,8 +77,8 @@ def unread(connection: apsw.Connection, bytes_min: int) -> list[SessionRecord]:
     for tenant, id, created_at, sealed, value in rows:
         key = SessionKey(tenant.decode(errors="replace"), id.decode(errors="replace"))
         if matches(sealed, "session", key, (created_at,), value):
-            records.append(_decode(value).record)
-    return [record for record in records if rules.is_unread(record, bytes_min)]
+            records.append(decode(value).record)
+    return records
 
 
 def remove(connection: apsw.Connection, key: SessionKey) -> None:
@@ -114,18 +92,4 @@ def _seal(key: SessionKey, created_at: float, value: bytes) -> bytes:
 def _opened(key: SessionKey, created_at: float, sealed: bytes, value: bytes) -> Entry:
     if not matches(sealed, "session", key, (created_at,), value):
         raise DamagedValue(f"the record of session {key.id!r}")
-    return _decode(value)
-
-
-def _encode(entry: Entry) -> bytes:
-    return json.dumps(asdict(entry), sort_keys=True, separators=(",", ":")).encode()
-
-
-def _decode(value: bytes) -> Entry:
-    entry = json.loads(value)
-    record = entry["record"]
-    return Entry(
-        record=SessionRecord(**record | {"key": SessionKey(*record["key"])}),
-        journal_offset=entry["journal_offset"],
-        marks=tuple(Mark(*mark) for mark in entry["marks"]),
-    )
+    return decode(value)

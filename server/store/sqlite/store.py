@@ -4,18 +4,25 @@ It hands each operation to the thread that owns the file; it knows neither rows 
 """
 
 import builtins
+import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from server.store import rules
-from server.store.contract import Appended, Recovery, SessionKey, SessionRecord, StoredCheckpoint
+from server.store.contract import Appended, Lease, Recovery, SessionKey, SessionRecord, StoredCheckpoint
+from server.store.leases import Leases
 from server.store.sqlite import sessions, transactions
 from server.store.sqlite.owner import Owner
 
 
 class SqliteStore:
+    durability = "fsync"
+
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
+        # Only one process has the folder, so whoever held a lease before it started is gone.
+        self._leases = Leases()
 
     @classmethod
     async def open(cls, folder: Path) -> "SqliteStore":
@@ -38,6 +45,7 @@ class SqliteStore:
 
     async def delete(self, key: SessionKey) -> None:
         await self.owner.run(partial(transactions.delete, key=key))
+        self._leases.forget(key)
 
     async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
         rules.check_piece(offset, piece)
@@ -47,17 +55,41 @@ class SqliteStore:
         rules.check_window(offset, limit)
         return await self.owner.run(partial(transactions.read_journal, key=key, offset=offset, limit=limit))
 
-    async def checkpoint(self, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:
-        await self.owner.run(partial(transactions.checkpoint, key=key, newest=checkpoint, at=at))
+    async def lease(self, key: SessionKey, holder: str, seconds: float, ask: bool = False) -> Lease:
+        await self.get(key)
+        return self._leases.take(key, holder, seconds, ask, time.time())
+
+    async def renew(self, lease: Lease, seconds: float) -> None:
+        await self.get(lease.key)
+        self._leases.renew(lease, seconds, time.time())
+
+    async def wanted(self, leases: Sequence[Lease]) -> set[SessionKey]:
+        return {lease.key for lease in leases if self._leases.is_wanted(lease)}
+
+    async def release(self, lease: Lease) -> None:
+        self._leases.release(lease)
+
+    async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
+        check = partial(self._leases.check, lease)
+        await self.owner.run(partial(transactions.checkpoint, key=lease.key, newest=checkpoint, at=at, check=check))
 
     async def recover(self, key: SessionKey) -> Recovery:
         return await self.owner.run(partial(transactions.recover, key=key))
 
     async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
-        return await self.owner.run(partial(sessions.unread, bytes_min=bytes_min))
+        return await self.owner.run(partial(transactions.unread, bytes_min=bytes_min))
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
         await self.owner.run(partial(transactions.quarantine, key=key, reason=reason, at=at))
+
+    async def touch(self, key: SessionKey, at: float) -> None:
+        await self.owner.run(partial(transactions.touch, key=key, at=at))
+
+    async def expire(self, at: float) -> "builtins.list[SessionKey]":
+        over = await self.owner.run(partial(transactions.expire, at=at))
+        for key in over:
+            self._leases.forget(key)
+        return over
 
     async def ready(self) -> None:
         # Any operation opens a lost connection anew; this one asks for nothing else.

@@ -3,6 +3,7 @@
 It knows neither threads nor commits: a failure is raised, and whoever called undoes what was begun.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import apsw
@@ -18,8 +19,8 @@ from server.store.contract import (
     SessionRecord,
     StoredCheckpoint,
 )
-from server.store.sqlite import checkpoints, journal, sessions
-from server.store.sqlite.sessions import Entry, Mark
+from server.store.entry import Entry, Mark
+from server.store.sqlite import checkpoints, journal, sessions, tombstones
 
 
 def create(connection: apsw.Connection, record: SessionRecord) -> None:
@@ -27,13 +28,17 @@ def create(connection: apsw.Connection, record: SessionRecord) -> None:
         raise rules.taken(record.key)
     # Where damage lost a session's row, what it left behind must not become part of a new one.
     _forget(connection, record.key)
+    tombstones.remove(connection, record.key)
     sessions.add(connection, Entry(record, journal_offset=record.accepted_bytes))
 
 
 def delete(connection: apsw.Connection, key: SessionKey) -> None:
-    if not sessions.exists(connection, key):
+    if sessions.exists(connection, key):
+        _forget(connection, key)
+    elif tombstones.exists(connection, key):
+        tombstones.remove(connection, key)
+    else:
         raise rules.missing(key)
-    _forget(connection, key)
 
 
 def append(connection: apsw.Connection, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
@@ -47,9 +52,9 @@ def append(connection: apsw.Connection, key: SessionKey, offset: int | None, pie
         journal.recognise(connection, entry, start, known)
     if new:
         journal.keep(connection, key, accepted, new)
-    grown = entry.record.updated(accepted_bytes=accepted + len(new), updated_at=at)
+    grown = rules.grown(entry.record, new, at)
     sessions.save(connection, replace(entry, record=grown))
-    return Appended(grown.accepted_bytes, replayed=not new)
+    return Appended(grown.accepted_bytes, not new, grown)
 
 
 def read_journal(connection: apsw.Connection, key: SessionKey, offset: int, limit: int) -> bytes:
@@ -62,10 +67,14 @@ def read_journal(connection: apsw.Connection, key: SessionKey, offset: int, limi
     return journal.read(connection, key, offset, min(offset + limit, accepted))
 
 
-def checkpoint(connection: apsw.Connection, key: SessionKey, newest: StoredCheckpoint, at: float) -> None:
+def checkpoint(
+    connection: apsw.Connection, key: SessionKey, newest: StoredCheckpoint, at: float, check: Callable[[], None]
+) -> None:
+    """`check` refuses a lease that is not the latest one when the turn has come."""
     entry = sessions.load(connection, key)
+    check()
     rules.check_follows(entry.record, newest)
-    mark = Mark(newest.version, newest.offset, newest.tokens, newest.segments, newest.memory_bytes)
+    mark = Mark.of(newest)
     checkpoints.keep(connection, key, mark, newest.value)
     marks = (*entry.marks, mark)[-CHECKPOINTS_KEPT:]
     checkpoints.trim(connection, key, marks[0].version)
@@ -94,6 +103,24 @@ def recover(connection: apsw.Connection, key: SessionKey) -> Recovery:
 def quarantine(connection: apsw.Connection, key: SessionKey, reason: str, at: float) -> None:
     entry = sessions.load(connection, key)
     sessions.save(connection, replace(entry, record=entry.record.updated(quarantined=reason, updated_at=at)))
+
+
+def touch(connection: apsw.Connection, key: SessionKey, at: float) -> None:
+    entry = sessions.load(connection, key)
+    sessions.save(connection, replace(entry, record=rules.used(entry.record, at)))
+
+
+def expire(connection: apsw.Connection, at: float) -> list[SessionKey]:
+    over = [record.key for record in sessions.sound(connection) if rules.is_over(record, at)]
+    for key in over:
+        _forget(connection, key)
+        tombstones.set_up(connection, key, at)
+    tombstones.clear(connection, at)
+    return over
+
+
+def unread(connection: apsw.Connection, bytes_min: int) -> list[SessionRecord]:
+    return [record for record in sessions.sound(connection) if rules.is_unread(record, bytes_min)]
 
 
 def _forget(connection: apsw.Connection, key: SessionKey) -> None:

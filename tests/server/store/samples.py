@@ -1,6 +1,6 @@
 """Sessions and checkpoints as the store's tests want them: small, and different where it matters."""
 
-from server.store.contract import SessionKey, SessionRecord, StoredCheckpoint
+from server.store.contract import LEASE_SECONDS, SessionKey, SessionRecord, Store, StoredCheckpoint
 
 
 def key(id: str = "book", tenant: str = "acme") -> SessionKey:
@@ -21,3 +21,8 @@ def record(id: str = "book", tenant: str = "acme", created_at: float = 1.0) -> S
 def checkpoint(version: int, offset: int) -> StoredCheckpoint:
     value = f"memory {version} at {offset}".encode() * 10
     return StoredCheckpoint(version, offset, value, tokens=offset // 2, segments=version, memory_bytes=len(value))
+
+
+async def keep(store: Store, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:
+    """Keeps the checkpoint as the session's only reader does, under a lease of its own."""
+    await store.checkpoint(await store.lease(key, "reader", LEASE_SECONDS), checkpoint, at)

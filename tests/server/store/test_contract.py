@@ -4,20 +4,26 @@ import asyncio
 
 import pytest
 
+from server.store.chain import EMPTY_CHAIN, extended
 from server.store.contract import (
     JOURNAL_BYTES_KEPT,
+    LEASE_SECONDS,
     PIECE_BYTES_MAX,
     REPEATS_KEPT,
     Appended,
     ContentConflict,
+    Lease,
+    LeaseHeld,
+    LeaseLost,
     OffsetMismatch,
+    SessionExpired,
     SessionMissing,
     SessionTaken,
     StaleCheckpoint,
     Store,
     StoreUnavailable,
 )
-from tests.server.store.samples import checkpoint, key, record
+from tests.server.store.samples import checkpoint, keep, key, record
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +68,7 @@ async def test_a_session_may_start_from_text_that_was_read_elsewhere(store: Stor
         await store.append(key(), 3, b"de", at=2.0)
     assert await store.append(key(), 5, b"f", at=2.0) == Appended(6, replayed=False)
     for version in (1, 2):
-        await store.checkpoint(key(), checkpoint(version, 5), at=3.0)
+        await keep(store, key(), checkpoint(version, 5), at=3.0)
         recovery = await store.recover(key())
         assert (recovery.journal_offset, recovery.damaged) == (5, ())
     assert await store.journal(key(), 5, 9) == b"f"
@@ -77,7 +83,10 @@ async def test_what_is_not_there_is_missing_everywhere(store: Store) -> None:
         store.delete(nobody),
         store.append(nobody, None, b"a", at=1.0),
         store.journal(nobody, 0, 1),
-        store.checkpoint(nobody, checkpoint(1, 0), at=1.0),
+        store.lease(nobody, "reader", 1.0),
+        store.renew(Lease(nobody, "reader", 1), 1.0),
+        store.checkpoint(Lease(nobody, "reader", 1), checkpoint(1, 0), at=1.0),
+        store.touch(nobody, at=1.0),
         store.recover(nobody),
         store.quarantine(nobody, "why", at=1.0),
         store.list("acme", 9, after="nobody"),
@@ -110,7 +119,7 @@ async def test_sessions_are_listed_newest_first_page_by_page(store: Store) -> No
 
 async def test_a_deleted_session_leaves_nothing_behind(store: Store) -> None:
     await with_text(store, b"old text")
-    await store.checkpoint(key(), checkpoint(1, 4), at=3.0)
+    await keep(store, key(), checkpoint(1, 4), at=3.0)
     await store.delete(key())
     with pytest.raises(SessionMissing):
         await store.get(key())
@@ -118,7 +127,7 @@ async def test_a_deleted_session_leaves_nothing_behind(store: Store) -> None:
     assert await store.journal(key(), 0, 99) == b""
     assert (await store.recover(key())).checkpoints == ()
     assert await store.append(key(), 0, b"new", at=4.0) == Appended(3, replayed=False)
-    await store.checkpoint(key(), checkpoint(1, 3), at=5.0)
+    await keep(store, key(), checkpoint(1, 3), at=5.0)
 
 
 async def test_an_append_goes_behind_the_accepted_text(store: Store) -> None:
@@ -126,7 +135,9 @@ async def test_an_append_goes_behind_the_accepted_text(store: Store) -> None:
     assert await store.append(key(), 0, b"once ", at=2.0) == Appended(5, replayed=False)
     assert await store.append(key(), None, b"read", at=3.0) == Appended(9, replayed=False)
     assert await store.journal(key(), 0, 99) == b"once read"
-    assert await store.get(key()) == record().updated(accepted_bytes=9, updated_at=3.0)
+    assert await store.get(key()) == record().updated(
+        accepted_bytes=9, updated_at=3.0, chain=extended(EMPTY_CHAIN, b"once read")
+    )
 
 
 async def test_an_append_beyond_the_end_names_the_end_and_changes_nothing(store: Store) -> None:
@@ -173,8 +184,8 @@ async def test_a_piece_has_a_size_and_an_offset_a_sign(store: Store) -> None:
 async def trimmed(store: Store) -> None:
     """'abcd' 'efgh' 'ijkl' 'mnop', of which the journal keeps the last two."""
     await with_text(store, b"abcd", b"efgh", b"ijkl", b"mnop")
-    await store.checkpoint(key(), checkpoint(1, 10), at=3.0)
-    await store.checkpoint(key(), checkpoint(2, 14), at=3.0)
+    await keep(store, key(), checkpoint(1, 10), at=3.0)
+    await keep(store, key(), checkpoint(2, 14), at=3.0)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +226,8 @@ async def test_the_last_repeats_kept_pieces_are_remembered(store: Store) -> None
     await with_text(store, b"a", b"b")
     await asyncio.gather(*(store.append(key(), None, b"c", at=2.0) for _ in range(REPEATS_KEPT - 1)))
     end = REPEATS_KEPT + 1
-    await store.checkpoint(key(), checkpoint(1, end), at=3.0)
-    await store.checkpoint(key(), checkpoint(2, end), at=3.0)
+    await keep(store, key(), checkpoint(1, end), at=3.0)
+    await keep(store, key(), checkpoint(2, end), at=3.0)
     with pytest.raises(OffsetMismatch):
         await store.append(key(), 0, b"a", at=4.0)
     assert await store.append(key(), 1, b"b", at=4.0) == Appended(end, replayed=True)
@@ -237,11 +248,13 @@ async def test_the_journal_is_read_by_windows(store: Store) -> None:
 async def test_a_checkpoint_moves_the_read_state(store: Store) -> None:
     await with_text(store, b"once read")
     newest = checkpoint(1, 6)
-    await store.checkpoint(key(), newest, at=7.0)
+    await keep(store, key(), newest, at=7.0)
     assert await store.get(key()) == record().updated(
         accepted_bytes=9,
+        chain=extended(EMPTY_CHAIN, b"once read"),
         updated_at=7.0,
         read_bytes=6,
+        read_chain=newest.chain,
         version=1,
         tokens=newest.tokens,
         segments=newest.segments,
@@ -251,13 +264,13 @@ async def test_a_checkpoint_moves_the_read_state(store: Store) -> None:
 
 async def test_the_journal_is_kept_behind_the_oldest_kept_checkpoint(store: Store) -> None:
     await with_text(store, b"once", b" ", b"read")
-    await store.checkpoint(key(), checkpoint(1, 4), at=3.0)
+    await keep(store, key(), checkpoint(1, 4), at=3.0)
     recovery = await store.recover(key())
     assert (recovery.checkpoints, recovery.journal_offset) == ((checkpoint(1, 4),), 0)
-    await store.checkpoint(key(), checkpoint(2, 5), at=3.0)
+    await keep(store, key(), checkpoint(2, 5), at=3.0)
     recovery = await store.recover(key())
     assert (recovery.checkpoints, recovery.journal_offset) == ((checkpoint(2, 5), checkpoint(1, 4)), 4)
-    await store.checkpoint(key(), checkpoint(3, 9), at=3.0)
+    await keep(store, key(), checkpoint(3, 9), at=3.0)
     recovery = await store.recover(key())
     assert (recovery.checkpoints, recovery.journal_offset) == ((checkpoint(3, 9), checkpoint(2, 5)), 5)
     assert recovery.record == await store.get(key())
@@ -270,7 +283,7 @@ async def test_the_journal_is_kept_behind_the_oldest_kept_checkpoint(store: Stor
 async def test_the_last_bytes_stay_in_the_journal_whatever_covers_them(store: Store) -> None:
     await with_text(store, b"o", b"n", b"c", b"e")
     for version in (1, 2, 3):
-        await store.checkpoint(key(), checkpoint(version, 4), at=3.0)
+        await keep(store, key(), checkpoint(version, 4), at=3.0)
     assert (await store.recover(key())).journal_offset == 4 - JOURNAL_BYTES_KEPT
     assert await store.journal(key(), 1, 99) == b"nce"
     with pytest.raises(StaleCheckpoint):
@@ -286,7 +299,7 @@ async def test_unread_are_the_sound_sessions_of_all_tenants_with_enough_text(sto
         return sorted((found.key.tenant, found.key.id) for found in await store.unread(bytes_min))
 
     assert await unread(5) == [("acme", "a"), ("other", "a")]
-    await store.checkpoint(key("a", "other"), checkpoint(1, 2), at=3.0)
+    await keep(store, key("a", "other"), checkpoint(1, 2), at=3.0)
     assert await unread(5) == [("acme", "a")]
     assert await unread(4) == [("acme", "a"), ("acme", "b"), ("other", "a")]
     await store.quarantine(key("a"), "why", at=4.0)
@@ -298,11 +311,115 @@ async def test_a_checkpoint_that_does_not_follow_is_stale_and_changes_nothing(
     store: Store, version: int, offset: int
 ) -> None:
     await with_text(store, b"once read")
-    await store.checkpoint(key(), checkpoint(1, 6), at=3.0)
+    await keep(store, key(), checkpoint(1, 6), at=3.0)
     before = await store.recover(key())
     with pytest.raises(StaleCheckpoint):
-        await store.checkpoint(key(), checkpoint(version, offset), at=4.0)
+        await keep(store, key(), checkpoint(version, offset), at=4.0)
     assert await store.recover(key()) == before
+
+
+async def test_one_holder_at_a_time_has_the_lease(store: Store) -> None:
+    await store.create(record())
+    first = await store.lease(key(), "a", LEASE_SECONDS)
+    with pytest.raises(LeaseHeld) as refusal:
+        await store.lease(key(), "b", LEASE_SECONDS)
+    assert refusal.value.holder == "a"
+    await store.renew(first, LEASE_SECONDS)
+    await store.release(first)
+    second = await store.lease(key(), "b", LEASE_SECONDS)
+    assert second.epoch > first.epoch
+    await store.release(first)
+    with pytest.raises(LeaseLost):
+        await store.renew(first, LEASE_SECONDS)
+    with pytest.raises(LeaseHeld):
+        await store.lease(key(), "a", LEASE_SECONDS)
+
+
+async def test_a_holder_that_begins_anew_loses_its_earlier_lease(store: Store) -> None:
+    await store.create(record())
+    first = await store.lease(key(), "a", LEASE_SECONDS)
+    second = await store.lease(key(), "a", LEASE_SECONDS)
+    assert second.epoch > first.epoch
+    with pytest.raises(LeaseLost):
+        await store.renew(first, LEASE_SECONDS)
+    assert await store.wanted([first]) == {key()}
+    assert await store.wanted([second]) == set()
+
+
+async def test_a_lease_that_has_run_out_may_be_taken(store: Store) -> None:
+    await store.create(record())
+    first = await store.lease(key(), "a", 0.0)
+    second = await store.lease(key(), "b", LEASE_SECONDS)
+    assert second.epoch > first.epoch
+    with pytest.raises(LeaseLost):
+        await store.renew(first, LEASE_SECONDS)
+
+
+async def test_a_lease_that_has_run_out_may_be_renewed_while_nobody_took_it(store: Store) -> None:
+    await store.create(record())
+    first = await store.lease(key(), "a", 0.0)
+    await store.renew(first, LEASE_SECONDS)
+    with pytest.raises(LeaseHeld):
+        await store.lease(key(), "b", LEASE_SECONDS)
+
+
+async def test_a_holder_is_told_when_another_asks(store: Store) -> None:
+    for id in ("book", "other"):
+        await store.create(record(id))
+    leases = [await store.lease(key(id), "a", LEASE_SECONDS) for id in ("book", "other")]
+    with pytest.raises(LeaseHeld):
+        await store.lease(key(), "b", LEASE_SECONDS)
+    assert await store.wanted(leases) == set()
+    with pytest.raises(LeaseHeld):
+        await store.lease(key(), "b", LEASE_SECONDS, ask=True)
+    assert await store.wanted(leases) == {key()}
+    assert await store.wanted([]) == set()
+    await store.release(leases[0])
+    assert await store.wanted([await store.lease(key(), "b", LEASE_SECONDS)]) == set()
+
+
+async def test_what_comes_under_an_old_lease_is_stale_and_changes_nothing(store: Store) -> None:
+    await with_text(store, b"once read")
+    old = await store.lease(key(), "a", 0.0)
+    new = await store.lease(key(), "b", LEASE_SECONDS)
+    before = await store.recover(key())
+    with pytest.raises(StaleCheckpoint, match="lease"):
+        await store.checkpoint(old, checkpoint(1, 6), at=3.0)
+    assert await store.recover(key()) == before
+    await store.checkpoint(new, checkpoint(1, 6), at=3.0)
+
+
+async def test_a_session_ends_when_it_is_not_used_for_its_time(store: Store) -> None:
+    for id in ("mortal", "used"):
+        await store.create(record(id).updated(ttl_seconds=10.0, expires_at=11.0))
+        await store.append(key(id), None, b"text", at=5.0)
+        assert (await store.get(key(id))).expires_at == 15.0
+    await store.create(record("lasting"))
+    await store.touch(key("used"), at=9.0)
+    assert await store.expire(at=14.9) == []
+    assert await store.expire(at=15.0) == [key("mortal")]
+    for operation in (
+        store.get(key("mortal")),
+        store.append(key("mortal"), None, b"x", at=16.0),
+        store.recover(key("mortal")),
+        store.lease(key("mortal"), "a", LEASE_SECONDS),
+    ):
+        with pytest.raises(SessionExpired, match="mortal"):
+            await operation
+    assert [found.key.id for found in await store.list("acme", 9)] == ["used", "lasting"]
+    assert await store.expire(at=19.0) == [key("used")]
+
+
+async def test_an_expired_session_can_be_created_anew_or_forgotten(store: Store) -> None:
+    for id in ("anew", "forgotten", "in time"):
+        await store.create(record(id).updated(ttl_seconds=1.0, expires_at=2.0))
+        await store.append(key(id), None, b"old", at=1.0)
+    assert sorted(await store.expire(at=3.0)) == [key("anew"), key("forgotten"), key("in time")]
+    await store.create(record("anew"))
+    assert await store.journal(key("anew"), 0, 9) == b""
+    await store.delete(key("forgotten"))
+    with pytest.raises(SessionMissing):
+        await store.get(key("forgotten"))
 
 
 async def test_quarantine_says_why(store: Store) -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from server.store.contract import Appended, SessionKey, Store, StoreError
 from server.store.memory import MemoryStore
 from server.store.sqlite import SqliteStore
-from tests.server.store.samples import checkpoint, record
+from tests.server.store.samples import checkpoint, keep, record
 
 KEYS = [SessionKey("acme", "a"), SessionKey("acme", "b"), SessionKey("other", "a")]
 
@@ -93,13 +93,13 @@ class Twins(RuleBasedStateMachine):
             kept = self.runner.run(self.memory.get(key))
             offset = kept.read_bytes + round(ahead * (kept.accepted_bytes - kept.read_bytes))
             at = self.now()
-            answer = self.both(lambda store: store.checkpoint(key, checkpoint(kept.version + 1, offset), at))
+            answer = self.both(lambda store: keep(store, key, checkpoint(kept.version + 1, offset), at))
             assert answer is None
 
     @rule(key=keys, version=st.integers(0, 4), offset=st.integers(0, 40))
     def checkpoint_anywhere(self, key: SessionKey, version: int, offset: int) -> None:
         at = self.now()
-        self.both(lambda store: store.checkpoint(key, checkpoint(version, offset), at))
+        self.both(lambda store: keep(store, key, checkpoint(version, offset), at))
 
     @rule(key=keys, offset=st.integers(-1, 40), limit=st.integers(-1, 40))
     def journal(self, key: SessionKey, offset: int, limit: int) -> None:

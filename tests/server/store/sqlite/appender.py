@@ -11,6 +11,7 @@ from pathlib import Path
 
 from server.store.contract import SessionKey, SessionMissing, SessionRecord, StoredCheckpoint
 from server.store.sqlite import SqliteStore
+from tests.server.store.samples import keep
 
 KEYS = [SessionKey("acme", f"book {number}") for number in range(4)]
 PIECE_BYTES_MAX = 3000
@@ -43,7 +44,7 @@ async def write(store: SqliteStore, key: SessionKey, dice: random.Random) -> Non
         print("accepted", key.id, end, sep="\t", flush=True)
         if dice.random() < 0.3:
             version, read = version + 1, dice.randint(read, end)
-            await store.checkpoint(key, memory(key, version, read), at=2.0)
+            await keep(store, key, memory(key, version, read), at=2.0)
             print("version", key.id, version, sep="\t", flush=True)
 
 

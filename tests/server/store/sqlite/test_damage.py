@@ -13,7 +13,7 @@ import pytest
 from server.store.contract import DamagedValue, SessionMissing, StaleCheckpoint, StoredCheckpoint, StoreError
 from server.store.sqlite import SqliteStore
 from server.store.sqlite.schema import FILE_NAME
-from tests.server.store.samples import checkpoint, key, record
+from tests.server.store.samples import checkpoint, keep, key, record
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +27,8 @@ async def fill(folder: Path) -> None:
         await store.create(record(id))
         for piece in PIECES:
             await store.append(key(id), None, piece, at=2.0)
-        await store.checkpoint(key(id), checkpoint(1, 10), at=3.0)
-        await store.checkpoint(key(id), checkpoint(2, 14), at=3.0)
+        await keep(store, key(id), checkpoint(1, 10), at=3.0)
+        await keep(store, key(id), checkpoint(2, 14), at=3.0)
     await store.close()
 
 
@@ -89,7 +89,7 @@ async def test_a_damaged_record_is_found_by_whatever_needs_it(folder: Path, chan
         store.get(key("one")),
         store.append(key("one"), None, b"x", at=4.0),
         store.journal(key("one"), 8, 9),
-        store.checkpoint(key("one"), checkpoint(3, 16), at=4.0),
+        keep(store, key("one"), checkpoint(3, 16), at=4.0),
         store.recover(key("one")),
         store.quarantine(key("one"), "why", at=4.0),
         store.list("acme", 9),
@@ -135,8 +135,8 @@ async def test_a_checkpoint_of_an_earlier_life_is_not_taken_for_this_ones(
     earlier = await SqliteStore.open(tmp_path / "earlier")
     await earlier.create(record("one"))
     await earlier.append(key("one"), None, TEXT, at=2.0)
-    await earlier.checkpoint(key("one"), checkpoint(1, 10), at=3.0)
-    await earlier.checkpoint(key("one"), other, at=3.0)
+    await keep(earlier, key("one"), checkpoint(1, 10), at=3.0)
+    await keep(earlier, key("one"), other, at=3.0)
     await earlier.close()
     store = await reopened(
         folder,
@@ -253,7 +253,7 @@ async def test_bytes_on_both_sides_of_a_lost_piece_are_not_joined(folder: Path) 
 async def test_trimming_does_not_hide_a_lost_piece(folder: Path) -> None:
     store = await reopened(folder, "DELETE FROM piece WHERE id = 'one' AND offset = 12")
     await store.append(key("one"), None, b"qrst", at=4.0)
-    await store.checkpoint(key("one"), checkpoint(3, 15), at=4.0)
+    await keep(store, key("one"), checkpoint(3, 15), at=4.0)
     with pytest.raises(DamagedValue):
         await store.journal(key("one"), 14, 99)
     with pytest.raises(StaleCheckpoint):
@@ -287,7 +287,7 @@ async def test_what_a_lost_session_left_behind_does_not_join_a_new_one(folder: P
     await store.create(record("one"))
     for offset in (0, 8):
         await store.append(key("one"), offset, b"new text", at=4.0)
-    await store.checkpoint(key("one"), checkpoint(1, 4), at=4.0)
+    await keep(store, key("one"), checkpoint(1, 4), at=4.0)
     recovery = await store.recover(key("one"))
     assert (recovery.checkpoints, recovery.damaged) == ((checkpoint(1, 4),), ())
     assert await store.journal(key("one"), 0, 99) == b"new textnew text"

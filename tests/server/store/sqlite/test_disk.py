@@ -15,7 +15,7 @@ import pytest
 
 from server.store.contract import StoreFull, StoreUnavailable
 from server.store.sqlite import SqliteStore
-from tests.server.store.samples import checkpoint, key, record
+from tests.server.store.samples import checkpoint, keep, key, record
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +120,7 @@ async def test_what_was_acknowledged_survives_a_power_cut(disk: Disk) -> None:
         await store.append(key(), None, piece, at=2.0)
         text += piece
         assert await text_after_a_power_cut(disk) == text
-    await store.checkpoint(key(), checkpoint(1, 9), at=3.0)
+    await keep(store, key(), checkpoint(1, 9), at=3.0)
     assert await text_after_a_power_cut(disk) == text
     await store.close()
     assert await text_after_a_power_cut(disk) == text

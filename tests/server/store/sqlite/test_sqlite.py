@@ -19,7 +19,7 @@ from server.store.contract import (
 from server.store.sqlite import SqliteStore
 from server.store.sqlite import owner as owners
 from server.store.sqlite.schema import FILE_NAME
-from tests.server.store.samples import key, record
+from tests.server.store.samples import keep, key, record
 
 pytestmark = pytest.mark.anyio
 
@@ -214,7 +214,7 @@ async def test_a_full_disk_keeps_nothing_and_goes_on_when_there_is_room(sqlite: 
     with pytest.raises(StoreFull, match="free some room"):
         await sqlite.append(key(), None, b"b" * 250_000, at=3.0)
     with pytest.raises(StoreFull):
-        await sqlite.checkpoint(key(), StoredCheckpoint(1, 0, b"m" * 250_000), at=3.0)
+        await keep(sqlite, key(), StoredCheckpoint(1, 0, b"m" * 250_000), at=3.0)
     assert await sqlite.get(key()) == before
     assert (await sqlite.recover(key())).checkpoints == ()
     await set_room(sqlite, 1000)
