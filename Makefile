@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test check bench smollm2 clean
+.PHONY: serve test check bench reliability parts smollm2 clean
 
 serve: $(VENV)/serve  ## Serves on 127.0.0.1:8000; ONCEREAD_* settings are passed on.
 	$(BIN)/python -m server
@@ -20,6 +20,14 @@ check: $(VENV)/develop  ## Lint, types, layers.
 
 bench: $(VENV)/develop  ## Speed, as JSON in build/bench.json and as a table.
 	$(BIN)/python -m benchmarks
+
+reliability: $(VENV)/develop  ## Faults without end: the long run of every check, into RELIABILITY.jsonl.
+	$(BIN)/python -m tests.reliability --batch 1000
+
+parts:  ## Debian's packages that the tests use: as root.
+	@missing=; for part in redis-server haproxy strace nft; do command -v $$part >/dev/null || missing=yes; done; \
+	if [ -n "$$missing" ]; then apt-get update -q && \
+	apt-get install -y -q --no-install-recommends redis-server haproxy strace nftables iproute2; fi
 
 smollm2: $(VENV)/develop  ## A real pretrained model with a memory attached, into build/smollm2.
 	$(INSTALL) --constraint constraints.txt accelerate gguf

@@ -25,10 +25,14 @@ from server.gate import Gate
 from server.library import Library
 from server.problems import as_api_error
 from server.reading import Reading
+from server.receipts import Receipts
 from server.routes import operation, queries, sessions, text
 from server.scheduler import Scheduler, Step
 from server.settings import Settings
-from server.store import open_store
+from server.store import StoreOptions, open_store
+from server.store.address import load_keys
+from server.store.redis.topology import Access
+from server.sweeping import Sweeping
 from server.telemetry import Telemetry
 from server.version import VERSION
 
@@ -68,7 +72,8 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     torch.set_num_threads(settings.threads)
     device = None if settings.device is None else torch.device(settings.device)
     loaded = await asyncio.to_thread(weights.load, settings.weights, device)
-    store = await open_store(settings.store)
+    ring = await asyncio.to_thread(load_keys, settings.store, settings.seal_keys_file)
+    store = await open_store(settings.store, store_options(settings))
     scheduler = Scheduler(settings.step_tokens, settings.answers_max, loaded.model.config.segment_tokens)
 
     def observe(step: Step, seconds: float) -> None:
@@ -81,17 +86,26 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     reading = Reading(store, engine, loaded, settings, telemetry)
     state = app.state
     state.store, state.engine, state.reading, state.loaded = store, engine, reading, loaded
-    state.library = Library(store, reading, engine, loaded, settings, telemetry)
+    state.library = Library(store, reading, engine, loaded, settings, telemetry, Receipts(ring.derived(b"receipts")))
     # A token has at least one byte: less text than a segment has tokens can not change a memory.
-    for record in await store.unread(loaded.model.config.segment_tokens):
-        if record.fingerprint == loaded.fingerprint:
-            reading.wake(record.key, record.accepted_bytes, record.read_bytes)
+    segment_tokens = loaded.model.config.segment_tokens
+    sweeping = Sweeping(store, reading, loaded.fingerprint, segment_tokens, settings.sweep_seconds)
+    await sweeping.start()
     try:
         yield
     finally:
+        await sweeping.stop()
         await reading.close()
         engine.stop()
         await store.close()
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """What the settings say of the store beside its address."""
+    access = Access(
+        settings.store_password_file, settings.store_ca_file, settings.store_certificate_file, settings.store_key_file
+    )
+    return StoreOptions(settings.durability, settings.seal_keys_file, access)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -3,12 +3,13 @@
 It knows the one body that all routes share, and nothing of where an error comes from.
 
 ApiError
- ├── InvalidRequest 400      ├── SessionExists 409         ├── Overloaded 429
- ├── InvalidUtf8 400         ├── OffsetMismatch 409        ├── InternalError 500
- ├── NotFound 404            ├── ContentConflict 409       ├── NotReady 503
- ├── MethodNotAllowed 405    ├── FingerprintMismatch 409   ├── Draining 503
- ├── SessionNotFound 404     ├── BodyTooLarge 413          ├── StoreUnavailable 503
- ├── InvalidField 422        ├── UnsupportedMediaType 415  ├── SessionQuarantined 503
+ ├── InvalidRequest 400      ├── SessionExists 409         ├── UnsupportedMediaType 415
+ ├── InvalidUtf8 400         ├── OffsetMismatch 409        ├── Overloaded 429
+ ├── NotFound 404            ├── ContentConflict 409       ├── InternalError 500
+ ├── MethodNotAllowed 405    ├── FingerprintMismatch 409   ├── NotReady 503
+ ├── SessionNotFound 404     ├── TextRolledBack 409        ├── Draining 503
+ ├── InvalidField 422        ├── SessionExpired 410        ├── StoreUnavailable 503
+                             ├── BodyTooLarge 413          ├── SessionQuarantined 503
                                                            └── StoreFull 507
 """
 
@@ -90,6 +91,16 @@ class ContentConflict(ApiError):
 class FingerprintMismatch(ApiError):
     status, code, title = 409, "fingerprint_mismatch", "The memory belongs to other weights"
     kind = "conflict_error"
+
+
+class TextRolledBack(ApiError):
+    status, code, title = 409, "text_rolled_back", "The store has lost text that was acknowledged"
+    kind = "conflict_error"
+
+
+class SessionExpired(ApiError):
+    status, code, title = 410, "session_expired", "The session's time is over"
+    kind = "not_found_error"
 
 
 class BodyTooLarge(ApiError):

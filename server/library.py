@@ -19,6 +19,7 @@ from server.asking import Asking, Standpoint
 from server.engine import Engine
 from server.pieces import TextCheck, pieces
 from server.reading import Reading
+from server.receipts import BadReceipt, Receipts
 from server.settings import Settings
 from server.store.contract import (
     Appended,
@@ -30,6 +31,7 @@ from server.store.contract import (
     StaleCheckpoint,
     Store,
 )
+from server.store.rules import expired, is_over, used
 from server.telemetry import Telemetry
 
 
@@ -53,12 +55,13 @@ class SessionView:
 
 @dataclass(frozen=True)
 class TextState:
-    """The answer to an append: how far the text is durable, and how far it has been read."""
+    """The answer to an append: how far the text is durable, and how far it has been read; a receipt for it."""
 
     accepted_bytes: int
     read_bytes: int
     tokens: int
     replayed: bool = False
+    receipt: str = ""
 
 
 class Library:
@@ -72,25 +75,39 @@ class Library:
         loaded: LoadedModel,
         settings: Settings,
         telemetry: Telemetry,
+        receipts: Receipts,
     ) -> None:
         self._store, self._reading, self._engine = store, reading, engine
-        self._loaded, self._settings = loaded, settings
+        self._loaded, self._settings, self._telemetry, self._receipts = loaded, settings, telemetry, receipts
         self._ends: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self.asking = Asking(engine, loaded, telemetry)
         self.draining = False
 
-    async def create(self, tenant: str, id_: str | None, metadata: dict[str, str]) -> SessionView:
+    @property
+    def durability(self) -> str:
+        """What acknowledged text survives."""
+        return self._store.durability
+
+    async def create(
+        self, tenant: str, id_: str | None, metadata: dict[str, str], ttl_seconds: float | None = None
+    ) -> SessionView:
         now = time.time()
         key = SessionKey(tenant, id_ or f"sess_{secrets.token_hex(12)}")
-        record = SessionRecord(key, now, now, self._loaded.name, self._loaded.fingerprint, metadata)
+        new = SessionRecord(key, now, now, self._loaded.name, self._loaded.fingerprint, metadata)
+        record = used(new.updated(lineage=secrets.token_hex(8), ttl_seconds=ttl_seconds), now)
         try:
             await self._store.create(record)
         except SessionTaken:
             raise errors.SessionExists(f"a session named {key.id} exists; choose another id or use it") from None
         return self._view(record)
 
-    async def get(self, key: SessionKey) -> SessionView:
-        return self._view(await self._store.get(key))
+    async def get(self, key: SessionKey, receipt: str | None = None) -> SessionView:
+        record = await self._present(key)
+        await self._honour(record, receipt)
+        return self._view(record)
+
+    def receipt(self, record: SessionRecord) -> str:
+        return self._receipts.give(record)
 
     async def page(self, tenant: str, limit: int, after: str | None) -> tuple[list[SessionView], bool]:
         """At most `limit` sessions, and whether there are more."""
@@ -101,13 +118,17 @@ class Library:
         await self._store.delete(key)
         await self._reading.forget(key)
 
-    async def append(self, key: SessionKey, offset: int | None, body: AsyncIterator[bytes]) -> TextState:
+    async def append(
+        self, key: SessionKey, offset: int | None, body: AsyncIterator[bytes], receipt: str | None = None
+    ) -> TextState:
         """Makes the body durable piece by piece behind `offset` (None: the end); it is read in the background.
 
         What was durable before a failure stays durable, and the error names how far that is. Bodies without an
-        offset follow one another whole: the next waits from its first piece on until the one before has ended.
+        offset follow one another whole: the next waits from its first piece on until the one before has ended. A
+        `receipt` is shown that the client has of this text: it is told if the store went back behind it.
         """
         record = await self._readable(key)
+        await self._honour(record, receipt)
         if offset is not None and offset > record.accepted_bytes:
             raise _mismatch(record.accepted_bytes, offset)
         arriving = pieces(body)
@@ -142,7 +163,8 @@ class Library:
                 raise _mismatch(appended.accepted_bytes, position)
             position, accepted = position + len(piece), appended.accepted_bytes
             replayed = replayed and appended.replayed
-            self._reading.wake(key, accepted, record.read_bytes)
+            record = appended.record or record
+            self._reading.wake(record)
         return self._text_state(record, accepted, replayed)
 
     async def _append_piece(self, key: SessionKey, position: int, piece: bytes) -> Appended:
@@ -164,17 +186,54 @@ class Library:
         except StaleCheckpoint:
             return None
 
-    async def wait_read(self, key: SessionKey, offset: int) -> TextState:
-        """Returns when the text has been read up to `offset`."""
-        await self._reading.reach(key, offset)
-        return self._text_state(await self._store.get(key), offset, False)
+    async def wait_read(self, key: SessionKey) -> TextState:
+        """Returns when the text that is accepted now has been read."""
+        record = await self._present(key)
+        await self._reading.reach(record)
+        return self._text_state(await self._store.get(key), record.accepted_bytes, False)
 
-    async def ask(self, key: SessionKey) -> Standpoint:
+    async def ask(self, key: SessionKey, receipt: str | None = None) -> Standpoint:
         """The memory as of everything acknowledged before now."""
         asked_at = time.perf_counter()
         record = await self._readable(key)
-        state, live, origin = await self._reading.reach(key, record.accepted_bytes)
+        await self._honour(record, receipt)
+        state, live, origin = await self._reading.reach(record)
+        await self._use(record)
         return self.asking.standpoint(asked_at, state, live.version, origin)
+
+    async def _use(self, record: SessionRecord) -> None:
+        """Begins a mortal session's time anew, written only when some of it is gone."""
+        ttl_seconds, expires_at, now = record.ttl_seconds, record.expires_at, time.time()
+        if ttl_seconds is not None and expires_at is not None and expires_at - now < 0.9 * ttl_seconds:
+            await self._store.touch(record.key, now)
+
+    async def _honour(self, record: SessionRecord, token: str | None) -> None:
+        """Refuses with `TextRolledBack` when the store lacks what this receipt says was durable."""
+        if token is None:
+            return
+        try:
+            receipt = self._receipts.read(record.key, token)
+        except BadReceipt as error:
+            raise errors.InvalidField(f"the receipt is not valid: {error}", param="Onceread-Receipt") from None
+        same = receipt.lineage == record.lineage
+        if not same or record.accepted_bytes < receipt.offset:
+            self._telemetry.text_rolled_back.inc()
+            survived = record.accepted_bytes if same else 0
+            raise errors.TextRolledBack(
+                f"the store has lost text that was acknowledged up to offset {receipt.offset}; what survived ends at "
+                f"{survived}: send the text again from there",
+                expected_offset=survived,
+            )
+        if self._chain_at(record, receipt.offset) not in (receipt.chain, None):
+            self._telemetry.text_rolled_back.inc()
+            raise errors.ContentConflict(
+                f"other text than this receipt's was accepted before offset {receipt.offset}; use a new session",
+                expected_offset=record.accepted_bytes,
+            )
+
+    def _chain_at(self, record: SessionRecord, offset: int) -> str | None:
+        """The chain of the accepted text at an offset where it is at hand, which it is at its two ends."""
+        return {record.accepted_bytes: record.chain, record.read_bytes: record.read_chain}.get(offset)
 
     def overload(self) -> str | None:
         """Why no more work is taken now, or None."""
@@ -185,8 +244,15 @@ class Library:
             return f"{behind} bytes of text are waiting to be read"
         return None
 
-    async def _readable(self, key: SessionKey) -> SessionRecord:
+    async def _present(self, key: SessionKey) -> SessionRecord:
+        """The session's record, unless its time is over, whether that has been noticed in the store or not."""
         record = await self._store.get(key)
+        if is_over(record, time.time()):
+            raise expired(key)
+        return record
+
+    async def _readable(self, key: SessionKey) -> SessionRecord:
+        record = await self._present(key)
         if record.quarantined:
             raise errors.SessionQuarantined(
                 f"its stored memory is damaged ({record.quarantined}); delete the session and send its text again"
@@ -201,13 +267,13 @@ class Library:
         return record
 
     def _text_state(self, record: SessionRecord, accepted: int, replayed: bool) -> TextState:
-        view = self._view(record.updated(accepted_bytes=accepted))
-        return TextState(accepted, view.read_bytes, view.tokens, replayed)
+        view = self._view(record)
+        return TextState(accepted, min(accepted, view.read_bytes), view.tokens, replayed, self.receipt(record))
 
     def _view(self, record: SessionRecord) -> SessionView:
         live = self._reading.residents.use(record.key)
         state = live.state if live else None
-        if live is not None and state is not None and state.offset >= record.read_bytes:
+        if live is not None and state is not None and live.follows(record) and state.offset >= record.read_bytes:
             version = max(live.version, record.version)
             return SessionView(record, state.offset, state.tokens, state.segments, state.memory.nbytes, version)
         read_bytes = record.read_bytes

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
-from server.store.contract import SessionKey
+from server.leasing import Held
+from server.store.contract import SessionKey, SessionRecord
 
 
 class Quarantined(Exception):
@@ -28,21 +29,39 @@ class Origin(NamedTuple):
     seconds: float
 
 
+class Reached(NamedTuple):
+    """A state and the chain of the text that it was made from."""
+
+    state: Checkpoint
+    chain: str
+
+
 @dataclass(eq=False)
 class LiveSession:
-    """A session at hand: its state, how much of it is stored, and the task that reads on."""
+    """A session at hand: what was read of it, what of that is stored, and the task that reads on.
+
+    `target` is the highest accepted offset known here; `asked` says that somebody waits for it to be read here.
+    """
 
     key: SessionKey
+    lineage: str
     target: int = 0
-    state: Checkpoint | None = None
+    reached: Reached | None = None
+    stored: Reached | None = None
     version: int = 0
-    stored_segments: int = 0
     stored_offset: int = 0
     stored_at: float = 0.0
     restore_seconds: float = 0.0
+    held: Held | None = None
+    restored_under: Held | None = None
+    asked: bool = False
     task: asyncio.Task[None] | None = None
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
+
+    @property
+    def state(self) -> Checkpoint | None:
+        return self.reached.state if self.reached else None
 
     @property
     def resident_bytes(self) -> int:
@@ -59,6 +78,24 @@ class LiveSession:
     @property
     def behind_bytes(self) -> int:
         return max(0, self.target - max(self.offset, self.stored_offset))
+
+    def follows(self, record: SessionRecord) -> bool:
+        """Whether what was read here is of the text that this record has, as far as it can tell."""
+        if self.lineage != record.lineage or self.offset > record.accepted_bytes:
+            return False
+        return self.reached is None or self.offset < record.accepted_bytes or self.reached.chain == record.chain
+
+    def is_newest(self, record: SessionRecord) -> bool:
+        """Whether the stored state at hand is the one that this record names as its newest."""
+        return (
+            self.stored is not None
+            and (self.lineage, self.version) == (record.lineage, record.version)
+            and self.stored.chain == record.read_chain
+        )
+
+    def drop(self) -> None:
+        """Forgets what was read: what is stored is right."""
+        self.reached = self.stored = None
 
     def report(self) -> None:
         """Wakes everyone who waits for this session."""

@@ -31,6 +31,8 @@ def as_api_error(error: Exception) -> errors.ApiError:
             return as_api_error(error.exceptions[0])
         case contract.SessionMissing():
             return errors.SessionNotFound("no such session; create it with POST /v1/sessions", param="id")
+        case contract.SessionExpired():
+            return errors.SessionExpired(str(error), param="id")
         case Quarantined() | contract.DamagedValue():
             return errors.SessionQuarantined(
                 f"a stored value is damaged ({error}); delete the session and send its text again"

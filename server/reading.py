@@ -3,7 +3,8 @@
 It knows the store, the engine and the session's state; it knows nothing of HTTP.
 
 A session is read in stints: a bounded number of segments, then a checkpoint, then the next session's turn. The
-state is a value, so whoever answers from it keeps it, whatever reading does meanwhile.
+state is a value, so whoever answers from it keeps it, whatever reading does meanwhile. What is read on from under a
+new lease is always the store's newest checkpoint.
 """
 
 from __future__ import annotations
@@ -12,19 +13,25 @@ import asyncio
 import logging
 import time
 
-from model.checkpoint import Checkpoint, CheckpointError, decode, encode
+from model.checkpoint import Checkpoint
 from model.weights import LoadedModel
 from server.engine import Engine, EngineStopped
-from server.live import Halted, LiveSession, Origin, Quarantined
+from server.keeping import Keeping
+from server.leasing import Leasing
+from server.live import Halted, LiveSession, Origin, Quarantined, Reached
 from server.residents import Residents
 from server.settings import Settings
+from server.store.chain import extended
 from server.store.contract import (
     DamagedValue,
+    LeaseHeld,
+    OffsetMismatch,
+    SessionExpired,
     SessionKey,
     SessionMissing,
+    SessionRecord,
     StaleCheckpoint,
     Store,
-    StoredCheckpoint,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -38,6 +45,8 @@ JOURNAL_BYTES = 256 * 1024
 # not count, short enough that little is read again after a halt.
 TURN_BYTES = 16 * 1024
 RETRY_SECONDS = 1.0
+# The time that another replica has to take the lease, and that one waits before it asks for it again.
+HAND_OVER_SECONDS = 0.1
 
 
 class Reading:
@@ -48,8 +57,9 @@ class Reading:
     ) -> None:
         self._store, self._engine, self._loaded, self._settings = store, engine, loaded, settings
         self._telemetry = telemetry
-        self._initial = loaded.model.initial_memory(1)
+        self._keeping = Keeping(store, loaded, telemetry)
         self._slots = asyncio.Semaphore(settings.reading_sessions_max)
+        self._leasing = Leasing(store, settings.lease_seconds)
         self.residents: Residents[SessionKey, LiveSession] = Residents(settings.resident_bytes)
         self._halted = False
 
@@ -58,13 +68,17 @@ class Reading:
         """Accepted text of all sessions at hand that has not been read."""
         return sum(live.behind_bytes for live in self.residents)
 
-    def wake(self, key: SessionKey, accepted_bytes: int, read_bytes: int = 0) -> LiveSession:
-        """Sees to it that the session is read up to `accepted_bytes`, of which `read_bytes` are known to be stored."""
+    def wake(self, record: SessionRecord, ask: bool = True) -> LiveSession:
+        """Sees to it that the session is read up to its accepted text; here, if `ask`, whoever reads it now."""
+        key = record.key
         live = self.residents.use(key)
-        if live is None:
-            live = LiveSession(key, stored_offset=read_bytes)
+        if live is None or live.lineage != record.lineage:
+            if live is not None and live.task is not None:
+                live.task.cancel()
+            live = LiveSession(key, record.lineage, stored_offset=record.read_bytes)
             self.residents.put(key, live)
-        live.target = max(live.target, accepted_bytes)
+        live.target = max(live.target, record.accepted_bytes)
+        live.asked = live.asked or ask
         if live.task is None and not self._halted and (live.state is None or live.offset < live.target):
             live.failure = None
             live.task = asyncio.create_task(self._run(live), name=f"read {key.id}")
@@ -72,23 +86,32 @@ class Reading:
             live.report()
         return live
 
-    async def reach(self, key: SessionKey, offset: int) -> tuple[Checkpoint, LiveSession, Origin]:
-        """The session's state once it covers `offset`, and where it came from.
+    async def reach(self, record: SessionRecord) -> tuple[Checkpoint, LiveSession, Origin]:
+        """The session's state once it covers the accepted text, and where it came from.
 
         Raises `Quarantined`, `SessionMissing`, `Halted`, or the store's failure.
         """
-        live = self.wake(key, offset)
+        if (found := self.residents.use(record.key)) is not None and not found.follows(record):
+            await self._question(found, record)
+        live = self.wake(record)
         at_hand = live.state is not None
-        while live.state is None or live.offset < offset:
+        while live.state is None or live.offset < record.accepted_bytes:
             progressed = live.progressed
             if live.task is None:
                 if live.failure is not None:
                     raise live.failure
                 if self._halted:
                     raise Halted("the server is shutting down before the text was read")
-                live = self.wake(key, offset)
+                live = self.wake(record)
             await progressed.wait()
         return live.state, live, Origin("device", 0.0) if at_hand else Origin("store", live.restore_seconds)
+
+    async def _question(self, live: LiveSession, record: SessionRecord) -> None:
+        """Drops what was read here if the store has another text: it went back in time, or the session is a new one."""
+        newest = await self._store.get(record.key)
+        if not live.follows(newest) or not live.follows(record.updated(accepted_bytes=newest.accepted_bytes)):
+            log.warning("what was read of a session is not what the store has of it: it is read anew")
+            await self.forget(record.key)
 
     async def room(self, key: SessionKey, behind_bytes_max: int) -> None:
         """Returns when less than that is left to be read, or this session has nothing left, or reading has ended."""
@@ -115,32 +138,46 @@ class Reading:
 
     async def _run(self, live: LiveSession) -> None:
         """Reads until nothing is left to read and what was read is stored."""
+        more = False
         try:
             while not self._halted:
                 async with self._slots:
-                    if live.state is None:
-                        await self._restore(live)
-                    try:
-                        await self._stint(live)
-                    except StaleCheckpoint:
-                        # Somebody else moved the session on: what is stored is right, what is here is not.
-                        live.state = None
-                        continue
+                    if live.held is None and not await self._begin(live):
+                        return
+                    if live.held is not None:
+                        try:
+                            await self._stint(live)
+                        except (StaleCheckpoint, OffsetMismatch):
+                            # Somebody else moved the session on, or the store went back: what is stored is right.
+                            live.drop()
+                            await self._let_go(live)
+                            continue
+                if live.held is None or live.held.over:
+                    await self._hand_over(live)
+                    if live.held is None and live.state is not None and live.offset >= live.target:
+                        return
+                    continue
                 self.residents.trim()
                 if live.offset < live.target:
                     continue
                 progressed = live.progressed
-                if not await _set_within(progressed, self._settings.idle_seconds) and live.offset >= live.target:
+                quiet = not await _set_within(progressed, self._settings.idle_seconds)
+                if quiet and live.offset >= live.target:
                     break
-            await self._store_memory(live)
+            await self._keeping.store(live)
+            # Text that came while the last checkpoint was written.
+            more = live.offset < live.target
         except asyncio.CancelledError:
             live.failure = SessionMissing("the session was deleted while its text was read")
             raise
+        except StaleCheckpoint:
+            live.drop()
         except DamagedValue as error:
-            live.failure = await self._quarantine(live, str(error))
-        except (Quarantined, SessionMissing, EngineStopped) as error:
+            live.failure = await self._keeping.quarantine(live, str(error))
+            self._drop(live)
+        except (Quarantined, SessionMissing, SessionExpired, EngineStopped) as error:
             live.failure = error
-            self.residents.drop(live.key)
+            self._drop(live)
         except StoreError as error:
             log.warning("reading stopped for now: %s", error)
             live.failure = error
@@ -148,44 +185,86 @@ class Reading:
             if isinstance(error, StoreUnavailable | StoreFull):
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry, live)
             else:
-                self.residents.drop(live.key)
+                self._drop(live)
         except Exception as error:
             log.exception("reading failed")
             live.failure = error
-            self.residents.drop(live.key)
+            self._drop(live)
         finally:
-            live.task = None
+            await self._let_go(live)
+            live.task, live.asked = None, False
             live.report()
-            # Text that came while the last checkpoint was written.
-            if live.failure is None and not self._halted and live.offset < live.target:
-                self.wake(live.key, live.target)
+            if more:
+                self._retry(live)
             self.residents.trim()
+
+    async def _begin(self, live: LiveSession) -> bool:
+        """Takes the lease and the store's newest state; False where another reads it and nobody asks for it here."""
+        try:
+            live.held = await self._leasing.take(live.key, live.asked, live.report)
+        except LeaseHeld:
+            return live.asked
+        record = await self._store.get(live.key)
+        if record.lineage != live.lineage:
+            raise SessionMissing("the session was deleted and created anew while its text was read")
+        live.target = max(live.target, record.accepted_bytes)
+        if live.is_newest(record):
+            live.reached = live.stored
+        else:
+            await self._keeping.restore(live)
+        return True
+
+    async def _hand_over(self, live: LiveSession) -> None:
+        """Stores what was read for whoever asks for the session, and gives it the time to take the lease."""
+        if live.held is not None:
+            if live.held.lost:
+                live.drop()
+            await self._keeping.store(live)
+            await self._let_go(live)
+        await asyncio.sleep(HAND_OVER_SECONDS)
+
+    def _drop(self, live: LiveSession) -> None:
+        if self.residents.use(live.key) is live:
+            self.residents.drop(live.key)
+
+    async def _let_go(self, live: LiveSession) -> None:
+        held, live.held = live.held, None
+        if held is not None:
+            await self._leasing.release(held)
 
     def _retry(self, live: LiveSession) -> None:
         if not self._halted and live.task is None and self.residents.use(live.key) is live:
-            live.failure = None
+            live.failure, live.asked = None, True
             live.task = asyncio.create_task(self._run(live), name=f"read {live.key.id}")
 
     async def _stint(self, live: LiveSession) -> None:
-        """Reads until the memory is due to be stored, and stores it; or until the text ends."""
-        while not self._halted:
-            assert live.state is not None
+        """Reads until the memory is due to be stored, and stores it; or until the text ends, or the lease does."""
+        while not self._halted and live.held is not None and not live.held.over:
             data = await self._store.journal(live.key, live.offset, JOURNAL_BYTES)
             if not data:
+                await self._compare(live)
                 return
             for start in range(0, len(data), TURN_BYTES):
                 await self._turn(live, data[start : start + TURN_BYTES])
-                if self._halted:
+                if self._halted or live.held.over:
                     return
                 if self._due(live):
-                    await self._store_memory(live)
+                    await self._keeping.store(live)
                     return
+
+    async def _compare(self, live: LiveSession) -> None:
+        """Refuses what was read when the store says that its text, to the same end, is another one."""
+        record = await self._store.get(live.key)
+        if record.accepted_bytes == live.offset and not live.follows(record):
+            if live.restored_under is live.held:
+                raise DamagedValue(f"the text of session {live.key.id!r} up to offset {live.offset}")
+            raise StaleCheckpoint("the store has another text than was read")
 
     async def _turn(self, live: LiveSession, data: bytes) -> None:
         """Takes `data` into the state: whole segments into the memory, the rest into the tail."""
-        state = live.state
-        assert state is not None
-        ids, pending = await asyncio.to_thread(self._loaded.tokenizer.advance, state.pending, data)
+        assert live.reached is not None
+        state, chain = live.reached
+        (ids, pending), chain = await asyncio.to_thread(self._advance, state.pending, data, chain)
         step = self._loaded.model.config.segment_tokens
         unread = [*state.tail, *ids]
         whole = len(unread) // step
@@ -193,7 +272,7 @@ class Reading:
         if result.segments < whole:
             # Halted inside the turn: the state before it stands, and the journal has the text.
             return
-        live.state = Checkpoint(
+        after = Checkpoint(
             memory=result.memory,
             tail=tuple(unread[whole * step :]),
             pending=pending,
@@ -201,69 +280,19 @@ class Reading:
             tokens=state.tokens + len(ids),
             segments=state.segments + whole,
         )
+        live.reached = Reached(after, chain)
         self._telemetry.read_tokens.inc(len(ids))
         live.report()
 
+    def _advance(self, pending: bytes, data: bytes, chain: str) -> tuple[tuple[list[int], bytes], str]:
+        return self._loaded.tokenizer.advance(pending, data), extended(chain, data)
+
     def _due(self, live: LiveSession) -> bool:
-        if live.state is None or live.state.segments == live.stored_segments:
+        if live.state is None or live.stored is None or live.state.segments == live.stored.state.segments:
             return False
-        segments = live.state.segments - live.stored_segments
+        segments = live.state.segments - live.stored.state.segments
         age_seconds = time.monotonic() - live.stored_at
         return segments >= self._settings.checkpoint_segments or age_seconds >= self._settings.checkpoint_seconds
-
-    async def _store_memory(self, live: LiveSession) -> None:
-        """Checkpoints the state, unless its memory is stored already: a tail alone comes back from the journal."""
-        state = live.state
-        if state is None or state.segments == live.stored_segments or state.offset < live.stored_offset:
-            return
-        began = time.perf_counter()
-        value = await asyncio.to_thread(encode, state, self._loaded.fingerprint)
-        stored = StoredCheckpoint(
-            live.version + 1, state.offset, value, state.tokens, state.segments, state.memory.nbytes
-        )
-        await self._store.checkpoint(live.key, stored, time.time())
-        live.version, live.stored_segments, live.stored_offset = stored.version, state.segments, state.offset
-        live.stored_at = time.monotonic()
-        self._telemetry.checkpoint_seconds.observe(time.perf_counter() - began)
-
-    async def _restore(self, live: LiveSession) -> None:
-        """The newest sound state: a checkpoint, or the beginning where the journal still reaches back to it."""
-        began = time.perf_counter()
-        recovery = await self._store.recover(live.key)
-        if recovery.record.quarantined:
-            raise Quarantined(recovery.record.quarantined)
-        damaged = list(recovery.damaged)
-        for stored in recovery.checkpoints:
-            if stored.offset < recovery.journal_offset:
-                damaged.append(f"the journal behind offset {stored.offset} is not whole")
-                continue
-            try:
-                live.state = await asyncio.to_thread(decode, stored.value, self._loaded.fingerprint, self._initial)
-                break
-            except CheckpointError as error:
-                damaged.append(f"checkpoint {stored.version}: {error}")
-        else:
-            if recovery.journal_offset > 0:
-                raise await self._quarantine(live, "; ".join(damaged) or "no checkpoint is left")
-            live.state = Checkpoint(self._initial, (), b"", 0, 0, 0)
-        if damaged:
-            log.error("damaged values were found and not used: %s", "; ".join(damaged))
-        live.version, live.stored_offset = recovery.record.version, recovery.record.read_bytes
-        live.stored_segments, live.stored_at = live.state.segments, time.monotonic()
-        live.target = max(live.target, recovery.record.accepted_bytes)
-        live.restore_seconds = time.perf_counter() - began
-        self._telemetry.memory_load_seconds.labels(source="store").observe(live.restore_seconds)
-        live.report()
-
-    async def _quarantine(self, live: LiveSession, reason: str) -> Quarantined:
-        """Marks the session as not to be used, and drops it."""
-        log.error("session quarantined: %s", reason)
-        self.residents.drop(live.key)
-        try:
-            await self._store.quarantine(live.key, reason, time.time())
-        except StoreError as error:
-            log.warning("the quarantine could not be stored: %s", error)
-        return Quarantined(reason)
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -23,6 +23,7 @@ class Body(BaseModel):
 class SessionCreate(Body):
     id: SessionId | None = None
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+    ttl_seconds: float | None = Field(None, gt=0, le=10 * 365 * 86400, allow_inf_nan=False)
 
 
 class TextAppend(Body):

@@ -26,7 +26,21 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    store: str = Field("sqlite:///data", description="where sessions are kept: sqlite:///FOLDER or memory://")
+    store: str = Field(
+        "sqlite:///data",
+        description="where sessions are kept: sqlite:///FOLDER, memory://, redis://, rediss://, redis+sentinel:// or "
+        "redis+cluster://",
+    )
+    durability: Literal["fsync", "fsync+replica", "everysec", "volatile"] = Field(
+        "fsync", description="what an acknowledged byte survives; the README says what each one means"
+    )
+    seal_keys_file: Path | None = Field(
+        None, description="keys that stored values are sealed with; made when missing [beside the data]"
+    )
+    store_password_file: Path | None = Field(None, description="file with the store's password")
+    store_ca_file: Path | None = Field(None, description="certificates that the store's own is checked against")
+    store_certificate_file: Path | None = Field(None, description="this server's certificate for the store")
+    store_key_file: Path | None = Field(None, description="the key of that certificate")
     weights: Path = Field(Path("model/default"), description="folder of weights, configuration and tokeniser")
     device: str | None = Field(None, description="cpu, cuda or cuda:N; left out: CUDA where there is one")
     threads: int = Field(
@@ -51,6 +65,12 @@ class Settings(BaseModel):
     checkpoint_segments: int = Field(32, ge=1, le=1 << 16, description="segments read between two checkpoints")
     checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="a memory's age before it is stored")
     idle_seconds: float = Field(1.0, ge=0, le=3600, description="quiet time after which a memory is stored")
+    lease_seconds: float = Field(
+        10.0, ge=0.5, le=600, description="time after which another replica may read on for one that died"
+    )
+    sweep_seconds: float = Field(
+        5.0, gt=0, le=3600, description="between two looks for sessions that nobody reads, or whose time is over"
+    )
     drain_seconds: float = Field(25.0, gt=0, le=3600, description="time that running answers have to end")
 
     body_bytes: int = Field(1 << 20, ge=1 << 10, le=1 << 30, description="largest JSON body, or NDJSON line")

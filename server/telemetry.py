@@ -50,6 +50,9 @@ class Telemetry:
         )
         self.store_up = Gauge("onceread_store_up", "Whether the store can be used.", registry=registry)
         self.store_errors = Counter("onceread_store_errors_total", "Failures of the store.", ["op"], registry=registry)
+        self.text_rolled_back = Counter(
+            "onceread_text_rolled_back_total", "Receipts for text that the store has lost.", registry=registry
+        )
         self.rejected = Counter("onceread_requests_rejected_total", "Requests refused.", ["reason"], registry=registry)
 
     def text(self) -> bytes:

@@ -24,6 +24,7 @@ from server.routes.shared import (
     TOO_LARGE,
     TheKey,
     TheLibrary,
+    TheReceipt,
     TheSettings,
     while_connected,
 )
@@ -36,10 +37,12 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}
 
 
 @router.post("", response_model=AnswerOne | AnswerMany, responses={**CONFLICT, **TOO_LARGE, **_EVENTS})
-async def ask(request: Request, library: TheLibrary, settings: TheSettings, key: TheKey, body: Ask) -> Response:
+async def ask(
+    request: Request, library: TheLibrary, settings: TheSettings, key: TheKey, body: Ask, receipt: TheReceipt = None
+) -> Response:
     """Answers from the session's memory as of everything acknowledged before; the session does not change."""
     asking, questions = library.asking, _questions(body, settings)
-    standpoint = await while_connected(request, library.ask(key))
+    standpoint = await while_connected(request, library.ask(key, receipt))
     prompts = [asking.prompt(standpoint, question, _field(body, index)) for index, question in enumerate(questions)]
     if body.stream:
         answer = asking.answer(standpoint, prompts, questions)[0]

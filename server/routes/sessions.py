@@ -22,6 +22,7 @@ def shown(view: SessionView) -> Session:
         id=record.key.id,
         created_at=record.created_at,
         updated_at=record.updated_at,
+        expires_at=record.expires_at,
         metadata=record.metadata,
         model=record.model,
         fingerprint=record.fingerprint,
@@ -35,7 +36,7 @@ def shown(view: SessionView) -> Session:
 async def create(library: TheLibrary, response: Response, body: SessionCreate | None = None) -> Session:
     """Creates a session, empty and ready for text."""
     body = body or SessionCreate()
-    session = shown(await library.create(TENANT, body.id, body.metadata))
+    session = shown(await library.create(TENANT, body.id, body.metadata, body.ttl_seconds))
     response.headers["Location"] = f"/v1/sessions/{session.id}"
     return session
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
 
 from server.library import Library
 from server.problems import ClientGone
@@ -26,6 +26,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, meaning in {
         400: "The request can not be understood",
         404: "No such session",
+        410: "The session's time is over",
         422: "A field is out of bounds",
         429: "Too much to do",
         500: "The server failed",
@@ -54,6 +55,9 @@ def session_key(id: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]) -> S
 
 TheLibrary = Annotated[Library, Depends(library_of)]
 TheSettings = Annotated[Settings, Depends(settings_of)]
+# A note of what was durable, which the client shows when it comes again.
+RECEIPT = "Onceread-Receipt"
+TheReceipt = Annotated[str | None, Header(alias=RECEIPT, max_length=1024)]
 TheKey = Annotated[SessionKey, Depends(session_key)]
 
 

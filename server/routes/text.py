@@ -23,10 +23,12 @@ from server.problems import ClientGone, as_api_error
 from server.routes.shared import (
     CONFLICT,
     PROBLEMS,
+    RECEIPT,
     TOO_LARGE,
     WRONG_TYPE,
     TheKey,
     TheLibrary,
+    TheReceipt,
     TheSettings,
     while_connected,
 )
@@ -62,32 +64,36 @@ async def append(
     settings: TheSettings,
     key: TheKey,
     upload_offset: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
+    receipt: TheReceipt = None,
     wait: Annotated[Literal["read"] | None, Query()] = None,
 ) -> Response | TextAppended:
     """Appends the body to the session's text; with `Upload-Offset`, at that offset or not at all."""
     try:
-        state = await library.append(key, upload_offset, _body(request, settings.body_bytes))
+        state = await library.append(key, upload_offset, _body(request, settings.body_bytes), receipt)
     except ClientDisconnect:
         raise ClientGone from None
-    headers = {"Idempotent-Replayed": "true"} if state.replayed else {}
+    headers = {RECEIPT: state.receipt, "Onceread-Durability": library.durability}
+    if state.replayed:
+        headers["Idempotent-Replayed"] = "true"
     if sse.MEDIA_TYPE in request.headers.get("accept", ""):
         events = _progress(library, key, state, request.scope["state"]["request_id"])
         return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers={**headers, "Cache-Control": "no-store"})
     if wait == "read":
-        read = await while_connected(request, library.wait_read(key, state.accepted_bytes))
-        state = TextState(read.accepted_bytes, read.read_bytes, read.tokens, state.replayed)
+        read = await while_connected(request, library.wait_read(key))
+        state = TextState(state.accepted_bytes, read.read_bytes, read.tokens, state.replayed)
     response.headers.update(headers)
     return _appended(key, state)
 
 
 @router.head("", response_class=Response)
-async def offset(library: TheLibrary, key: TheKey) -> Response:
+async def offset(library: TheLibrary, key: TheKey, receipt: TheReceipt = None) -> Response:
     """How far the text is durable, and how far it has been read."""
-    view = await library.get(key)
+    view = await library.get(key, receipt)
     return Response(
         headers={
             "Upload-Offset": str(view.record.accepted_bytes),
             "Upload-Applied-Offset": str(view.read_bytes),
+            RECEIPT: library.receipt(view.record),
             "Cache-Control": "no-store",
         }
     )
@@ -158,7 +164,7 @@ def _text_of(value: bytes, where: str) -> bytes:
 async def _progress(library: Library, key: SessionKey, state: TextState, request_id: str) -> AsyncIterator[bytes]:
     """Events until the text has been read that was accepted."""
     began, tokens_before = time.monotonic(), state.tokens
-    reading = asyncio.ensure_future(library.wait_read(key, state.accepted_bytes))
+    reading = asyncio.ensure_future(library.wait_read(key))
     try:
         while not reading.done():
             view = await library.get(key)

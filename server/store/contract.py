@@ -80,7 +80,7 @@ class StoredCheckpoint:
     tokens: int = 0
     segments: int = 0
     memory_bytes: int = 0
-    chain: str = EMPTY_CHAIN
+    chain: str = field(default=EMPTY_CHAIN, compare=False)
 
 
 @dataclass(frozen=True)
@@ -182,11 +182,12 @@ class ContentConflict(StoreError):
 class Store(Protocol):
     """Keeps sessions. Every method is one atomic, durable step: when it returns, it survives a crash.
 
-    `durability` says what kind of crash. Wherever a session is meant that there is not, `SessionMissing` is
-    raised, or `SessionExpired` where its time was over.
+    `durability` says what kind of crash, `shared` whether other processes may use the same sessions. Wherever a session
+    is meant that there is not, `SessionMissing` is raised, or `SessionExpired` where its time was over.
     """
 
     durability: str
+    shared: bool
 
     async def create(self, record: SessionRecord) -> None:
         """Keeps a new session; `SessionTaken` when its key is in use."""
@@ -243,7 +244,7 @@ class Store(Protocol):
         """All that is sound, for a reader to go on from; damaged checkpoints are left out and named."""
 
     async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
-        """The sound sessions of all tenants with at least `bytes_min` of text that no checkpoint covers."""
+        """The sound sessions of all tenants with at least `bytes_min` (1 or more) of text that no checkpoint covers."""
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
         """Marks the session as not to be read or answered from, and says why."""

@@ -89,6 +89,7 @@ class MemoryStore:
     """Every method runs to its end without awaiting, which makes it one atomic step."""
 
     durability = "volatile"
+    shared = False
 
     def __init__(self) -> None:
         self._sessions: dict[SessionKey, Session] = {}

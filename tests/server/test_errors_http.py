@@ -20,6 +20,8 @@ JSON = {"Content-Type": "application/json"}
 # this module what takes a failure underneath.
 ELSEWHERE = {
     errors.FingerprintMismatch,
+    errors.SessionExpired,
+    errors.TextRolledBack,
     errors.Overloaded,
     errors.InternalError,
     errors.NotReady,
@@ -89,6 +91,8 @@ CASES: list[tuple[type[errors.ApiError], str | None, Send]] = [
     (errors.InvalidField, "questions.1", query(b'{"questions": ["?", ""]}')),
     (errors.InvalidField, "upload-offset", text(b"x", Upload_Offset="x")),
     (errors.InvalidField, "text", text(b"{}", Content_Type="application/json")),
+    (errors.InvalidField, "ttl_seconds", lambda http: http.post("/v1/sessions", json={"ttl_seconds": 0})),
+    (errors.InvalidField, "Onceread-Receipt", text(b"x", Onceread_Receipt="bm90aGluZw==")),
     (errors.SessionExists, None, lambda http: http.post("/v1/sessions", json={"id": "book"})),
     (errors.OffsetMismatch, None, text(b"x", Upload_Offset="7")),
     (errors.ContentConflict, None, text(b"x", Upload_Offset="0")),

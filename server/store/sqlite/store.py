@@ -18,6 +18,7 @@ from server.store.sqlite.owner import Owner
 
 class SqliteStore:
     durability = "fsync"
+    shared = False
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner

@@ -1,20 +1,73 @@
-"""What the store's tests share: every store that keeps the contract."""
+"""What the store's tests share: every store that keeps the contract, on real servers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from server.store import open_store
+from server.store.address import StoreOptions
 from server.store.contract import Store
 from server.store.sqlite import SqliteStore
+from tests.redis_binaries import BINARIES, require
+from tests.redis_groups import Cluster
+from tests.redis_servers import RedisServer
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Valkey for the whole run, for tests that neither stop it nor mind what else it holds."""
+    with RedisServer(require("valkey9"), tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RedisServer | Cluster]]:
+    """Servers of all kinds, each started when a test first asks for it."""
+    started: dict[str, RedisServer | Cluster] = {}
+    yield started
+    for server in started.values():
+        server.__exit__(None, None, None)
+
+
+def empty_server(
+    kind: str, servers: dict[str, RedisServer | Cluster], factory: pytest.TempPathFactory
+) -> RedisServer | Cluster:
+    """The server of this kind, with nothing in it."""
+    if kind not in servers:
+        folder = factory.mktemp(kind)
+        made = (
+            Cluster(require("valkey9"), folder, replicas=False)
+            if kind == "cluster"
+            else RedisServer(require(kind), folder)
+        )
+        servers[kind] = made.__enter__()
+    server = servers[kind]
+    for member in server.members if isinstance(server, Cluster) else [server]:
+        member.command("FLUSHALL")
+    return server
+
+
+def keys_file(folder: Path) -> StoreOptions:
+    return StoreOptions(keys_file=folder / "seal.keys")
+
+
+@pytest.fixture(params=["memory", "sqlite", *BINARIES, "cluster"])
+async def store(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    servers: dict[str, RedisServer | Cluster],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Store]:
     """Each store in turn, empty."""
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/data"
-    opened = await open_store(url)
+    match request.param:
+        case "memory":
+            url = "memory://"
+        case "sqlite":
+            url = f"sqlite:///{tmp_path}/data"
+        case kind:
+            url = empty_server(kind, servers, tmp_path_factory).url
+    opened = await open_store(url, keys_file(tmp_path))
     yield opened
     await opened.close()
 

@@ -1,5 +1,8 @@
 """Sessions and checkpoints as the store's tests want them: small, and different where it matters."""
 
+from dataclasses import replace
+
+from server.store.chain import extended
 from server.store.contract import LEASE_SECONDS, SessionKey, SessionRecord, Store, StoredCheckpoint
 
 
@@ -24,5 +27,10 @@ def checkpoint(version: int, offset: int) -> StoredCheckpoint:
 
 
 async def keep(store: Store, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:
-    """Keeps the checkpoint as the session's only reader does, under a lease of its own."""
-    await store.checkpoint(await store.lease(key, "reader", LEASE_SECONDS), checkpoint, at)
+    """Keeps the checkpoint as the session's only reader does: under a lease of its own, and having read the text."""
+    lease = await store.lease(key, "reader", LEASE_SECONDS)
+    record = await store.get(key)
+    if record.read_bytes <= checkpoint.offset <= record.accepted_bytes:
+        text = await store.journal(key, record.read_bytes, checkpoint.offset - record.read_bytes)
+        checkpoint = replace(checkpoint, chain=extended(record.read_chain, text))
+    await store.checkpoint(lease, checkpoint, at)

@@ -1,6 +1,6 @@
-"""The SQLite store and its plain twin answer alike, whatever is asked of them in whatever order.
+"""The SQLite store, the Redis store and their plain twin answer alike, whatever is asked of them in whatever order.
 
-A third, simpler witness keeps the text itself, so the two can not be wrong together about it.
+One more, simpler witness keeps the text itself, so they can not be wrong together about it.
 """
 
 import asyncio
@@ -9,13 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from server.store import open_store
 from server.store.contract import Appended, SessionKey, Store, StoreError
 from server.store.memory import MemoryStore
-from server.store.sqlite import SqliteStore
+from tests.redis_servers import RedisServer
+from tests.server.store.conftest import keys_file
 from tests.server.store.samples import checkpoint, keep, record
 
 KEYS = [SessionKey("acme", "a"), SessionKey("acme", "b"), SessionKey("other", "a")]
@@ -34,20 +37,27 @@ async def outcome(operation: Coroutine[Any, Any, object]) -> object:
 
 
 class Twins(RuleBasedStateMachine):
+    redis: RedisServer
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
         self.runner = asyncio.Runner()
-        self.sqlite = self.runner.run(SqliteStore.open(Path(self.folder.name)))
+        self.addresses = {"sqlite": f"sqlite:///{self.folder.name}", "redis": self.redis.url}
+        self.redis.command("FLUSHALL")
+        self.stores = {name: self.opened(name) for name in self.addresses}
         self.memory = MemoryStore()
         self.texts: dict[SessionKey, bytes] = {}
         self.clock = 0.0
 
+    def opened(self, name: str) -> Store:
+        return self.runner.run(open_store(self.addresses[name], keys_file(Path(self.folder.name))))
+
     def both(self, ask: Callable[[Store], Coroutine[Any, Any, object]]) -> object:
-        of_sqlite = self.runner.run(outcome(ask(self.sqlite)))
         of_memory = self.runner.run(outcome(ask(self.memory)))
-        assert of_sqlite == of_memory
-        return of_sqlite
+        for name, store in self.stores.items():
+            assert self.runner.run(outcome(ask(store))) == of_memory, name
+        return of_memory
 
     def now(self) -> float:
         self.clock += 1
@@ -116,12 +126,37 @@ class Twins(RuleBasedStateMachine):
     def list(self, limit: int, after: str | None) -> None:
         self.both(lambda store: store.list("acme", limit, after))
 
-    @rule(bytes_min=st.integers(0, 20))
+    @rule(bytes_min=st.integers(1, 20))
     def unread(self, bytes_min: int) -> None:
         async def found(store: Store) -> object:
             return sorted(await store.unread(bytes_min), key=lambda record: record.key)
 
         self.both(found)
+
+    @rule(key=keys)
+    def touch(self, key: SessionKey) -> None:
+        at = self.now()
+        self.both(lambda store: store.touch(key, at))
+
+    @rule(key=keys, ttl_seconds=st.sampled_from([1.0, 5.0]))
+    def create_for_a_time(self, key: SessionKey, ttl_seconds: float) -> None:
+        mortal = record(key.id, key.tenant, self.now()).updated(
+            ttl_seconds=ttl_seconds, expires_at=self.clock + ttl_seconds
+        )
+        if self.both(lambda store: store.create(mortal)) is None:
+            self.texts[key] = b""
+
+    @rule()
+    def expire(self) -> None:
+        at = self.now()
+
+        async def expired(store: Store) -> object:
+            return sorted(await store.expire(at))
+
+        over = self.both(expired)
+        assert isinstance(over, list)
+        for key in over:
+            del self.texts[key]
 
     @rule()
     def compare_all(self) -> None:
@@ -135,16 +170,23 @@ class Twins(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.runner.run(self.sqlite.close())
-        self.sqlite = self.runner.run(SqliteStore.open(Path(self.folder.name)))
+        for name in self.stores:
+            self.runner.run(self.stores[name].close())
+            self.stores[name] = self.opened(name)
 
     def teardown(self) -> None:
         self.compare_all()
         self.reopen()
         self.compare_all()
-        self.runner.run(self.sqlite.close())
+        for store in self.stores.values():
+            self.runner.run(store.close())
         self.runner.close()
         self.folder.cleanup()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def redis(redis_server: RedisServer) -> None:
+    Twins.redis = redis_server
 
 
 TestTwins = Twins.TestCase

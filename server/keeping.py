@@ -1,0 +1,86 @@
+"""How a state becomes a stored checkpoint, and a stored checkpoint a state again.
+
+It knows the store's values and the model's, and nothing of when either is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from model.checkpoint import Checkpoint, CheckpointError, decode, encode
+from model.weights import LoadedModel
+from server.live import LiveSession, Quarantined, Reached
+from server.store.chain import EMPTY_CHAIN
+from server.store.contract import Store, StoredCheckpoint, StoreError
+from server.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+class Keeping:
+    """Stores and restores the states of sessions at hand."""
+
+    def __init__(self, store: Store, loaded: LoadedModel, telemetry: Telemetry) -> None:
+        self._store, self._loaded, self._telemetry = store, loaded, telemetry
+        self._initial = loaded.model.initial_memory(1)
+
+    async def store(self, live: LiveSession) -> None:
+        """Checkpoints the state, unless its memory is stored already: a tail alone comes back from the journal."""
+        reached, stored, held = live.reached, live.stored, live.held
+        if reached is None or stored is None or held is None or reached.state.segments == stored.state.segments:
+            return
+        # Read again from an older checkpoint, for the newest is damaged, it may not have come so far yet.
+        if reached.state.offset < live.stored_offset:
+            return
+        began = time.perf_counter()
+        state = reached.state
+        value = await asyncio.to_thread(encode, state, self._loaded.fingerprint)
+        newest = StoredCheckpoint(
+            live.version + 1, state.offset, value, state.tokens, state.segments, state.memory.nbytes, reached.chain
+        )
+        await self._store.checkpoint(held.lease, newest, time.time())
+        live.version, live.stored, live.stored_offset = newest.version, reached, state.offset
+        live.stored_at = time.monotonic()
+        self._telemetry.checkpoint_seconds.observe(time.perf_counter() - began)
+
+    async def restore(self, live: LiveSession) -> None:
+        """The newest sound state: a checkpoint, or the beginning where the journal still reaches back to it."""
+        began = time.perf_counter()
+        recovery = await self._store.recover(live.key)
+        if recovery.record.quarantined:
+            raise Quarantined(recovery.record.quarantined)
+        damaged = list(recovery.damaged)
+        for stored in recovery.checkpoints:
+            if stored.offset < recovery.journal_offset:
+                damaged.append(f"the journal behind offset {stored.offset} is not whole")
+                continue
+            try:
+                state = await asyncio.to_thread(decode, stored.value, self._loaded.fingerprint, self._initial)
+                live.stored = Reached(state, stored.chain)
+                break
+            except CheckpointError as error:
+                damaged.append(f"checkpoint {stored.version}: {error}")
+        else:
+            if recovery.journal_offset > 0:
+                raise await self.quarantine(live, "; ".join(damaged) or "no checkpoint is left")
+            live.stored = Reached(Checkpoint(self._initial, (), b"", 0, 0, 0), EMPTY_CHAIN)
+        if damaged:
+            log.error("damaged values were found and not used: %s", "; ".join(damaged))
+        live.reached, live.restored_under = live.stored, live.held
+        live.version, live.stored_offset = recovery.record.version, recovery.record.read_bytes
+        live.stored_at = time.monotonic()
+        live.target = max(live.target, recovery.record.accepted_bytes)
+        live.restore_seconds = time.perf_counter() - began
+        self._telemetry.memory_load_seconds.labels(source="store").observe(live.restore_seconds)
+        live.report()
+
+    async def quarantine(self, live: LiveSession, reason: str) -> Quarantined:
+        """Marks the session as not to be used."""
+        log.error("session quarantined: %s", reason)
+        try:
+            await self._store.quarantine(live.key, reason, time.time())
+        except StoreError as error:
+            log.warning("the quarantine could not be stored: %s", error)
+        return Quarantined(reason)

@@ -1,0 +1,53 @@
+"""How durable an answer is: what Redis must have promised before one is given, and what must be so for that.
+
+It knows Redis' settings by name, and no session.
+"""
+
+from dataclasses import dataclass
+
+CONFIRM_MILLISECONDS = 2000
+
+
+@dataclass(frozen=True)
+class Durability:
+    """`confirm` is the command whose answer says how many have it; `enough` of each of them must."""
+
+    name: str
+    appendfsync: tuple[str, ...]
+    survives: str
+    confirm: tuple[str, ...] = ()
+    enough: tuple[int, ...] = ()
+    replicas: int = 0
+    appendonly: bool = True
+
+
+DURABILITIES = {
+    durability.name: durability
+    for durability in (
+        Durability("fsync", ("always",), "a crash of Redis and a power cut of its host"),
+        Durability(
+            "fsync+replica",
+            ("always",),
+            "that, and the loss of the master's host",
+            ("WAITAOF", "1", "1", str(CONFIRM_MILLISECONDS)),
+            (1, 1),
+            replicas=1,
+        ),
+        Durability("everysec", ("always", "everysec"), "a crash of Redis; a power cut may take the last second"),
+        Durability("volatile", ("always", "everysec", "no"), "nothing: for trials only", appendonly=False),
+    )
+}
+
+
+def without_waitaof(durability: Durability) -> Durability:
+    """The same for a Redis before 7.2, whose replicas can confirm only that they have it, not that it is fsynced."""
+    if durability.name != "fsync+replica":
+        return durability
+    return Durability(
+        durability.name,
+        durability.appendfsync,
+        durability.survives,
+        ("WAIT", "1", str(CONFIRM_MILLISECONDS)),
+        (1,),
+        replicas=1,
+    )

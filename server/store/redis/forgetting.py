@@ -1,0 +1,95 @@
+"""How a session ends: deleted, or its time over; all of it goes in one step, and what is on its way comes too late.
+
+It knows which keys a session has, and nothing of what is kept under them.
+"""
+
+import asyncio
+import re
+
+from server.store import rules
+from server.store.contract import TOMBSTONE_SECONDS, DamagedValue, SessionExpired, SessionKey, SessionMissing
+from server.store.redis.faults import Unreachable
+from server.store.redis.indexes import Indexes
+from server.store.redis.link import PAUSE_SECONDS, Link
+from server.store.redis.names import Names, names
+from server.store.redis.records import Records
+
+
+class Forgetting:
+    def __init__(self, link: Link, records: Records, indexes: Indexes) -> None:
+        self._link, self._records, self._indexes = link, records, indexes
+
+    async def delete(self, key: SessionKey) -> None:
+        at = names(key)
+        while True:
+            try:
+                sealed = await self._records.sealed(key)
+            except SessionExpired:
+                await self._link.write(at.record, ("UNLINK", at.tombstone), durable=True)
+                return
+            try:
+                found = await self._records.load(key)
+            except DamagedValue:
+                if await self._forget(key, sealed, await self._all_memories(at)):
+                    return
+                continue
+            if await self._forget(key, found.sealed, [at.checkpoint(mark.attempt) for mark in found.entry.marks]):
+                await self._indexes.unlist_session(key, found.entry.record.created_at)
+                return
+
+    async def expire(self, at: float) -> list[SessionKey]:
+        over = []
+        while candidates := await self._indexes.expired(at):
+            for key, score in candidates:
+                if await self._expire(key, score, at):
+                    over.append(key)
+        return over
+
+    async def _expire(self, key: SessionKey, score: float, at: float) -> bool:
+        """Whether the session was over and is forgotten now; if not, it is looked at again when it may be."""
+        while True:
+            try:
+                found = await self._records.load(key)
+            except (SessionMissing, SessionExpired, DamagedValue):
+                await self._indexes.does_not_expire(key, score)
+                return False
+            record, place = found.entry.record, names(key)
+            if record.expires_at is None:
+                await self._indexes.does_not_expire(key, score)
+                return False
+            if not rules.is_over(record, at):
+                await self._indexes.expires(key, record.expires_at)
+                return False
+            memories = [place.checkpoint(mark.attempt) for mark in found.entry.marks]
+            if await self._forget(key, found.sealed, memories, int(TOMBSTONE_SECONDS)):
+                await self._indexes.unlist_session(key, record.created_at)
+                await self._indexes.does_not_expire(key, score)
+                return True
+
+    async def _forget(self, key: SessionKey, sealed: bytes, memories: list[str], remembered_seconds: int = 0) -> bool:
+        """Whether the session is gone; False where its record is not the sealed one any more."""
+        at = names(key)
+        keys = [at.record, at.tombstone, at.journal, at.pieces, at.lease, *memories]
+        try:
+            return bool(await self._link.change("forget", keys, sealed, remembered_seconds))
+        except Unreachable:
+            await asyncio.sleep(PAUSE_SECONDS)
+        if await self._link.change("forget", keys, sealed, remembered_seconds):
+            return True
+        try:
+            await self._records.sealed(key)
+        except (SessionMissing, SessionExpired):
+            # Gone the first time, as it seems.
+            await self._records.confirm(at.record)
+            return True
+        return False
+
+    async def _all_memories(self, at: Names) -> list[str]:
+        """The memories of a session whose record can not tell them: looked for among all keys, once in its life."""
+        found, cursor = list[str](), b"0"
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", at.checkpoint("")) + "*"
+        while True:
+            [[cursor, some]] = await self._link.ask(at.record, ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000))
+            found += [name.decode() for name in some]
+            if cursor == b"0":
+                return found

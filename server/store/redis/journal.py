@@ -1,0 +1,139 @@
+"""The journal in Redis: sealed pieces by their offsets, and an index of them that outlives the pieces.
+
+It knows what lies at an offset; whether an append or a trim is due, others decide.
+"""
+
+from typing import NamedTuple
+
+from server.store.chain import extended
+from server.store.contract import ContentConflict, DamagedValue, OffsetMismatch, SessionKey
+from server.store.entry import Entry
+from server.store.redis.link import Link
+from server.store.redis.names import names
+from server.store.sealing import Sealer
+
+
+class PieceEntry(NamedTuple):
+    """A piece's line in the index: where it lies, the chain of the text before it, and by what it is recognised."""
+
+    offset: int
+    length: int
+    chain: str
+    digest: str
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+class Journal:
+    def __init__(self, link: Link, sealer: Sealer) -> None:
+        self._link, self._sealer = link, sealer
+
+    def sealed(self, entry: Entry, value: bytes) -> tuple[bytes, str]:
+        """A piece behind the text, sealed, and its line in the index."""
+        record = entry.record
+        place = (record.lineage, record.accepted_bytes, len(value), record.chain)
+        line = PieceEntry(*place[1:], self._sealer.digest("piece", record.key, place, value))
+        seal = self._sealer.digest("line", record.key, (record.lineage, *line), b"")
+        return self._sealer.seal("piece", record.key, place, value), ":".join((*map(str, line), seal))
+
+    async def read(self, entry: Entry, offset: int, end: int) -> bytes:
+        """The journal's bytes from `offset` up to `end`."""
+        found, reached = bytearray(), offset
+        lines = await self._lines_over(entry, offset, end)
+        at, key = names(entry.record.key), entry.record.key
+        values = await self._values(entry, lines) if lines else []
+        for line, sealed in zip(lines, values, strict=True):
+            if not line.offset <= reached < line.end:
+                break
+            place = (entry.record.lineage, line.offset, line.length, line.chain)
+            piece = self._sealer.open("piece", key, place, sealed)
+            found += piece[reached - line.offset : end - line.offset]
+            reached = line.end
+        if reached < end:
+            raise DamagedValue(f"the journal of session {key.id!r} at offset {reached} ({at.journal})")
+        return bytes(found)
+
+    async def chain_at(self, entry: Entry, offset: int) -> str:
+        """The chain of the accepted text's first `offset` bytes, of which the last is not read yet."""
+        record = entry.record
+        if offset in (record.read_bytes, record.accepted_bytes):
+            return record.read_chain if offset == record.read_bytes else record.chain
+        [line, *_] = await self._lines_over(entry, offset, offset + 1)
+        return extended(line.chain, await self.read(entry, line.offset, offset))
+
+    async def recognise(self, entry: Entry, offset: int, known: bytes) -> None:
+        """Returns when `known` is what was accepted at `offset`; it does not go beyond the accepted text."""
+        record = entry.record
+        end = offset + len(known)
+        kept_from = min(max(offset, entry.journal_offset), end)
+        if kept_from < end and await self.read(entry, kept_from, end) != known[kept_from - offset :]:
+            raise ContentConflict(record.accepted_bytes)
+        recognised_bytes = 0
+        for line in await self._lines_from(entry, offset, kept_from) if offset < kept_from else []:
+            if line.end > end:
+                continue
+            place = (record.lineage, line.offset, line.length, line.chain)
+            mine = self._sealer.digest("piece", record.key, place, known[line.offset - offset : line.end - offset])
+            if mine != line.digest:
+                raise ContentConflict(record.accepted_bytes)
+            recognised_bytes += line.length
+        if recognised_bytes < kept_from - offset:
+            raise OffsetMismatch(record.accepted_bytes)
+
+    async def begin(self, entry: Entry, offset: int) -> int:
+        """Where the journal starts when all pieces are let go of that end at `offset` or before."""
+        if offset >= entry.record.accepted_bytes:
+            return offset
+        lines = await self._lines_over(entry, offset, offset + 1)
+        return min([offset, *(line.offset for line in lines)])
+
+    async def gapless_from(self, entry: Entry) -> int:
+        """The lowest offset from which all pieces up to the end are there, by their places alone."""
+        at = names(entry.record.key)
+        pieces, lines = await self._link.ask(
+            at.record, ("HLEN", at.journal), ("ZCOUNT", at.pieces, entry.journal_offset, "+inf")
+        )
+        if pieces == lines:
+            return entry.journal_offset
+        reached = entry.record.accepted_bytes
+        kept = await self._lines_from(entry, entry.journal_offset, reached)
+        [there] = await self._link.ask(at.record, ("HKEYS", at.journal))
+        present = {int(offset) for offset in there if bytes(offset).isdigit()}
+        for line in reversed(kept):
+            if line.end != reached or line.offset not in present:
+                break
+            reached = line.offset
+        return max(reached, entry.journal_offset)
+
+    async def _values(self, entry: Entry, lines: list[PieceEntry]) -> list[bytes | None]:
+        at = names(entry.record.key)
+        [values] = await self._link.ask(at.record, ("HMGET", at.journal, *(line.offset for line in lines)))
+        return list(values)
+
+    async def _lines_over(self, entry: Entry, offset: int, end: int) -> list[PieceEntry]:
+        """The lines of the pieces that together hold all of `offset` to `end`."""
+        at, key = names(entry.record.key), entry.record
+        if offset >= end:
+            return []
+        first, others = await self._link.ask(
+            at.record,
+            ("ZREVRANGEBYSCORE", at.pieces, offset, "-inf", "LIMIT", 0, 1),
+            ("ZRANGEBYSCORE", at.pieces, f"({offset}", f"({end}"),
+        )
+        return [self._opened(key.key, key.lineage, line) for line in (*first, *others)]
+
+    async def _lines_from(self, entry: Entry, offset: int, end: int) -> list[PieceEntry]:
+        """The lines of the pieces that start from `offset` up to `end`."""
+        at = names(entry.record.key)
+        [lines] = await self._link.ask(at.record, ("ZRANGEBYSCORE", at.pieces, offset, f"({end}"))
+        return [self._opened(entry.record.key, entry.record.lineage, line) for line in lines]
+
+    def _opened(self, key: SessionKey, lineage: str, line: bytes) -> PieceEntry:
+        offset, length, chain, digest, seal = [*line.decode(errors="replace").split(":"), *[""] * 5][:5]
+        if offset.isdigit() and length.isdigit():
+            opened = PieceEntry(int(offset), int(length), chain, digest)
+            if self._sealer.digest("line", key, (lineage, *opened), b"") == seal:
+                return opened
+        raise DamagedValue(f"the index of session {key.id!r} near {offset!r}")

@@ -1,0 +1,59 @@
+"""Leases in Redis: who may read which session, and until when, by the store's own clock.
+
+It knows no session's text or memory.
+"""
+
+from server.store import rules
+from server.store.contract import Lease, LeaseHeld, SessionKey
+from server.store.redis.link import Link
+from server.store.redis.names import names
+from server.store.redis.records import Records
+
+
+class Leases:
+    """Given out one at a time for each session, by epochs that only grow; no answer waits for them to be durable."""
+
+    def __init__(self, link: Link, records: Records) -> None:
+        self._link, self._records = link, records
+
+    async def take(self, key: SessionKey, holder: str, seconds: float, ask: bool) -> Lease:
+        at = names(key)
+        answer = await self._link.change(
+            "lease", [at.record, at.lease], holder, _microseconds(seconds), int(ask), durable=False
+        )
+        match [part.decode() for part in answer]:
+            case ["taken", epoch]:
+                return Lease(key, holder, int(epoch))
+            case ["held", other]:
+                raise LeaseHeld(other)
+        await self._records.sealed(key)
+        raise rules.missing(key)
+
+    async def renew(self, lease: Lease, seconds: float) -> None:
+        at = names(lease.key)
+        answer = await self._link.change(
+            "renew", [at.record, at.lease], lease.holder, lease.epoch, _microseconds(seconds), durable=False
+        )
+        if answer == b"missing":
+            await self._records.sealed(lease.key)
+            raise rules.missing(lease.key)
+        if answer != b"renewed":
+            raise rules.lease_lost(lease)
+
+    async def release(self, lease: Lease) -> None:
+        await self._link.change("release", [names(lease.key).lease], lease.holder, lease.epoch, durable=False)
+
+    async def is_wanted(self, lease: Lease) -> bool:
+        """Whether another asks for it, or has it already."""
+        at = names(lease.key).lease
+        [[wanted]] = await self._link.ask(at, ("HMGET", at, "wanted"))
+        return wanted is not None or not await self.is_held(lease)
+
+    async def is_held(self, lease: Lease) -> bool:
+        at = names(lease.key).lease
+        [[holder, epoch]] = await self._link.ask(at, ("HMGET", at, "holder", "epoch"))
+        return (holder, epoch) == (lease.holder.encode(), str(lease.epoch).encode())
+
+
+def _microseconds(seconds: float) -> int:
+    return int(seconds * 1_000_000)

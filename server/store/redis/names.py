@@ -1,0 +1,67 @@
+"""The names of all keys in Redis: a session's share one hash tag, which carries its tenant.
+
+It knows names alone, and nothing of what is kept under them.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from server.store.contract import SessionKey
+
+# What concerns no single session: each of these lies wherever its name falls.
+UNREAD = "onceread:unread"
+EXPIRY = "onceread:expiry"
+SEALED_WITH = "onceread:sealed-with"
+
+
+@dataclass(frozen=True)
+class Names:
+    """The keys of one session, all in one slot of a cluster."""
+
+    tag: str
+
+    @property
+    def record(self) -> str:
+        return f"{self.tag}:record"
+
+    @property
+    def journal(self) -> str:
+        return f"{self.tag}:journal"
+
+    @property
+    def pieces(self) -> str:
+        return f"{self.tag}:pieces"
+
+    @property
+    def lease(self) -> str:
+        return f"{self.tag}:lease"
+
+    @property
+    def tombstone(self) -> str:
+        return f"{self.tag}:tombstone"
+
+    @property
+    def confirmed(self) -> str:
+        return f"{self.tag}:confirmed"
+
+    def checkpoint(self, attempt: str) -> str:
+        return f"{self.tag}:checkpoint:{attempt}"
+
+
+def member(key: SessionKey) -> str:
+    """The session in an index; a slash is in neither part."""
+    return f"{quote(key.tenant, safe='')}/{quote(key.id, safe='')}"
+
+
+def key_of(member: bytes) -> SessionKey:
+    tenant, _, id = member.decode().partition("/")
+    return SessionKey(unquote(tenant), unquote(id))
+
+
+def names(key: SessionKey) -> Names:
+    return Names(f"onceread:{{{member(key)}}}")
+
+
+def sessions_of(tenant: str) -> str:
+    """The index of a tenant's sessions by age."""
+    return f"onceread:sessions:{quote(tenant, safe='')}"

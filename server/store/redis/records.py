@@ -1,0 +1,90 @@
+"""Session records in Redis: sealed entries, each replaced as a whole if it still is what was read.
+
+It knows how a change is made that nobody else's change can be lost to, and nothing of what changes.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from server.store import rules
+from server.store.contract import SessionKey
+from server.store.entry import Entry, decode
+from server.store.redis.faults import Unreachable
+from server.store.redis.link import Link
+from server.store.redis.names import names
+from server.store.sealing import Sealer
+
+# Waited for before asking again what became of a change whose answer was lost.
+_PAUSES_SECONDS = (0.05, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An entry, and the sealed bytes that it was opened from."""
+
+    sealed: bytes
+    entry: Entry
+
+
+class Records:
+    def __init__(self, link: Link, sealer: Sealer) -> None:
+        self._link, self._sealer = link, sealer
+
+    async def load(self, key: SessionKey) -> Found:
+        sealed = await self.sealed(key)
+        return Found(sealed, decode(self._sealer.open("record", key, (), sealed)))
+
+    async def sealed(self, key: SessionKey) -> bytes:
+        """The record as it lies there, damaged or not."""
+        at = names(key)
+        sealed, expired = await self._link.ask(at.record, ("GET", at.record), ("EXISTS", at.tombstone))
+        if sealed is None:
+            raise rules.expired(key) if expired else rules.missing(key)
+        return bytes(sealed)
+
+    def seal(self, entry: Entry) -> bytes:
+        return self._sealer.seal("record", entry.record.key, (), entry.encode())
+
+    async def change(
+        self, script: str, keys: Sequence[str], old: bytes, new: bytes, *arguments: str | bytes | int
+    ) -> Any:
+        """The answer of a script that makes `new` of `old`.
+
+        Where none comes, asks until it is known: `new` is unlike any other sealed entry, so a record that reads so
+        was changed by this, and a script that is sent again finds that it is too late. `Unreachable` where it is
+        not known.
+        """
+        try:
+            return await self._link.change(script, keys, old, new, *arguments)
+        except Unreachable as lost:
+            for pause_seconds in _PAUSES_SECONDS:
+                await asyncio.sleep(pause_seconds)
+                try:
+                    answer = await self._again(script, keys, old, new, *arguments)
+                except Unreachable:
+                    continue
+                if answer is None:
+                    break
+                return answer
+            raise lost
+
+    async def _again(
+        self, script: str, keys: Sequence[str], old: bytes, new: bytes, *arguments: str | bytes | int
+    ) -> Any:
+        """The script's answer when sent again, what it would have been, or None where that can not be told."""
+        [found] = await self._link.ask(keys[0], ("GET", keys[0]))
+        if found == old:
+            answer = await self._link.change(script, keys, old, new, *arguments)
+            if answer in (1, b"kept"):
+                return answer
+            [found] = await self._link.ask(keys[0], ("GET", keys[0]))
+        if found == new:
+            await self.confirm(keys[0])
+            return b"kept" if script == "checkpoint" else 1
+        return None
+
+    async def confirm(self, record: str) -> None:
+        """Returns once all that was written before is durable: confirmations count from a connection's last write."""
+        await self._link.write(record, ("SET", record.replace(":record", ":confirmed"), "1", "EX", "60"), durable=True)

@@ -1,0 +1,33 @@
+-- A memory whose parts are here becomes the session's newest, and what no kept memory needs any more goes.
+-- KEYS: record, lease, journal, pieces, the new memory, the memories to let go of.
+-- ARGV: old record, new record, holder, epoch, the journal's old and new beginning, how many pieces are remembered
+-- beyond it, each part's length in bytes.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 'moved'
+end
+local lease = redis.call('HMGET', KEYS[2], 'holder', 'epoch')
+if lease[1] ~= ARGV[3] or lease[2] ~= ARGV[4] then
+  return 'lease'
+end
+for i = 8, #ARGV do
+  if redis.call('HSTRLEN', KEYS[5], string.format('%.0f', i - 8)) ~= tonumber(ARGV[i]) then
+    return 'parts'
+  end
+end
+if redis.call('HLEN', KEYS[5]) ~= #ARGV - 7 then
+  return 'parts'
+end
+redis.call('PERSIST', KEYS[5])
+for i = 6, #KEYS do
+  redis.call('UNLINK', KEYS[i])
+end
+for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], ARGV[5], '(' .. ARGV[6])) do
+  redis.call('HDEL', KEYS[3], string.match(entry, '^%d+'))
+end
+local trimmed = redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. ARGV[6])
+local surplus = math.min(trimmed, redis.call('ZCARD', KEYS[4]) - ARGV[7])
+if surplus > 0 then
+  redis.call('ZREMRANGEBYRANK', KEYS[4], 0, surplus - 1)
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return 'kept'

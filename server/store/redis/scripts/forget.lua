@@ -1,0 +1,13 @@
+-- All of a session goes, if its record still is the old one; ARGV[2] says for how many seconds it is remembered.
+-- KEYS: record, tombstone, all the rest. ARGV: old record, seconds or 0.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+redis.call('UNLINK', KEYS[1])
+for i = 3, #KEYS do
+  redis.call('UNLINK', KEYS[i])
+end
+if ARGV[2] ~= '0' then
+  redis.call('SET', KEYS[2], '1', 'EX', ARGV[2])
+end
+return 1

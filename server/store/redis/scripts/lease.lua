@@ -1,0 +1,18 @@
+-- The lease, unless another holder has it; the store's clock tells. KEYS: record, lease.
+-- ARGV: holder, microseconds, whether to ask a holder for it.
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return { 'missing' }
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local held = redis.call('HMGET', KEYS[2], 'holder', 'until', 'epoch')
+if held[1] and held[1] ~= ARGV[1] and (tonumber(held[2] or '') or 0) > now then
+  if ARGV[3] == '1' then
+    redis.call('HSET', KEYS[2], 'wanted', '1')
+  end
+  return { 'held', held[1] }
+end
+local epoch = string.format('%.0f', math.max((tonumber(held[3] or '') or 0) + 1, now))
+redis.call('HSET', KEYS[2], 'holder', ARGV[1], 'until', string.format('%.0f', now + ARGV[2]), 'epoch', epoch)
+redis.call('HDEL', KEYS[2], 'wanted')
+return { 'taken', epoch }

@@ -1,0 +1,191 @@
+"""Where a key's Redis is: one server, the master that Sentinels name, or a node of a Cluster.
+
+It hands out connections, a bounded number at a time, and knows nothing of what is sent over them. The client
+library's own retries are off: whether something may be sent twice, only the store can tell.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from redis.asyncio import RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+_PORT, _SENTINEL_PORT = 6379, 26379
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the way to Redis needs beside the address: files, so that no secret is in the environment."""
+
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+
+class Topology(Protocol):
+    """A way to the Redis of a key."""
+
+    def connection(self, key: str) -> Any:
+        """An asynchronous context: a connection to the key's master, one's own until it ends."""
+
+    async def masters(self) -> list[str]:
+        """A key for each master, that leads to it."""
+
+    async def look_again(self) -> None:
+        """Finds out anew who is master of what."""
+
+    async def close(self) -> None: ...
+
+
+class Pooled:
+    """One Redis, or the one that Sentinels name: a pool finds it, and finds it again."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def connection(self, key: str) -> AsyncIterator[Connection]:
+        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            yield connection
+        except BaseException:
+            # Whatever still comes for this asker must not be read by the next one.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await asyncio.shield(self._pool.release(connection))
+
+    async def masters(self) -> list[str]:
+        return ["any"]
+
+    async def look_again(self) -> None:
+        await self._pool.disconnect(inuse_connections=False)
+
+    async def close(self) -> None:
+        await self._pool.disconnect()
+
+
+class Clustered:
+    """A Cluster: the library keeps the map of slots, and connections to each node."""
+
+    def __init__(self, cluster: RedisCluster) -> None:
+        self._cluster = cluster
+
+    @asynccontextmanager
+    async def connection(self, key: str) -> AsyncIterator[Connection]:
+        await self._cluster.initialize()
+        node = self._cluster.nodes_manager.get_node_from_slot(self._cluster.keyslot(key))
+        connection = node.acquire_connection()
+        try:
+            yield connection
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            node.release(connection)
+
+    async def masters(self) -> list[str]:
+        await self._cluster.initialize()
+        slots = self._cluster.nodes_manager.slots_cache
+        first = {nodes[0].name: slot for slot, nodes in sorted(slots.items(), reverse=True)}
+        return [_key_in(self._cluster, slot) for slot in first.values()]
+
+    async def look_again(self) -> None:
+        # Where no node can be asked now, whoever comes next asks again.
+        with suppress(RedisError, OSError):
+            await self._cluster.nodes_manager.initialize()
+
+    async def close(self) -> None:
+        await self._cluster.aclose()
+
+
+def _key_in(cluster: RedisCluster, slot: int) -> str:
+    return next(key for number in range(1 << 20) if cluster.keyslot(key := f"onceread:at:{number}") == slot)
+
+
+def open_topology(url: str, access: Access, connections: int) -> Topology:
+    """The way that the address names: redis, rediss, and each with +sentinel or +cluster."""
+    scheme, _, rest = url.partition("://")
+    secure, _, kind = scheme.partition("+")
+    if secure not in ("redis", "rediss") or kind not in ("", "sentinel", "cluster"):
+        raise ValueError("an address of Redis begins with redis:// or rediss://, or either with +sentinel or +cluster")
+    login, _, place = rest.rpartition("@")
+    hosts, _, path = place.partition("/")
+    parts = urlsplit(f"redis://{login}@host" if login else "redis://host")
+    options: dict[str, Any] = {
+        "username": parts.username or None,
+        "password": access.password_file.read_text().strip() if access.password_file else parts.password,
+        "socket_timeout": ANSWER_SECONDS,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_keepalive": True,
+        "protocol": 2,
+        "driver_info": None,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    addresses = [_address(host, _SENTINEL_PORT if kind == "sentinel" else _PORT) for host in hosts.split(",")]
+    if kind == "sentinel":
+        tls = _tls(access, secure) | ({"ssl": True} if secure == "rediss" else {})
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]
+            addresses, sentinel_kwargs={**_bare(options), **tls}, **options, **tls
+        )
+        name, _, number = path.partition("/")
+        pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+            name or "mymaster", sentinel, **options, **tls, db=int(number or 0), max_connections=connections
+        )
+        return Pooled(pool)
+    if kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in addresses]
+        tls = _tls(access, secure) | ({"ssl": True} if secure == "rediss" else {})
+        options.pop("driver_info")
+        cluster = RedisCluster(startup_nodes=nodes, **options, **tls, max_connections=connections)
+        return Clustered(cluster)
+    (host, port), *others = addresses
+    if others:
+        raise ValueError("several hosts are for redis+sentinel:// and redis+cluster:// only")
+    kind_of = SSLConnection if secure == "rediss" else Connection
+    return Pooled(
+        ConnectionPool(
+            kind_of,
+            max_connections=connections,
+            host=host,
+            port=port,
+            db=int(path or 0),
+            **options,
+            **_tls(access, secure),
+        )
+    )
+
+
+def _address(host: str, port: int) -> tuple[str, int]:
+    parts = urlsplit(f"redis://{host}")
+    return parts.hostname or "127.0.0.1", parts.port or port
+
+
+def _bare(options: dict[str, Any]) -> dict[str, Any]:
+    """The options for Sentinels, which have users of their own and usually none."""
+    return {name: value for name, value in options.items() if name not in ("username", "password")}
+
+
+def _tls(access: Access, scheme: str) -> dict[str, Any]:
+    if scheme != "rediss":
+        return {}
+    return {
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        "ssl_ca_certs": str(access.ca_file) if access.ca_file else None,
+        "ssl_certfile": str(access.certificate_file) if access.certificate_file else None,
+        "ssl_keyfile": str(access.key_file) if access.key_file else None,
+    }
