@@ -1,4 +1,4 @@
-"""`python -m server`: reads the settings, serves, and drains on SIGTERM or SIGINT.
+"""`python -m server`: reads the settings, serves, and drains on SIGTERM or SIGINT; or looks after the store.
 
 It knows processes and signals; what is served, the application knows.
 """
@@ -17,9 +17,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from model.weights import WeightsError
-from server.app import build_app, running
+from server.app import build_app, running, store_options
 from server.settings import Settings, SettingsError, table
+from server.store import open_store
+from server.store.address import keys_path, redis_findings
 from server.store.contract import StoreError
+from server.store.keyring import Keyring
 
 log = logging.getLogger("server")
 
@@ -72,7 +75,16 @@ def main() -> int:
         epilog=table(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args()
+    commands = {"serve": _serve, "doctor": _examine, "rotate-seal-key": _rotate}
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=commands,
+        default="serve",
+        help="serve (what it does by itself); doctor: says whether the store keeps what is promised of it; "
+        "rotate-seal-key: puts a new key in front of the keys that values are sealed with",
+    )
+    command = commands[parser.parse_args().command]
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as error:
@@ -84,10 +96,31 @@ def main() -> int:
         stream=sys.stderr,
     )
     try:
-        return asyncio.run(_serve(settings))
+        return asyncio.run(command(settings))
     except (WeightsError, StoreError, ValueError, OSError) as error:
         print(f"onceread: {error}", file=sys.stderr)
         return 1
+
+
+async def _examine(settings: Settings) -> int:
+    """Everything that the doctor looks at, a line each; 1 when something is not as it must be."""
+    if not settings.store.startswith("redis"):
+        store = await open_store(settings.store, store_options(settings))
+        await store.close()
+        print(f"ok   {settings.store.partition(':')[0]} opens, and is as durable as {store.durability}")
+        return 0
+    findings = await redis_findings(settings.store, store_options(settings))
+    print(*findings, sep="\n")
+    return 0 if all(finding.sound for finding in findings) else 1
+
+
+async def _rotate(settings: Settings) -> int:
+    path = keys_path(settings.store, settings.seal_keys_file)
+    ring = Keyring.rotated(path)
+    print(
+        f"new values are sealed with key {ring.current.hex()}; give {path} to every server of this store, restart them"
+    )
+    return 0
 
 
 async def _serve(settings: Settings) -> int:

@@ -135,41 +135,54 @@ class Library:
         async with aclosing(arriving):
             first = await anext(arriving, None)
             if first is None:
-                return self._text_state(record, record.accepted_bytes, False)
+                return self._text_state(record, False)
             async with nullcontext() if offset is not None else self._ends.setdefault(key, asyncio.Lock()):
                 return await self._append_all(key, offset, first, arriving)
 
     async def _append_all(
         self, key: SessionKey, offset: int | None, first: bytes, following: AsyncIterator[bytes]
     ) -> TextState:
-        record = await self._store.get(key)
-        accepted = record.accepted_bytes
-        position = accepted if offset is None else offset
-        text, replayed = TextCheck(await self._bytes_before(key, position)), True
-        async for piece in _chained(first, following):
-            await self._reading.room(key, self._settings.backlog_bytes)
-            if self.draining:
-                raise errors.Draining(
-                    f"the text is durable up to offset {accepted}; go on from there", expected_offset=accepted
-                )
-            try:
-                text.check(piece)
-            except errors.InvalidUtf8 as error:
-                error.members["expected_offset"] = accepted
-                raise
-            appended = await self._append_piece(key, position, piece)
-            if offset is None and appended.replayed:
-                # Nobody sent these bytes before at this offset but somebody else, who gave it.
-                raise _mismatch(appended.accepted_bytes, position)
-            position, accepted = position + len(piece), appended.accepted_bytes
+        if offset is None:
+            record, text = await self._append_at_end(key, first)
+            position, replayed = record.accepted_bytes, False
+        else:
+            record, position, replayed = await self._store.get(key), offset, True
+            text = TextCheck(await self._bytes_before(key, position))
+            following = _chained(first, following)
+        async for piece in following:
+            await self._room(key, record.accepted_bytes)
+            _check(text, piece, record.accepted_bytes)
+            appended = await self._append_piece(key, position, piece, repeats=offset is not None)
+            position, record = position + len(piece), appended.record
             replayed = replayed and appended.replayed
-            record = appended.record or record
             self._reading.wake(record)
-        return self._text_state(record, accepted, replayed)
+        return self._text_state(record, replayed)
 
-    async def _append_piece(self, key: SessionKey, position: int, piece: bytes) -> Appended:
+    async def _append_at_end(self, key: SessionKey, piece: bytes) -> tuple[SessionRecord, TextCheck]:
+        """Appends where the text ends when its turn comes, whoever else appends to it on other replicas."""
+        while True:
+            accepted = (await self._store.get(key)).accepted_bytes
+            text = TextCheck(await self._bytes_before(key, accepted))
+            await self._room(key, accepted)
+            _check(text, piece, accepted)
+            try:
+                appended = await self._store.append(key, accepted, piece, time.time(), repeats=False)
+            except OffsetMismatch:
+                continue
+            self._reading.wake(appended.record)
+            return appended.record, text
+
+    async def _room(self, key: SessionKey, accepted: int) -> None:
+        """Returns when there is room for more unread text; refused when the server ends meanwhile."""
+        await self._reading.room(key, self._settings.backlog_bytes)
+        if self.draining:
+            raise errors.Draining(
+                f"the text is durable up to offset {accepted}; go on from there", expected_offset=accepted
+            )
+
+    async def _append_piece(self, key: SessionKey, position: int, piece: bytes, repeats: bool) -> Appended:
         try:
-            return await self._store.append(key, position, piece, time.time())
+            return await self._store.append(key, position, piece, time.time(), repeats)
         except OffsetMismatch as error:
             raise _mismatch(error.accepted_bytes, position) from None
         except ContentConflict as error:
@@ -190,7 +203,7 @@ class Library:
         """Returns when the text that is accepted now has been read."""
         record = await self._present(key)
         await self._reading.reach(record)
-        return self._text_state(await self._store.get(key), record.accepted_bytes, False)
+        return self._text_state(await self._store.get(key), False)
 
     async def ask(self, key: SessionKey, receipt: str | None = None) -> Standpoint:
         """The memory as of everything acknowledged before now."""
@@ -266,9 +279,9 @@ class Library:
             )
         return record
 
-    def _text_state(self, record: SessionRecord, accepted: int, replayed: bool) -> TextState:
+    def _text_state(self, record: SessionRecord, replayed: bool) -> TextState:
         view = self._view(record)
-        return TextState(accepted, min(accepted, view.read_bytes), view.tokens, replayed, self.receipt(record))
+        return TextState(record.accepted_bytes, view.read_bytes, view.tokens, replayed, self.receipt(record))
 
     def _view(self, record: SessionRecord) -> SessionView:
         live = self._reading.residents.use(record.key)
@@ -287,6 +300,14 @@ async def _chained(first: bytes, following: AsyncIterator[bytes]) -> AsyncIterat
     yield first
     async for piece in following:
         yield piece
+
+
+def _check(text: TextCheck, piece: bytes, accepted: int) -> None:
+    try:
+        text.check(piece)
+    except errors.InvalidUtf8 as error:
+        error.members["expected_offset"] = accepted
+        raise
 
 
 def _mismatch(accepted: int, position: int) -> errors.OffsetMismatch:

@@ -11,7 +11,7 @@ from server.store.contract import Store
 from server.store.keyring import Keyring
 from server.store.memory import MemoryStore
 from server.store.redis import RedisStore
-from server.store.redis.doctor import Doctor
+from server.store.redis.doctor import Doctor, Finding
 from server.store.redis.durability import DURABILITIES, without_waitaof
 from server.store.redis.link import Link
 from server.store.redis.topology import Access, open_topology
@@ -33,10 +33,12 @@ class StoreOptions:
 
 def load_keys(url: str, given: Path | None) -> Keyring:
     """The keys that belong to a store: in a file beside the data, unless another is given."""
-    if url == "memory://":
-        return Keyring.of_this_process()
+    return Keyring.of_this_process() if url == "memory://" else Keyring.load(keys_path(url, given))
+
+
+def keys_path(url: str, given: Path | None) -> Path:
     folder = Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else Path("data")
-    return Keyring.load(given or folder / "seal.keys")
+    return given or folder / "seal.keys"
 
 
 async def open_store(url: str, options: StoreOptions | None = None) -> Store:
@@ -57,22 +59,35 @@ async def open_store(url: str, options: StoreOptions | None = None) -> Store:
     )
 
 
-def redis_doctor(url: str, options: StoreOptions) -> Doctor:
-    """The doctor for the Redis at this address, without anything being opened."""
-    link = Link(open_topology(url, options.access, CONNECTIONS), CONNECTIONS, DURABILITIES[options.durability])
-    return Doctor(link, load_keys(url, options.keys_file))
+async def redis_findings(url: str, options: StoreOptions) -> list[Finding]:
+    """What the doctor finds at the Redis of this address, without anything being opened."""
+    link, doctor = await _doctor(url, options)
+    try:
+        return await doctor.findings()
+    finally:
+        await link.close()
 
 
 async def _open_redis(url: str, options: StoreOptions) -> RedisStore:
-    ring, durability = load_keys(url, options.keys_file), DURABILITIES[options.durability]
-    control = Link(open_topology(url, options.access, CONNECTIONS), CONNECTIONS, durability)
+    control, doctor = await _doctor(url, options)
     try:
-        doctor = Doctor(control, ring)
-        if not await doctor.waitaof():
-            control.durability = without_waitaof(durability)
         await doctor.examine()
     except BaseException:
         await control.close()
         raise
     bulk = Link(open_topology(url, options.access, CONNECTIONS), CONNECTIONS, control.durability)
-    return RedisStore(control, bulk, Sealer(ring), doctor)
+    return RedisStore(control, bulk, Sealer(doctor.ring), doctor)
+
+
+async def _doctor(url: str, options: StoreOptions) -> tuple[Link, Doctor]:
+    """A way to this Redis, with the durability that its version can keep, and a doctor for it."""
+    durability = DURABILITIES[options.durability]
+    link = Link(open_topology(url, options.access, CONNECTIONS), CONNECTIONS, durability)
+    doctor = Doctor(link, load_keys(url, options.keys_file))
+    try:
+        if not await doctor.waitaof():
+            link.durability = without_waitaof(durability)
+    except BaseException:
+        await link.close()
+        raise
+    return link, doctor

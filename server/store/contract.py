@@ -90,9 +90,12 @@ class Appended:
     `record` is the session's once they were kept.
     """
 
-    accepted_bytes: int
+    record: SessionRecord
     replayed: bool
-    record: SessionRecord | None = field(default=None, compare=False)
+
+    @property
+    def accepted_bytes(self) -> int:
+        return self.record.accepted_bytes
 
 
 @dataclass(frozen=True)
@@ -201,13 +204,16 @@ class Store(Protocol):
     async def delete(self, key: SessionKey) -> None:
         """Forgets the session, its journal and its checkpoints, and that it ever expired."""
 
-    async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
+    async def append(
+        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
+    ) -> Appended:
         """Keeps `piece` (1 to PIECE_BYTES_MAX bytes) behind the accepted text.
 
         `offset` None, or equal to the accepted bytes, appends. Beyond them: `OffsetMismatch`. Before them,
         the part of `piece` that overlaps is compared with what was accepted: other bytes are a
         `ContentConflict`; the same bytes are recognised and only what goes beyond is appended; where
-        neither the journal nor the digests of the last REPEATS_KEPT pieces can tell, `OffsetMismatch`.
+        neither the journal nor the digests of the last REPEATS_KEPT pieces can tell, `OffsetMismatch`. Without
+        `repeats` whatever lies before the end is an `OffsetMismatch`: the sender knows that it never sent it.
         `at` becomes updated_at.
         """
 

@@ -120,19 +120,21 @@ class MemoryStore:
             self._session(key)
             self._forget(key)
 
-    async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
+    async def append(
+        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
+    ) -> Appended:
         rules.check_piece(offset, piece)
         session = self._session(key)
         accepted = session.record.accepted_bytes
         start = accepted if offset is None else offset
-        if start > accepted:
+        if start > accepted or (start < accepted and not repeats):
             raise OffsetMismatch(accepted)
         known, new = piece[: accepted - start], piece[accepted - start :]
         session.recognise(start, known)
         if new:
             session.keep(new)
         session.record = rules.grown(session.record, new, at)
-        return Appended(session.record.accepted_bytes, not new, deepcopy(session.record))
+        return Appended(deepcopy(session.record), replayed=not new)
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
         rules.check_window(offset, limit)

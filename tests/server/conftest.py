@@ -1,5 +1,5 @@
-"""What the tests over HTTP share: weights whose window has room for long answers and whose segments read fast,
-and a client of the module's server."""
+"""What the server's tests share: weights whose window has room for long answers and whose segments read fast, a
+Valkey, and a client of the module's server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +11,8 @@ import torch
 from model import weights
 from model.tokenizer import TextTokenizer
 from tests.conftest import random_model, tiny_config
+from tests.redis_binaries import require
+from tests.redis_servers import RedisServer
 from tests.server.serving import Server, client
 
 
@@ -21,6 +23,13 @@ def roomy_weights(tmp_path_factory: pytest.TempPathFactory, tokenizer: TextToken
     model = random_model(tiny_config(segment_tokens=128, window_tokens=8192))
     weights.save(folder, model, tokenizer, torch.float32)
     return folder
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Valkey for the module's tests, which neither stop it nor mind what else it holds."""
+    with RedisServer(require("valkey9"), tmp_path_factory.mktemp("valkey")) as server:
+        yield server
 
 
 @pytest.fixture

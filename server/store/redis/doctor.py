@@ -3,6 +3,7 @@
 It knows settings, versions and roles, and no session.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -90,12 +91,27 @@ class Doctor:
     """Asks every master, and sees to it that this server has the keys that the store was sealed with."""
 
     def __init__(self, link: Link, ring: Keyring) -> None:
-        self._link, self._ring = link, ring
+        self._link, self.ring = link, ring
+        self._examining = asyncio.Lock()
 
     async def examine(self) -> None:
         """Returns when all is sound; `StoreUnavailable` says what is not, and what to do."""
         if bad := [finding for finding in await self.findings() if not finding.sound]:
             raise StoreUnavailable("; ".join(f"{finding.what}: {finding.advice}" for finding in bad))
+
+    async def examine_newcomers(self) -> None:
+        """Examines again when a connection was made since: after a restart or a failover it may be another Redis."""
+        arrivals = self._link.arrivals
+        if not arrivals.unexamined and not self._examining.locked():
+            return
+        async with self._examining:
+            while arrivals.unexamined:
+                arrivals.unexamined = False
+                try:
+                    await self.examine()
+                except BaseException:
+                    arrivals.unexamined = True
+                    raise
 
     async def findings(self) -> list[Finding]:
         found: list[Finding] = []
@@ -133,9 +149,11 @@ class Doctor:
 
     async def _keys(self) -> Finding:
         """Whether the key that the store was first sealed with is among ours; a new store takes our oldest."""
-        mine = self._ring.oldest.hex()
-        await self._link.write(SEALED_WITH, ("SET", SEALED_WITH, mine, "NX"), durable=True)
+        mine = self.ring.oldest.hex()
         [first] = await self._link.ask(SEALED_WITH, ("GET", SEALED_WITH))
+        if first is None:
+            await self._link.write(SEALED_WITH, ("SET", SEALED_WITH, mine, "NX"), durable=True)
+            [first] = await self._link.ask(SEALED_WITH, ("GET", SEALED_WITH))
         name = bytes(first).decode(errors="replace")
         return Finding(
             name == mine,

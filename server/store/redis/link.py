@@ -41,7 +41,7 @@ class Link:
     """Some connections to one store; `connections_max` of them at a time."""
 
     def __init__(self, topology: Topology, connections_max: int, durability: Durability) -> None:
-        self._topology, self.durability = topology, durability
+        self._topology, self.durability, self.arrivals = topology, durability, topology.arrivals
         self._free = asyncio.Semaphore(connections_max)
 
     async def ask(self, key: str, *commands: Command) -> list[Any]:

@@ -66,7 +66,7 @@ class RedisStore:
 
     async def create(self, record: SessionRecord) -> None:
         rules.check_new(record)
-        self._open()
+        await self._sound()
         at, key = names(record.key), record.key
         await self._indexes.list_session(key, record.created_at, sure=False)
         if record.expires_at is not None:
@@ -106,33 +106,37 @@ class RedisStore:
         return page
 
     async def delete(self, key: SessionKey) -> None:
-        self._open()
+        await self._sound()
         await self._forgetting.delete(key)
 
-    async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
+    async def append(
+        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
+    ) -> Appended:
         rules.check_piece(offset, piece)
-        self._open()
+        await self._sound()
         await self._indexes.mark_unread(key)
         # One after the other: appends from here would only make each other begin anew.
         async with self._turns.setdefault(key, asyncio.Lock()):
             while True:
-                appended = await self._steadily(key, lambda found: self._append(found, offset, piece, at))
+                appended = await self._steadily(key, lambda found: self._append(found, offset, piece, at, repeats))
                 if appended is not None:
                     return appended
 
-    async def _append(self, found: Found, offset: int | None, piece: bytes, at: float) -> Appended | None:
+    async def _append(
+        self, found: Found, offset: int | None, piece: bytes, at: float, repeats: bool
+    ) -> Appended | None:
         """The answer, or None where another change came first."""
         entry, place = found.entry, names(found.entry.record.key)
         accepted = entry.record.accepted_bytes
         start = accepted if offset is None else offset
-        if start > accepted:
+        if start > accepted or (start < accepted and not repeats):
             raise OffsetMismatch(accepted)
         known, new = piece[: accepted - start], piece[accepted - start :]
         if known:
             await self._journal.recognise(entry, start, known)
         if not new:
             await self._records.confirm(place.record)
-            return Appended(accepted, True, entry.record)
+            return Appended(entry.record, replayed=True)
         grown = replace(entry, record=rules.grown(entry.record, new, at))
         sealed, line = self._journal.sealed(entry, new)
         kept = await self._records.change(
@@ -146,7 +150,7 @@ class RedisStore:
             entry.journal_offset,
             REPEATS_KEPT,
         )
-        return Appended(grown.record.accepted_bytes, False, grown.record) if kept else None
+        return Appended(grown.record, replayed=False) if kept else None
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
         rules.check_window(offset, limit)
@@ -178,6 +182,7 @@ class RedisStore:
 
     async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
         key, mark = lease.key, Mark.of(checkpoint, secrets.token_hex(8))
+        await self._sound()
         record = (await self._load(key)).entry.record
         lengths: list[int] | None = None
         while True:
@@ -316,6 +321,11 @@ class RedisStore:
             except DamagedValue:
                 if await self._records.sealed(key) == found.sealed:
                     raise
+
+    async def _sound(self) -> None:
+        """Refuses to change anything in a Redis that can not keep what is promised."""
+        self._open()
+        await self._doctor.examine_newcomers()
 
     def _open(self) -> None:
         if self._closed:

@@ -36,8 +36,21 @@ class Access:
     key_file: Path | None = None
 
 
+class Arrivals:
+    """Notes that a connection was made: who answers it may be another Redis, or set up in another way."""
+
+    def __init__(self) -> None:
+        self.unexamined = True
+
+    async def note(self, connection: Connection) -> None:
+        await connection.on_connect()
+        self.unexamined = True
+
+
 class Topology(Protocol):
     """A way to the Redis of a key."""
+
+    arrivals: Arrivals
 
     def connection(self, key: str) -> Any:
         """An asynchronous context: a connection to the key's master, one's own until it ends."""
@@ -54,8 +67,8 @@ class Topology(Protocol):
 class Pooled:
     """One Redis, or the one that Sentinels name: a pool finds it, and finds it again."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
+    def __init__(self, pool: ConnectionPool, arrivals: Arrivals) -> None:
+        self._pool, self.arrivals = pool, arrivals
 
     @asynccontextmanager
     async def connection(self, key: str) -> AsyncIterator[Connection]:
@@ -83,7 +96,7 @@ class Clustered:
     """A Cluster: the library keeps the map of slots, and connections to each node."""
 
     def __init__(self, cluster: RedisCluster) -> None:
-        self._cluster = cluster
+        self._cluster, self.arrivals = cluster, Arrivals()
 
     @asynccontextmanager
     async def connection(self, key: str) -> AsyncIterator[Connection]:
@@ -105,6 +118,7 @@ class Clustered:
         return [_key_in(self._cluster, slot) for slot in first.values()]
 
     async def look_again(self) -> None:
+        self.arrivals.unexamined = True
         # Where no node can be asked now, whoever comes next asks again.
         with suppress(RedisError, OSError):
             await self._cluster.nodes_manager.initialize()
@@ -126,6 +140,7 @@ def open_topology(url: str, access: Access, connections: int) -> Topology:
     login, _, place = rest.rpartition("@")
     hosts, _, path = place.partition("/")
     parts = urlsplit(f"redis://{login}@host" if login else "redis://host")
+    arrivals = Arrivals()
     options: dict[str, Any] = {
         "username": parts.username or None,
         "password": access.password_file.read_text().strip() if access.password_file else parts.password,
@@ -144,9 +159,15 @@ def open_topology(url: str, access: Access, connections: int) -> Topology:
         )
         name, _, number = path.partition("/")
         pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
-            name or "mymaster", sentinel, **options, **tls, db=int(number or 0), max_connections=connections
+            name or "mymaster",
+            sentinel,
+            **options,
+            **tls,
+            db=int(number or 0),
+            max_connections=connections,
+            redis_connect_func=arrivals.note,
         )
-        return Pooled(pool)
+        return Pooled(pool, arrivals)
     if kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in addresses]
         tls = _tls(access, secure) | ({"ssl": True} if secure == "rediss" else {})
@@ -164,9 +185,11 @@ def open_topology(url: str, access: Access, connections: int) -> Topology:
             host=host,
             port=port,
             db=int(path or 0),
+            redis_connect_func=arrivals.note,
             **options,
             **_tls(access, secure),
-        )
+        ),
+        arrivals,
     )
 
 

@@ -48,9 +48,13 @@ class SqliteStore:
         await self.owner.run(partial(transactions.delete, key=key))
         self._leases.forget(key)
 
-    async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
+    async def append(
+        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
+    ) -> Appended:
         rules.check_piece(offset, piece)
-        return await self.owner.run(partial(transactions.append, key=key, offset=offset, piece=piece, at=at))
+        return await self.owner.run(
+            partial(transactions.append, key=key, offset=offset, piece=piece, at=at, repeats=repeats)
+        )
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
         rules.check_window(offset, limit)

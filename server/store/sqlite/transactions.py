@@ -41,11 +41,13 @@ def delete(connection: apsw.Connection, key: SessionKey) -> None:
         raise rules.missing(key)
 
 
-def append(connection: apsw.Connection, key: SessionKey, offset: int | None, piece: bytes, at: float) -> Appended:
+def append(
+    connection: apsw.Connection, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
+) -> Appended:
     entry = sessions.load(connection, key)
     accepted = entry.record.accepted_bytes
     start = accepted if offset is None else offset
-    if start > accepted:
+    if start > accepted or (start < accepted and not repeats):
         raise OffsetMismatch(accepted)
     known, new = piece[: accepted - start], piece[accepted - start :]
     if known:
@@ -54,7 +56,7 @@ def append(connection: apsw.Connection, key: SessionKey, offset: int | None, pie
         journal.keep(connection, key, accepted, new)
     grown = rules.grown(entry.record, new, at)
     sessions.save(connection, replace(entry, record=grown))
-    return Appended(grown.accepted_bytes, not new, grown)
+    return Appended(grown, replayed=not new)
 
 
 def read_journal(connection: apsw.Connection, key: SessionKey, offset: int, limit: int) -> bytes:

@@ -15,13 +15,6 @@ from tests.redis_servers import RedisServer
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Valkey for the whole run, for tests that neither stop it nor mind what else it holds."""
-    with RedisServer(require("valkey9"), tmp_path_factory.mktemp("valkey")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RedisServer | Cluster]]:
     """Servers of all kinds, each started when a test first asks for it."""
     started: dict[str, RedisServer | Cluster] = {}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from server.store.chain import extended
-from server.store.contract import LEASE_SECONDS, SessionKey, SessionRecord, Store, StoredCheckpoint
+from server.store.contract import LEASE_SECONDS, Appended, SessionKey, SessionRecord, Store, StoredCheckpoint
 
 
 def key(id: str = "book", tenant: str = "acme") -> SessionKey:
@@ -34,3 +34,8 @@ async def keep(store: Store, key: SessionKey, checkpoint: StoredCheckpoint, at: 
         text = await store.journal(key, record.read_bytes, checkpoint.offset - record.read_bytes)
         checkpoint = replace(checkpoint, chain=extended(record.read_chain, text))
     await store.checkpoint(lease, checkpoint, at)
+
+
+def told(appended: Appended) -> tuple[int, bool]:
+    """How far the text is durable, and whether the bytes were there already."""
+    return appended.accepted_bytes, appended.replayed

@@ -11,7 +11,6 @@ from server.store.contract import (
     LEASE_SECONDS,
     PIECE_BYTES_MAX,
     REPEATS_KEPT,
-    Appended,
     ContentConflict,
     Lease,
     LeaseHeld,
@@ -24,7 +23,7 @@ from server.store.contract import (
     Store,
     StoreUnavailable,
 )
-from tests.server.store.samples import checkpoint, keep, key, record
+from tests.server.store.samples import checkpoint, keep, key, record, told
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +66,7 @@ async def test_a_session_may_start_from_text_that_was_read_elsewhere(store: Stor
     assert (await store.recover(key())).journal_offset == 5
     with pytest.raises(OffsetMismatch):
         await store.append(key(), 3, b"de", at=2.0)
-    assert await store.append(key(), 5, b"f", at=2.0) == Appended(6, replayed=False)
+    assert told(await store.append(key(), 5, b"f", at=2.0)) == (6, False)
     for version in (1, 2):
         await keep(store, key(), checkpoint(version, 5), at=3.0)
         recovery = await store.recover(key())
@@ -127,14 +126,14 @@ async def test_a_deleted_session_leaves_nothing_behind(store: Store) -> None:
     await store.create(record())
     assert await store.journal(key(), 0, 99) == b""
     assert (await store.recover(key())).checkpoints == ()
-    assert await store.append(key(), 0, b"new", at=4.0) == Appended(3, replayed=False)
+    assert told(await store.append(key(), 0, b"new", at=4.0)) == (3, False)
     await keep(store, key(), checkpoint(1, 3), at=5.0)
 
 
 async def test_an_append_goes_behind_the_accepted_text(store: Store) -> None:
     await store.create(record())
-    assert await store.append(key(), 0, b"once ", at=2.0) == Appended(5, replayed=False)
-    assert await store.append(key(), None, b"read", at=3.0) == Appended(9, replayed=False)
+    assert told(await store.append(key(), 0, b"once ", at=2.0)) == (5, False)
+    assert told(await store.append(key(), None, b"read", at=3.0)) == (9, False)
     assert await store.journal(key(), 0, 99) == b"once read"
     assert await store.get(key()) == record().updated(
         accepted_bytes=9, updated_at=3.0, chain=extended(EMPTY_CHAIN, b"once read")
@@ -153,13 +152,13 @@ async def test_an_append_beyond_the_end_names_the_end_and_changes_nothing(store:
 @pytest.mark.parametrize(("offset", "piece"), [(0, b"once read"), (2, b"ce r"), (5, b"read"), (8, b"d")])
 async def test_the_same_bytes_are_recognised_however_they_are_cut(store: Store, offset: int, piece: bytes) -> None:
     await with_text(store, b"once", b" ", b"read")
-    assert await store.append(key(), offset, piece, at=3.0) == Appended(9, replayed=True)
+    assert told(await store.append(key(), offset, piece, at=3.0)) == (9, True)
     assert await store.journal(key(), 0, 99) == b"once read"
 
 
 async def test_only_what_goes_beyond_is_appended(store: Store) -> None:
     await with_text(store, b"once", b" ")
-    assert await store.append(key(), 2, b"ce read", at=3.0) == Appended(9, replayed=False)
+    assert told(await store.append(key(), 2, b"ce read", at=3.0)) == (9, False)
     assert await store.journal(key(), 0, 99) == b"once read"
 
 
@@ -172,6 +171,17 @@ async def test_other_bytes_are_a_conflict_and_change_nothing(store: Store, offse
     assert refusal.value.accepted_bytes == 5
     assert await store.get(key()) == before
     assert await store.journal(key(), 0, 99) == b"once "
+
+
+@pytest.mark.parametrize(("offset", "piece"), [(0, b"once"), (3, b"e!"), (0, b"once more"), (5, b"x")])
+async def test_who_knows_that_he_repeats_nothing_appends_at_the_end_or_not_at_all(
+    store: Store, offset: int, piece: bytes
+) -> None:
+    await with_text(store, b"once")
+    with pytest.raises(OffsetMismatch) as refusal:
+        await store.append(key(), offset, piece, at=3.0, repeats=False)
+    assert refusal.value.accepted_bytes == 4
+    assert told(await store.append(key(), 4, piece, at=3.0, repeats=False)) == (4 + len(piece), False)
 
 
 async def test_a_piece_has_a_size_and_an_offset_a_sign(store: Store) -> None:
@@ -195,7 +205,7 @@ async def trimmed(store: Store) -> None:
 )
 async def test_trimmed_pieces_are_recognised_by_their_digests(store: Store, offset: int, piece: bytes) -> None:
     await trimmed(store)
-    assert await store.append(key(), offset, piece, at=4.0) == Appended(16, replayed=True)
+    assert told(await store.append(key(), offset, piece, at=4.0)) == (16, True)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +220,7 @@ async def test_trimmed_pieces_with_other_bytes_conflict(store: Store, offset: in
 
 async def test_a_piece_may_reach_from_trimmed_text_beyond_the_end(store: Store) -> None:
     await trimmed(store)
-    assert await store.append(key(), 4, b"efghijklmnopqr", at=4.0) == Appended(18, replayed=False)
+    assert told(await store.append(key(), 4, b"efghijklmnopqr", at=4.0)) == (18, False)
     assert await store.journal(key(), 8, 99) == b"ijklmnopqr"
 
 
@@ -231,7 +241,7 @@ async def test_the_last_repeats_kept_pieces_are_remembered(store: Store) -> None
     await keep(store, key(), checkpoint(2, end), at=3.0)
     with pytest.raises(OffsetMismatch):
         await store.append(key(), 0, b"a", at=4.0)
-    assert await store.append(key(), 1, b"b", at=4.0) == Appended(end, replayed=True)
+    assert told(await store.append(key(), 1, b"b", at=4.0)) == (end, True)
 
 
 async def test_the_journal_is_read_by_windows(store: Store) -> None:

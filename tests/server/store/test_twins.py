@@ -19,7 +19,7 @@ from server.store.contract import Appended, SessionKey, Store, StoreError
 from server.store.memory import MemoryStore
 from tests.redis_servers import RedisServer
 from tests.server.store.conftest import keys_file
-from tests.server.store.samples import checkpoint, keep, record
+from tests.server.store.samples import checkpoint, keep, record, told
 
 KEYS = [SessionKey("acme", "a"), SessionKey("acme", "b"), SessionKey("other", "a")]
 
@@ -95,7 +95,7 @@ class Twins(RuleBasedStateMachine):
             start = len(text) if offset is None else offset
             assert text[start : start + len(piece)] == piece[: len(text) - start]
             self.texts[key] = text + piece[len(text) - start :]
-            assert answer == Appended(len(self.texts[key]), replayed=self.texts[key] == text)
+            assert told(answer) == (len(self.texts[key]), self.texts[key] == text)
 
     @rule(key=keys, ahead=places)
     def checkpoint(self, key: SessionKey, ahead: float) -> None:
