@@ -11,8 +11,9 @@ from server.store.contract import Store
 from server.store.keyring import Keyring
 from server.store.memory import MemoryStore
 from server.store.redis import RedisStore
-from server.store.redis.doctor import Doctor, Finding
-from server.store.redis.durability import DURABILITIES, without_waitaof
+from server.store.redis.doctor import Doctor, Greeter
+from server.store.redis.durability import DURABILITIES
+from server.store.redis.examination import Finding
 from server.store.redis.link import Link
 from server.store.redis.topology import Access, open_topology
 from server.store.sealing import Sealer
@@ -61,33 +62,25 @@ async def open_store(url: str, options: StoreOptions | None = None) -> Store:
 
 async def redis_findings(url: str, options: StoreOptions) -> list[Finding]:
     """What the doctor finds at the Redis of this address, without anything being opened."""
-    link, doctor = await _doctor(url, options)
+    link = _link(url, options, strict=False)
     try:
-        return await doctor.findings()
+        return await Doctor(link, load_keys(url, options.keys_file)).findings()
     finally:
         await link.close()
 
 
 async def _open_redis(url: str, options: StoreOptions) -> RedisStore:
-    control, doctor = await _doctor(url, options)
+    control, ring = _link(url, options), load_keys(url, options.keys_file)
+    doctor = Doctor(control, ring)
     try:
         await doctor.examine()
     except BaseException:
         await control.close()
         raise
-    bulk = Link(open_topology(url, options.access, CONNECTIONS), CONNECTIONS, control.durability)
-    return RedisStore(control, bulk, Sealer(doctor.ring), doctor)
+    return RedisStore(control, _link(url, options), Sealer(ring), doctor)
 
 
-async def _doctor(url: str, options: StoreOptions) -> tuple[Link, Doctor]:
-    """A way to this Redis, with the durability that its version can keep, and a doctor for it."""
-    durability = DURABILITIES[options.durability]
-    link = Link(open_topology(url, options.access, CONNECTIONS), CONNECTIONS, durability)
-    doctor = Doctor(link, load_keys(url, options.keys_file))
-    try:
-        if not await doctor.waitaof():
-            link.durability = without_waitaof(durability)
-    except BaseException:
-        await link.close()
-        raise
-    return link, doctor
+def _link(url: str, options: StoreOptions, strict: bool = True) -> Link:
+    greeter = Greeter(DURABILITIES[options.durability], strict)
+    topology = open_topology(url, options.access, CONNECTIONS, greeter.greet)
+    return Link(topology, CONNECTIONS, lambda: greeter.durability)

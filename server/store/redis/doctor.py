@@ -1,90 +1,33 @@
-"""The doctor: whether this Redis is set up so that what is promised of it can be kept, and what to do where it is not.
+"""The doctor: looks at every Redis as a connection to it is made, and whenever it is asked to.
 
-It knows settings, versions and roles, and no session.
+It knows what is asked of a Redis and who is asked; what must be so, the examination knows.
 """
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
 from server.store.contract import StoreUnavailable
 from server.store.keyring import Keyring
-from server.store.redis.durability import Durability
+from server.store.redis.durability import Durability, kept_by
+from server.store.redis.examination import QUESTIONS, Finding, diagnose, facts_from
+from server.store.redis.exchange import exchange
+from server.store.redis.faults import Unfit
 from server.store.redis.link import Link
 from server.store.redis.names import SEALED_WITH
 
-OLDEST = (6, 2, 0)
-# The first version of each line whose Lua has the fixes of CVE-2024-46981 and CVE-2025-49844. Of 7.0 there is none
-# but the distributions' own, who put them into 7.0.15.
-_REDIS_FIXED: dict[tuple[int, ...], tuple[int, ...]] = {
-    (6, 2): (6, 2, 20),
-    (7, 0): (7, 0, 15),
-    (7, 2): (7, 2, 11),
-    (7, 4): (7, 4, 6),
-    (8, 0): (8, 0, 4),
-    (8, 2): (8, 2, 2),
-}
-_VALKEY_FIXED: dict[tuple[int, ...], tuple[int, ...]] = {(7, 2): (7, 2, 11), (8, 0): (8, 0, 6), (8, 1): (8, 1, 4)}
 
+class Greeter:
+    """Looks at every new connection: behind it may be another Redis than before, or one that was set up anew."""
 
-@dataclass(frozen=True)
-class Facts:
-    """What one master said of itself."""
+    def __init__(self, durability: Durability, strict: bool = True) -> None:
+        self.durability, self._strict = durability, strict
 
-    version: tuple[int, ...]
-    valkey: bool
-    role: str
-    settings: Mapping[str, str]
-    write_status: str = "ok"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: whether it is as it must be, what was found, and what to do where it is not."""
-
-    sound: bool
-    what: str
-    advice: str = ""
-
-    def __str__(self) -> str:
-        return f"{'ok  ' if self.sound else 'BAD '} {self.what}" + ("" if self.sound else f": {self.advice}")
-
-
-def diagnose(facts: Facts, durability: Durability) -> list[Finding]:
-    """Everything that must be so of a master for this durability."""
-    settings, name = facts.settings, durability.name
-    fixed = (_VALKEY_FIXED if facts.valkey else _REDIS_FIXED).get(facts.version[:2], OLDEST)
-    kind = "Valkey" if facts.valkey else "Redis"
-    version = ".".join(map(str, facts.version))
-    findings = [
-        Finding(
-            facts.version >= max(OLDEST, fixed),
-            f"{kind} {version}",
-            f"use {'.'.join(map(str, max(OLDEST, fixed)))} or newer of this line, which has its Lua fixes",
-        ),
-        Finding(facts.role == "master", f"role {facts.role}", "name the master, or use redis+sentinel://"),
-        _setting(settings, "maxmemory-policy", ("noeviction",), "anything else may drop parts of a session"),
-        Finding(facts.write_status == "ok", f"append-only file last written: {facts.write_status}", "look at the disk"),
-    ]
-    if durability.appendonly:
-        findings += [
-            _setting(settings, "appendonly", ("yes",), f"without it nothing outlives Redis; {name} needs it"),
-            _setting(settings, "appendfsync", durability.appendfsync, f"{name} promises that"),
-        ]
-    if durability.confirm[:1] == ("WAIT",):
-        needed = [str(count) for count in range(durability.replicas, 10)]
-        findings.append(
-            _setting(settings, "min-replicas-to-write", needed, "a master that is cut off must not take writes")
-        )
-    return findings
-
-
-def _setting(settings: Mapping[str, str], name: str, wanted: "tuple[str, ...] | list[str]", reason: str) -> Finding:
-    found = settings.get(name, "unknown")
-    advice = f"CONFIG SET {name} {wanted[0]} and write it into the configuration file ({reason})"
-    if found == "unknown":
-        advice = f"allow this user CONFIG GET {name}, for it must be {wanted[0]} ({reason})"
-    return Finding(found in wanted, f"{name} {found}", advice)
+    async def greet(self, connection: Any) -> None:
+        await connection.on_connect()
+        facts = facts_from(await exchange(connection, QUESTIONS))
+        self.durability = kept_by(self.durability, facts.version)
+        bad = [finding for finding in diagnose(facts, self.durability) if not finding.sound]
+        if bad and self._strict:
+            raise Unfit(_told(bad))
 
 
 class Doctor:
@@ -92,67 +35,25 @@ class Doctor:
 
     def __init__(self, link: Link, ring: Keyring) -> None:
         self._link, self.ring = link, ring
-        self._examining = asyncio.Lock()
 
     async def examine(self) -> None:
         """Returns when all is sound; `StoreUnavailable` says what is not, and what to do."""
         if bad := [finding for finding in await self.findings() if not finding.sound]:
-            raise StoreUnavailable("; ".join(f"{finding.what}: {finding.advice}" for finding in bad))
-
-    async def examine_newcomers(self) -> None:
-        """Examines again when a connection was made since: after a restart or a failover it may be another Redis."""
-        arrivals = self._link.arrivals
-        if not arrivals.unexamined and not self._examining.locked():
-            return
-        async with self._examining:
-            while arrivals.unexamined:
-                arrivals.unexamined = False
-                try:
-                    await self.examine()
-                except BaseException:
-                    arrivals.unexamined = True
-                    raise
+            raise StoreUnavailable(_told(bad))
 
     async def findings(self) -> list[Finding]:
         found: list[Finding] = []
         for master in await self._link.masters():
-            found += diagnose(await self._facts(master), self._link.durability)
-        found.append(await self._keys())
-        return found
-
-    async def waitaof(self) -> bool:
-        """Whether every master knows WAITAOF."""
-        versions = [(await self._facts(master)).version for master in await self._link.masters()]
-        return all(version >= (7, 2) for version in versions)
-
-    async def _facts(self, master: str) -> Facts:
-        [info] = await self._link.ask(master, ("INFO",))
-        told = _pairs(info)
-        valkey = "valkey_version" in told
-        version = told["valkey_version" if valkey else "redis_version"]
-        settings: dict[str, str] = {}
-        for name in ("maxmemory-policy", "appendonly", "appendfsync", "min-replicas-to-write"):
-            try:
-                [answer] = await self._link.ask(master, ("CONFIG", "GET", name))
-            except StoreUnavailable as error:
-                if "CONFIG" not in str(error).upper():
-                    raise
-                continue
-            settings |= dict(zip(_texts(answer[::2]), _texts(answer[1::2]), strict=True))
-        return Facts(
-            tuple(int(part) for part in version.split(".")[:3]),
-            valkey,
-            told.get("role", "unknown"),
-            settings,
-            told.get("aof_last_write_status", "ok"),
-        )
+            answers = await self._link.ask_all(master, QUESTIONS)
+            found += diagnose(facts_from(answers), self._link.durability)
+        return [*found, await self._keys()]
 
     async def _keys(self) -> Finding:
         """Whether the key that the store was first sealed with is among ours; a new store takes our oldest."""
         mine = self.ring.oldest.hex()
         [first] = await self._link.ask(SEALED_WITH, ("GET", SEALED_WITH))
         if first is None:
-            await self._link.write(SEALED_WITH, ("SET", SEALED_WITH, mine, "NX"), durable=True)
+            await self._link.write(SEALED_WITH, ("SET", SEALED_WITH, mine, "NX"))
             [first] = await self._link.ask(SEALED_WITH, ("GET", SEALED_WITH))
         name = bytes(first).decode(errors="replace")
         return Finding(
@@ -162,10 +63,5 @@ class Doctor:
         )
 
 
-def _pairs(info: bytes) -> dict[str, str]:
-    lines = (line.partition(":") for line in info.decode(errors="replace").splitlines())
-    return {name: value for name, _, value in lines if value}
-
-
-def _texts(values: list[bytes]) -> list[str]:
-    return [bytes(value).decode(errors="replace") for value in values]
+def _told(bad: list[Finding]) -> str:
+    return "; ".join(f"{finding.what}: {finding.advice}" for finding in bad)

@@ -3,7 +3,7 @@
 It knows Redis' settings by name, and no session.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CONFIRM_MILLISECONDS = 2000
 
@@ -39,15 +39,8 @@ DURABILITIES = {
 }
 
 
-def without_waitaof(durability: Durability) -> Durability:
-    """The same for a Redis before 7.2, whose replicas can confirm only that they have it, not that it is fsynced."""
-    if durability.name != "fsync+replica":
+def kept_by(durability: Durability, version: tuple[int, ...]) -> Durability:
+    """How this version keeps it: replicas before 7.2 can confirm only that they have it, not that it is fsynced."""
+    if durability.confirm[:1] != ("WAITAOF",) or version >= (7, 2):
         return durability
-    return Durability(
-        durability.name,
-        durability.appendfsync,
-        durability.survives,
-        ("WAIT", "1", str(CONFIRM_MILLISECONDS)),
-        (1,),
-        replicas=1,
-    )
+    return replace(durability, confirm=("WAIT", "1", str(CONFIRM_MILLISECONDS)), enough=(1,))

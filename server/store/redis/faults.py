@@ -3,7 +3,7 @@
 It knows Redis' errors, not what was being done.
 """
 
-from redis.exceptions import ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from server.store.contract import StoreError, StoreFull, StoreUnavailable
 
@@ -30,7 +30,15 @@ class Unreachable(StoreUnavailable):
     """No answer: what was asked for may have been done or not."""
 
 
-def explained(error: ResponseError) -> StoreError:
+class Unconfirmed(StoreUnavailable):
+    """It was done, but too few replicas say that they have it: it may be lost with the master."""
+
+
+class Unfit(RedisError):
+    """This Redis can not keep what is promised; nothing was sent to it."""
+
+
+def explained(error: ResponseError | AuthenticationError) -> StoreError:
     """A refusal by Redis: nothing was done."""
     word = _word(error)
     if word == "NOSCRIPT" or word in ("MOVED", "ASK"):
@@ -44,7 +52,7 @@ def unreachable(error: Exception) -> Unreachable:
     return Unreachable(f"Redis can not be reached ({reason}): check that it runs, and the way to it")
 
 
-def _word(error: ResponseError) -> str:
+def _word(error: ResponseError | AuthenticationError) -> str:
     # The client's own classes take the first word off some messages.
     by_class = {"NoScriptError": "NOSCRIPT", "ReadOnlyError": "READONLY", "BusyLoadingError": "LOADING"} | {
         "OutOfMemoryError": "OOM", "NoPermissionError": "NOPERM", "AuthenticationError": "WRONGPASS",

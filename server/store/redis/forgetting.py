@@ -10,7 +10,7 @@ from server.store import rules
 from server.store.contract import TOMBSTONE_SECONDS, DamagedValue, SessionExpired, SessionKey, SessionMissing
 from server.store.redis.faults import Unreachable
 from server.store.redis.indexes import Indexes
-from server.store.redis.link import PAUSE_SECONDS, Link
+from server.store.redis.link import PAUSES_SECONDS, Link
 from server.store.redis.names import Names, names
 from server.store.redis.records import Records
 
@@ -73,7 +73,7 @@ class Forgetting:
         try:
             return bool(await self._link.change("forget", keys, sealed, remembered_seconds))
         except Unreachable:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(PAUSES_SECONDS[0])
         if await self._link.change("forget", keys, sealed, remembered_seconds):
             return True
         try:

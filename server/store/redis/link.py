@@ -6,12 +6,13 @@ sent once.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
     ClusterDownError,
     MovedError,
     NoScriptError,
@@ -20,11 +21,11 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from server.store.contract import StoreUnavailable
 from server.store.redis.durability import Durability
-from server.store.redis.faults import Unreachable, explained, unreachable
+from server.store.redis.exchange import Command, exchange
+from server.store.redis.faults import Unconfirmed, Unfit, Unreachable, explained, unreachable
 from server.store.redis.topology import Topology
-
-Command = Sequence[str | bytes | int]
 
 SCRIPTS = {
     path.name.removesuffix(".lua"): path.read_text()
@@ -34,23 +35,36 @@ SCRIPTS = {
 _DIGESTS = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
 _HOPS_MAX = 5
 # Waited for before something is asked for again whose answer was lost.
-PAUSE_SECONDS = 0.2
+PAUSES_SECONDS = (0.05, 0.2, 0.5)
 
 
 class Link:
     """Some connections to one store; `connections_max` of them at a time."""
 
-    def __init__(self, topology: Topology, connections_max: int, durability: Durability) -> None:
-        self._topology, self.durability, self.arrivals = topology, durability, topology.arrivals
+    def __init__(self, topology: Topology, connections_max: int, durability: Callable[[], Durability]) -> None:
+        self._topology, self._durability = topology, durability
         self._free = asyncio.Semaphore(connections_max)
 
+    @property
+    def durability(self) -> Durability:
+        return self._durability()
+
     async def ask(self, key: str, *commands: Command) -> list[Any]:
-        """The answers to commands that only read, over one connection to the key's master."""
-        answers = await self._exchange(key, commands)
+        """The answers to commands that may be repeated without harm, over one connection to the key's master."""
+        answers = await self.ask_all(key, commands)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise explained(answer) if isinstance(answer, ResponseError) else answer
         return answers
+
+    async def ask_all(self, key: str, commands: Sequence[Command]) -> list[Any]:
+        """The same, with a refusal as its error."""
+        for pause_seconds in PAUSES_SECONDS:
+            try:
+                return await self._exchange(key, commands)
+            except Unreachable:
+                await asyncio.sleep(pause_seconds)
+        return await self._exchange(key, commands)
 
     async def change(
         self, script: str, keys: Sequence[str], *arguments: str | bytes | int, durable: bool = True
@@ -62,6 +76,11 @@ class Link:
 
     async def write(self, key: str, command: Command, durable: bool = False) -> Any:
         """The answer to a command that may be repeated without harm."""
+        for pause_seconds in PAUSES_SECONDS:
+            try:
+                return await self._confirmed(key, command, None, durable)
+            except Unreachable:
+                await asyncio.sleep(pause_seconds)
         return await self._confirmed(key, command, None, durable)
 
     async def masters(self) -> list[str]:
@@ -89,10 +108,10 @@ class Link:
 
     def _check(self, counts: Any) -> None:
         if isinstance(counts, Exception):
-            raise Unreachable(f"what was written could not be confirmed ({counts}): send it again")
+            raise Unconfirmed(f"what was written could not be confirmed ({counts}): send it again")
         found = counts if isinstance(counts, list) else [counts]
         if any(have < need for have, need in zip(found, self.durability.enough, strict=True)):
-            raise Unreachable(
+            raise Unconfirmed(
                 f"{self.durability.confirm[0]} answered {found}, {list(self.durability.enough)} are needed for "
                 f"{self.durability.name}: look at the replicas, then send it again"
             )
@@ -112,18 +131,12 @@ class Link:
     async def _once(self, key: str, commands: Sequence[Command]) -> list[Any]:
         try:
             async with self._free, self._topology.connection(key) as connection:
-                await connection.send_packed_command(connection.pack_commands(commands))
-                return [await _answer(connection) for _ in commands]
-        except ResponseError as error:
+                return await exchange(connection, commands)
+        except (ResponseError, AuthenticationError) as error:
             # Refused while the connection was made: a password, a replica, a Redis that loads.
             raise explained(error) from error
+        except Unfit as error:
+            raise StoreUnavailable(str(error)) from error
         except (RedisError, OSError) as error:
             await self._topology.look_again()
             raise unreachable(error) from error
-
-
-async def _answer(connection: Any) -> Any:
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error

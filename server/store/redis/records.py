@@ -12,12 +12,9 @@ from server.store import rules
 from server.store.contract import SessionKey
 from server.store.entry import Entry, decode
 from server.store.redis.faults import Unreachable
-from server.store.redis.link import Link
+from server.store.redis.link import PAUSES_SECONDS, Link
 from server.store.redis.names import names
 from server.store.sealing import Sealer
-
-# Waited for before asking again what became of a change whose answer was lost.
-_PAUSES_SECONDS = (0.05, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Records:
         try:
             return await self._link.change(script, keys, old, new, *arguments)
         except Unreachable as lost:
-            for pause_seconds in _PAUSES_SECONDS:
+            for pause_seconds in PAUSES_SECONDS:
                 await asyncio.sleep(pause_seconds)
                 try:
                     answer = await self._again(script, keys, old, new, *arguments)

@@ -38,7 +38,7 @@ from server.store.redis.forgetting import Forgetting
 from server.store.redis.indexes import Indexes
 from server.store.redis.journal import Journal
 from server.store.redis.leases import Leases
-from server.store.redis.link import PAUSE_SECONDS, Link
+from server.store.redis.link import PAUSES_SECONDS, Link
 from server.store.redis.memories import Memories
 from server.store.redis.names import names
 from server.store.redis.records import Found, Records
@@ -66,7 +66,7 @@ class RedisStore:
 
     async def create(self, record: SessionRecord) -> None:
         rules.check_new(record)
-        await self._sound()
+        self._open()
         at, key = names(record.key), record.key
         await self._indexes.list_session(key, record.created_at, sure=False)
         if record.expires_at is not None:
@@ -77,7 +77,7 @@ class RedisStore:
             made = await self._link.change("create", [at.record, *leftovers], sealed)
         except Unreachable:
             # Sent again it finds its own record, which no other is like.
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(PAUSES_SECONDS[0])
             made = await self._link.change("create", [at.record, *leftovers], sealed)
             made = made or await self._records.sealed(key) == sealed
         if not made:
@@ -106,14 +106,14 @@ class RedisStore:
         return page
 
     async def delete(self, key: SessionKey) -> None:
-        await self._sound()
+        self._open()
         await self._forgetting.delete(key)
 
     async def append(
         self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
     ) -> Appended:
         rules.check_piece(offset, piece)
-        await self._sound()
+        self._open()
         await self._indexes.mark_unread(key)
         # One after the other: appends from here would only make each other begin anew.
         async with self._turns.setdefault(key, asyncio.Lock()):
@@ -182,7 +182,7 @@ class RedisStore:
 
     async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
         key, mark = lease.key, Mark.of(checkpoint, secrets.token_hex(8))
-        await self._sound()
+        self._open()
         record = (await self._load(key)).entry.record
         lengths: list[int] | None = None
         while True:
@@ -321,11 +321,6 @@ class RedisStore:
             except DamagedValue:
                 if await self._records.sealed(key) == found.sealed:
                     raise
-
-    async def _sound(self) -> None:
-        """Refuses to change anything in a Redis that can not keep what is promised."""
-        self._open()
-        await self._doctor.examine_newcomers()
 
     def _open(self) -> None:
         if self._closed:

@@ -6,7 +6,7 @@ library's own retries are off: whether something may be sent twice, only the sto
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,14 @@ from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisClusterException, RedisError
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 _PORT, _SENTINEL_PORT = 6379, 26379
+
+
+Greet = Callable[[Any], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -36,21 +39,8 @@ class Access:
     key_file: Path | None = None
 
 
-class Arrivals:
-    """Notes that a connection was made: who answers it may be another Redis, or set up in another way."""
-
-    def __init__(self) -> None:
-        self.unexamined = True
-
-    async def note(self, connection: Connection) -> None:
-        await connection.on_connect()
-        self.unexamined = True
-
-
 class Topology(Protocol):
     """A way to the Redis of a key."""
-
-    arrivals: Arrivals
 
     def connection(self, key: str) -> Any:
         """An asynchronous context: a connection to the key's master, one's own until it ends."""
@@ -67,8 +57,8 @@ class Topology(Protocol):
 class Pooled:
     """One Redis, or the one that Sentinels name: a pool finds it, and finds it again."""
 
-    def __init__(self, pool: ConnectionPool, arrivals: Arrivals) -> None:
-        self._pool, self.arrivals = pool, arrivals
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
 
     @asynccontextmanager
     async def connection(self, key: str) -> AsyncIterator[Connection]:
@@ -96,11 +86,11 @@ class Clustered:
     """A Cluster: the library keeps the map of slots, and connections to each node."""
 
     def __init__(self, cluster: RedisCluster) -> None:
-        self._cluster, self.arrivals = cluster, Arrivals()
+        self._cluster = cluster
 
     @asynccontextmanager
     async def connection(self, key: str) -> AsyncIterator[Connection]:
-        await self._cluster.initialize()
+        await self._find()
         node = self._cluster.nodes_manager.get_node_from_slot(self._cluster.keyslot(key))
         connection = node.acquire_connection()
         try:
@@ -112,27 +102,36 @@ class Clustered:
             node.release(connection)
 
     async def masters(self) -> list[str]:
-        await self._cluster.initialize()
+        await self._find()
         slots = self._cluster.nodes_manager.slots_cache
         first = {nodes[0].name: slot for slot, nodes in sorted(slots.items(), reverse=True)}
         return [_key_in(self._cluster, slot) for slot in first.values()]
 
     async def look_again(self) -> None:
-        self.arrivals.unexamined = True
         # Where no node can be asked now, whoever comes next asks again.
-        with suppress(RedisError, OSError):
+        with suppress(RedisError, RedisClusterException, OSError):
             await self._cluster.nodes_manager.initialize()
 
     async def close(self) -> None:
         await self._cluster.aclose()
+
+    async def _find(self) -> None:
+        try:
+            await self._cluster.initialize()
+        except RedisClusterException as error:
+            # The library's own error for this is none of its connection errors.
+            raise ConnectionError(str(error)) from error
 
 
 def _key_in(cluster: RedisCluster, slot: int) -> str:
     return next(key for number in range(1 << 20) if cluster.keyslot(key := f"onceread:at:{number}") == slot)
 
 
-def open_topology(url: str, access: Access, connections: int) -> Topology:
-    """The way that the address names: redis, rediss, and each with +sentinel or +cluster."""
+def open_topology(url: str, access: Access, connections: int, greet: Greet) -> Topology:
+    """The way that the address names: redis, rediss, and each with +sentinel or +cluster.
+
+    `greet` is called with every connection that is made, before it is used.
+    """
     scheme, _, rest = url.partition("://")
     secure, _, kind = scheme.partition("+")
     if secure not in ("redis", "rediss") or kind not in ("", "sentinel", "cluster"):
@@ -140,7 +139,6 @@ def open_topology(url: str, access: Access, connections: int) -> Topology:
     login, _, place = rest.rpartition("@")
     hosts, _, path = place.partition("/")
     parts = urlsplit(f"redis://{login}@host" if login else "redis://host")
-    arrivals = Arrivals()
     options: dict[str, Any] = {
         "username": parts.username or None,
         "password": access.password_file.read_text().strip() if access.password_file else parts.password,
@@ -165,14 +163,16 @@ def open_topology(url: str, access: Access, connections: int) -> Topology:
             **tls,
             db=int(number or 0),
             max_connections=connections,
-            redis_connect_func=arrivals.note,
+            redis_connect_func=greet,
         )
-        return Pooled(pool, arrivals)
+        return Pooled(pool)
     if kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in addresses]
         tls = _tls(access, secure) | ({"ssl": True} if secure == "rediss" else {})
         options.pop("driver_info")
         cluster = RedisCluster(startup_nodes=nodes, **options, **tls, max_connections=connections)
+        # The library gives these to every node that it finds.
+        cluster.connection_kwargs["redis_connect_func"] = greet
         return Clustered(cluster)
     (host, port), *others = addresses
     if others:
@@ -185,11 +185,10 @@ def open_topology(url: str, access: Access, connections: int) -> Topology:
             host=host,
             port=port,
             db=int(path or 0),
-            redis_connect_func=arrivals.note,
+            redis_connect_func=greet,
             **options,
             **_tls(access, secure),
-        ),
-        arrivals,
+        )
     )
 
 

@@ -10,6 +10,7 @@ from server.store.contract import (
 )
 from server.store.memory import MemoryStore
 from server.store.sqlite.schema import FILE_NAME
+from tests.server.store.conftest import keys_file
 
 pytestmark = pytest.mark.anyio
 
@@ -23,10 +24,11 @@ async def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert (tmp_path / folder / FILE_NAME).exists()
 
 
-@pytest.mark.parametrize("address", ["redis://host:6379/0", "rediss://host"])
-async def test_redis_is_not_there_yet(address: str) -> None:
-    with pytest.raises(StoreUnavailable, match="embedded store only"):
-        await open_store(address)
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster"])
+async def test_a_redis_that_is_not_there_is_told_without_its_password(tmp_path: Path, scheme: str) -> None:
+    with pytest.raises(StoreUnavailable, match="check that it runs") as refusal:
+        await open_store(f"{scheme}://user:secret@127.0.0.1:1", keys_file(tmp_path))
+    assert "secret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("address", ["", "data", "sqlite://", "sqlite:///", "sqlite://data", "postgres://u:secret@h"])

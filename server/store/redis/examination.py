@@ -1,0 +1,115 @@
+"""What must be so of a Redis that is to keep what is promised of it, and what to do where it is not.
+
+Pure: it knows settings, versions and roles, and neither connections nor sessions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from server.store.redis.durability import Durability
+
+QUESTIONS = (
+    ("INFO",),
+    *(("CONFIG", "GET", name) for name in ("maxmemory-policy", "appendonly", "appendfsync", "min-replicas-to-write")),
+)
+OLDEST = (6, 2, 0)
+# The first version of each line whose Lua has the fixes of CVE-2024-46981 and CVE-2025-49844. Of 7.0 there is none
+# but the distributions' own, who put them into 7.0.15.
+_REDIS_FIXED: dict[tuple[int, ...], tuple[int, ...]] = {
+    (6, 2): (6, 2, 20),
+    (7, 0): (7, 0, 15),
+    (7, 2): (7, 2, 11),
+    (7, 4): (7, 4, 6),
+    (8, 0): (8, 0, 4),
+    (8, 2): (8, 2, 2),
+}
+_VALKEY_FIXED: dict[tuple[int, ...], tuple[int, ...]] = {(7, 2): (7, 2, 11), (8, 0): (8, 0, 6), (8, 1): (8, 1, 4)}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one master said of itself."""
+
+    version: tuple[int, ...]
+    valkey: bool
+    role: str
+    settings: Mapping[str, str]
+    write_status: str = "ok"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: whether it is as it must be, what was found, and what to do where it is not."""
+
+    sound: bool
+    what: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.sound else 'BAD '} {self.what}" + ("" if self.sound else f": {self.advice}")
+
+
+def diagnose(facts: Facts, durability: Durability) -> list[Finding]:
+    """Everything that must be so of a master for this durability."""
+    settings, name = facts.settings, durability.name
+    fixed = (_VALKEY_FIXED if facts.valkey else _REDIS_FIXED).get(facts.version[:2], OLDEST)
+    kind = "Valkey" if facts.valkey else "Redis"
+    version = ".".join(map(str, facts.version))
+    findings = [
+        Finding(
+            facts.version >= max(OLDEST, fixed),
+            f"{kind} {version}",
+            f"use {'.'.join(map(str, max(OLDEST, fixed)))} or newer of this line, which has its Lua fixes",
+        ),
+        Finding(facts.role == "master", f"role {facts.role}", "name the master, or use redis+sentinel://"),
+        _setting(settings, "maxmemory-policy", ("noeviction",), "anything else may drop parts of a session"),
+        Finding(facts.write_status == "ok", f"append-only file last written: {facts.write_status}", "look at the disk"),
+    ]
+    if durability.appendonly:
+        findings += [
+            _setting(settings, "appendonly", ("yes",), f"without it nothing outlives Redis; {name} needs it"),
+            _setting(settings, "appendfsync", durability.appendfsync, f"{name} promises that"),
+        ]
+    if durability.confirm[:1] == ("WAIT",):
+        needed = [str(count) for count in range(durability.replicas, 10)]
+        findings.append(
+            _setting(settings, "min-replicas-to-write", needed, "a master that is cut off must not take writes")
+        )
+    return findings
+
+
+def _setting(settings: Mapping[str, str], name: str, wanted: "tuple[str, ...] | list[str]", reason: str) -> Finding:
+    found = settings.get(name, "unknown")
+    advice = f"CONFIG SET {name} {wanted[0]} and write it into the configuration file ({reason})"
+    if found == "unknown":
+        advice = f"allow this user CONFIG GET {name}, for it must be {wanted[0]} ({reason})"
+    return Finding(found in wanted, f"{name} {found}", advice)
+
+
+def facts_from(answers: Sequence[Any]) -> Facts:
+    """What the answers to QUESTIONS say; a setting that may not be asked for is unknown."""
+    info, *configured = answers
+    told = _pairs(info)
+    valkey = "valkey_version" in told
+    version = told["valkey_version" if valkey else "redis_version"]
+    settings: dict[str, str] = {}
+    for answer in configured:
+        if not isinstance(answer, Exception):
+            settings |= dict(zip(_texts(answer[::2]), _texts(answer[1::2]), strict=True))
+    return Facts(
+        tuple(int(part) for part in version.split(".")[:3]),
+        valkey,
+        told.get("role", "unknown"),
+        settings,
+        told.get("aof_last_write_status", "ok"),
+    )
+
+
+def _pairs(info: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in info.decode(errors="replace").splitlines())
+    return {name: value for name, _, value in lines if value}
+
+
+def _texts(values: Sequence[bytes]) -> list[str]:
+    return [bytes(value).decode(errors="replace") for value in values]
