@@ -12,6 +12,7 @@ import time
 from model.checkpoint import Checkpoint, CheckpointError, decode, encode
 from model.weights import LoadedModel
 from server.live import LiveSession, Quarantined, Reached
+from server.pacing import Pace
 from server.store.chain import EMPTY_CHAIN
 from server.store.contract import Store, StoredCheckpoint, StoreError
 from server.telemetry import Telemetry
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 class Keeping:
     """Stores and restores the states of sessions at hand."""
 
-    def __init__(self, store: Store, loaded: LoadedModel, telemetry: Telemetry) -> None:
-        self._store, self._loaded, self._telemetry = store, loaded, telemetry
+    def __init__(self, store: Store, loaded: LoadedModel, telemetry: Telemetry, pace: Pace) -> None:
+        self._store, self._loaded, self._telemetry, self._pace = store, loaded, telemetry, pace
         self._initial = loaded.model.initial_memory(1)
 
     async def store(self, live: LiveSession) -> None:
@@ -40,9 +41,13 @@ class Keeping:
         newest = StoredCheckpoint(
             live.version + 1, state.offset, value, state.tokens, state.segments, state.memory.nbytes, reached.chain
         )
+        await asyncio.sleep(self._pace.wait_seconds(len(value), time.monotonic()))
+        storing = time.perf_counter()
         await self._store.checkpoint(held.lease, newest, time.time())
         live.version, live.stored, live.stored_offset = newest.version, reached, state.offset
         live.stored_at = time.monotonic()
+        # The time that other work had meanwhile counts too: the busier the server, the rarer.
+        live.storing_seconds = time.perf_counter() - storing
         self._telemetry.checkpoint_seconds.observe(time.perf_counter() - began)
 
     async def restore(self, live: LiveSession) -> None:

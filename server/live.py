@@ -51,6 +51,7 @@ class LiveSession:
     version: int = 0
     stored_offset: int = 0
     stored_at: float = 0.0
+    storing_seconds: float = 0.0
     restore_seconds: float = 0.0
     held: Held | None = None
     restored_under: Held | None = None

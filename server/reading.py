@@ -19,6 +19,7 @@ from server.engine import Engine, EngineStopped
 from server.keeping import Keeping
 from server.leasing import Leasing
 from server.live import Halted, LiveSession, Origin, Quarantined, Reached
+from server.pacing import Pace, is_due
 from server.residents import Residents
 from server.settings import Settings
 from server.store.chain import extended
@@ -57,7 +58,7 @@ class Reading:
     ) -> None:
         self._store, self._engine, self._loaded, self._settings = store, engine, loaded, settings
         self._telemetry = telemetry
-        self._keeping = Keeping(store, loaded, telemetry)
+        self._keeping = Keeping(store, loaded, telemetry, Pace(settings.checkpoint_bytes_per_second))
         self._slots = asyncio.Semaphore(settings.reading_sessions_max)
         self._leasing = Leasing(store, settings.lease_seconds)
         self.residents: Residents[SessionKey, LiveSession] = Residents(settings.resident_bytes)
@@ -288,11 +289,15 @@ class Reading:
         return self._loaded.tokenizer.advance(pending, data), extended(chain, data)
 
     def _due(self, live: LiveSession) -> bool:
-        if live.state is None or live.stored is None or live.state.segments == live.stored.state.segments:
+        if live.state is None or live.stored is None:
             return False
-        segments = live.state.segments - live.stored.state.segments
-        age_seconds = time.monotonic() - live.stored_at
-        return segments >= self._settings.checkpoint_segments or age_seconds >= self._settings.checkpoint_seconds
+        return is_due(
+            live.state.segments - live.stored.state.segments,
+            self._settings.checkpoint_segments,
+            time.monotonic() - live.stored_at,
+            self._settings.checkpoint_seconds,
+            live.storing_seconds,
+        )
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

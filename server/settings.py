@@ -64,6 +64,9 @@ class Settings(BaseModel):
 
     checkpoint_segments: int = Field(32, ge=1, le=1 << 16, description="segments read between two checkpoints")
     checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="a memory's age before it is stored")
+    checkpoint_bytes_per_second: float = Field(
+        64 * 1024 * 1024, ge=1 << 16, le=1 << 40, description="memories stored by this server at most"
+    )
     idle_seconds: float = Field(1.0, ge=0, le=3600, description="quiet time after which a memory is stored")
     lease_seconds: float = Field(
         10.0, ge=0.5, le=600, description="time after which another replica may read on for one that died"
