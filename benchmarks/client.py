@@ -98,10 +98,11 @@ class Client:
 
 
 @contextmanager
-def served(plan: Plan) -> Iterator[tuple[Server, Client]]:
-    """A server in a process of its own, its store in a folder that goes with it, everything else left to default."""
+def served(plan: Plan, store: str | None = None, **settings: str) -> Iterator[tuple[Server, Client]]:
+    """A server in a process of its own, its store in a folder that goes with it unless another is named."""
     with tempfile.TemporaryDirectory(prefix="onceread-bench-") as folder:
+        keys = {"seal_keys_file": f"{folder}/seal.keys"}
         # An empty setting counts as none: the server takes as many threads as it would by itself.
-        server = Server(plan.weights.resolve(), f"sqlite:///{folder}", threads="")
+        server = Server(plan.weights.resolve(), store or f"sqlite:///{folder}", threads="", **keys, **settings)
         with server, Client(server.url) as client:
             yield server, client

@@ -24,6 +24,7 @@ from benchmarks import (
     replaying,
     restart,
     sizes,
+    stores,
 )
 from benchmarks.plan import Plan, Sizes, quick
 from benchmarks.report import Section, as_json, as_table, unmet
@@ -32,7 +33,7 @@ from server.settings import Settings
 
 MEASUREMENTS = {
     module.NAME: module.measure
-    for module in (sizes, matrix_rate, mechanisms, replaying, length, rate, first_token, restart, acknowledge)
+    for module in (sizes, matrix_rate, mechanisms, replaying, length, rate, first_token, restart, acknowledge, stores)
 }
 BUSY_LOAD = 0.5
 

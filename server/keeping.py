@@ -14,7 +14,7 @@ from model.weights import LoadedModel
 from server.live import LiveSession, Quarantined, Reached
 from server.pacing import Pace
 from server.store.chain import EMPTY_CHAIN
-from server.store.contract import Store, StoredCheckpoint, StoreError
+from server.store.contract import Recovery, Store, StoredCheckpoint, StoreError
 from server.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -53,24 +53,19 @@ class Keeping:
     async def restore(self, live: LiveSession) -> None:
         """The newest sound state: a checkpoint, or the beginning where the journal still reaches back to it."""
         began = time.perf_counter()
-        recovery = await self._store.recover(live.key)
+        # The older one is fetched only where the newest can not be used.
+        recovery = await self._store.recover(live.key, 1)
+        state, damaged = await self._usable(recovery)
+        if state is None and recovery.record.version > 1:
+            recovery = await self._store.recover(live.key)
+            state, damaged = await self._usable(recovery)
         if recovery.record.quarantined:
             raise Quarantined(recovery.record.quarantined)
-        damaged = list(recovery.damaged)
-        for stored in recovery.checkpoints:
-            if stored.offset < recovery.journal_offset:
-                damaged.append(f"the journal behind offset {stored.offset} is not whole")
-                continue
-            try:
-                state = await asyncio.to_thread(decode, stored.value, self._loaded.fingerprint, self._initial)
-                live.stored = Reached(state, stored.chain)
-                break
-            except CheckpointError as error:
-                damaged.append(f"checkpoint {stored.version}: {error}")
-        else:
+        if state is None:
             if recovery.journal_offset > 0:
                 raise await self.quarantine(live, "; ".join(damaged) or "no checkpoint is left")
-            live.stored = Reached(Checkpoint(self._initial, (), b"", 0, 0, 0), EMPTY_CHAIN)
+            state = Reached(Checkpoint(self._initial, (), b"", 0, 0, 0), EMPTY_CHAIN)
+        live.stored = state
         if damaged:
             log.error("damaged values were found and not used: %s", "; ".join(damaged))
         live.reached, live.restored_under = live.stored, live.held
@@ -80,6 +75,20 @@ class Keeping:
         live.restore_seconds = time.perf_counter() - began
         self._telemetry.memory_load_seconds.labels(source="store").observe(live.restore_seconds)
         live.report()
+
+    async def _usable(self, recovery: Recovery) -> tuple[Reached | None, list[str]]:
+        """The newest state that can be read on from, and what was found damaged on the way to it."""
+        damaged = list(recovery.damaged)
+        for stored in recovery.checkpoints:
+            if stored.offset < recovery.journal_offset:
+                damaged.append(f"the journal behind offset {stored.offset} is not whole")
+                continue
+            try:
+                state = await asyncio.to_thread(decode, stored.value, self._loaded.fingerprint, self._initial)
+                return Reached(state, stored.chain), damaged
+            except CheckpointError as error:
+                damaged.append(f"checkpoint {stored.version}: {error}")
+        return None, damaged
 
     async def quarantine(self, live: LiveSession, reason: str) -> Quarantined:
         """Marks the session as not to be used."""

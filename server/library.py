@@ -212,7 +212,7 @@ class Library:
         await self._honour(record, receipt)
         state, live, origin = await self._reading.reach(record)
         await self._use(record)
-        return self.asking.standpoint(asked_at, state, live.version, origin)
+        return self.asking.standpoint(asked_at, state, max(live.version, record.version), origin)
 
     async def _use(self, record: SessionRecord) -> None:
         """Begins a mortal session's time anew, written only when some of it is gone."""

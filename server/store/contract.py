@@ -246,8 +246,11 @@ class Store(Protocol):
         oldest of them (behind offset 0 until there are so many), but always the last JOURNAL_BYTES_KEPT.
         """
 
-    async def recover(self, key: SessionKey) -> Recovery:
-        """All that is sound, for a reader to go on from; damaged checkpoints are left out and named."""
+    async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
+        """What is sound, for a reader to go on from; damaged checkpoints are left out and named.
+
+        At most `count` of the sound checkpoints, the newest ones, are fetched.
+        """
 
     async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
         """The sound sessions of all tenants with at least `bytes_min` (1 or more) of text that no checkpoint covers."""

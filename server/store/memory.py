@@ -170,9 +170,9 @@ class MemoryStore:
         session.record = rules.moved(session.record, checkpoint, at)
         session.trim()
 
-    async def recover(self, key: SessionKey) -> Recovery:
+    async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
         session = self._session(key)
-        newest_first = tuple(reversed(session.checkpoints))
+        newest_first = tuple(reversed(session.checkpoints))[:count]
         return Recovery(deepcopy(session.record), newest_first, session.journal_offset)
 
     async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":

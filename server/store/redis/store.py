@@ -243,14 +243,16 @@ class RedisStore:
                 raise rules.stale_lease(lease)
         raise StoreUnavailable("the memory's parts are not all there: store it again")
 
-    async def recover(self, key: SessionKey) -> Recovery:
-        return await self._steadily(key, self._recover)
+    async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
+        return await self._steadily(key, lambda found: self._recover(found, count))
 
-    async def _recover(self, found: Found) -> Recovery:
+    async def _recover(self, found: Found, count: int) -> Recovery:
         entry = found.entry
         sound: list[StoredCheckpoint] = []
         damaged: list[str] = []
         for mark in reversed(entry.marks):
+            if len(sound) == count:
+                break
             try:
                 sound.append(await self._memories.load(entry.record, mark))
             except DamagedValue as error:

@@ -10,7 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from server.store import rules
-from server.store.contract import Appended, Lease, Recovery, SessionKey, SessionRecord, StoredCheckpoint
+from server.store.contract import (
+    CHECKPOINTS_KEPT,
+    Appended,
+    Lease,
+    Recovery,
+    SessionKey,
+    SessionRecord,
+    StoredCheckpoint,
+)
 from server.store.leases import Leases
 from server.store.sqlite import sessions, transactions
 from server.store.sqlite.owner import Owner
@@ -78,8 +86,8 @@ class SqliteStore:
         check = partial(self._leases.check, lease)
         await self.owner.run(partial(transactions.checkpoint, key=lease.key, newest=checkpoint, at=at, check=check))
 
-    async def recover(self, key: SessionKey) -> Recovery:
-        return await self.owner.run(partial(transactions.recover, key=key))
+    async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
+        return await self.owner.run(partial(transactions.recover, key=key, count=count))
 
     async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
         return await self.owner.run(partial(transactions.unread, bytes_min=bytes_min))

@@ -87,11 +87,13 @@ def checkpoint(
     sessions.save(connection, Entry(rules.moved(entry.record, newest, at), journal_offset, marks))
 
 
-def recover(connection: apsw.Connection, key: SessionKey) -> Recovery:
+def recover(connection: apsw.Connection, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
     entry = sessions.load(connection, key)
     sound: list[StoredCheckpoint] = []
     damaged: list[str] = []
     for mark in reversed(entry.marks):
+        if len(sound) == count:
+            break
         try:
             sound.append(checkpoints.load(connection, key, mark))
         except DamagedValue as error:
