@@ -105,7 +105,7 @@ def store_options(settings: Settings) -> StoreOptions:
     access = Access(
         settings.store_password_file, settings.store_ca_file, settings.store_certificate_file, settings.store_key_file
     )
-    return StoreOptions(settings.durability, settings.seal_keys_file, access)
+    return StoreOptions(settings.durability, settings.seal_keys_file, settings.store_replicas, access)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -34,6 +34,7 @@ class Settings(BaseModel):
     durability: Literal["fsync", "fsync+replica", "everysec", "volatile"] = Field(
         "fsync", description="what an acknowledged byte survives; the README says what each one means"
     )
+    store_replicas: int = Field(1, ge=1, le=9, description="replicas of Redis that must confirm, for fsync+replica")
     seal_keys_file: Path | None = Field(
         None, description="keys that stored values are sealed with; made when missing [beside the data]"
     )

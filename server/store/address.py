@@ -12,7 +12,7 @@ from server.store.keyring import Keyring
 from server.store.memory import MemoryStore
 from server.store.redis import RedisStore
 from server.store.redis.doctor import Doctor, Greeter
-from server.store.redis.durability import DURABILITIES
+from server.store.redis.durability import DURABILITIES, confirmed_by
 from server.store.redis.examination import Finding
 from server.store.redis.link import Link
 from server.store.redis.topology import Access, open_topology
@@ -29,6 +29,7 @@ class StoreOptions:
 
     durability: str = "fsync"
     keys_file: Path | None = None
+    replicas: int = 1
     access: Access = field(default_factory=Access)
 
 
@@ -81,6 +82,6 @@ async def _open_redis(url: str, options: StoreOptions) -> RedisStore:
 
 
 def _link(url: str, options: StoreOptions, strict: bool = True) -> Link:
-    greeter = Greeter(DURABILITIES[options.durability], strict)
+    greeter = Greeter(confirmed_by(DURABILITIES[options.durability], options.replicas), strict)
     topology = open_topology(url, options.access, CONNECTIONS, greeter.greet)
     return Link(topology, CONNECTIONS, lambda: greeter.durability)

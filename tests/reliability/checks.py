@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.reliability import faults_sqlite, power_sqlite
+from tests.reliability import failover, faults_sqlite, power_redis, power_sqlite, replicas, store_killed
 from tests.reliability.check import Check
 
-CHECKS: tuple[Check, ...] = (power_sqlite.CHECK, faults_sqlite.CHECK)
+CHECKS: tuple[Check, ...] = (
+    store_killed.CHECK,
+    replicas.KILLED,
+    replicas.STOPPED,
+    power_sqlite.CHECK,
+    power_redis.CHECK,
+    failover.CHECK,
+    faults_sqlite.CHECK,
+)

@@ -39,8 +39,16 @@ DURABILITIES = {
 }
 
 
+def confirmed_by(durability: Durability, replicas: int) -> Durability:
+    """The same, with so many replicas that must confirm."""
+    if not durability.confirm:
+        return durability
+    confirm = ("WAITAOF", "1", str(replicas), str(CONFIRM_MILLISECONDS))
+    return replace(durability, confirm=confirm, enough=(1, replicas), replicas=replicas)
+
+
 def kept_by(durability: Durability, version: tuple[int, ...]) -> Durability:
     """How this version keeps it: replicas before 7.2 can confirm only that they have it, not that it is fsynced."""
     if durability.confirm[:1] != ("WAITAOF",) or version >= (7, 2):
         return durability
-    return replace(durability, confirm=("WAIT", "1", str(CONFIRM_MILLISECONDS)), enough=(1,))
+    return replace(durability, confirm=("WAIT", *durability.confirm[2:]), enough=durability.enough[1:])

@@ -36,6 +36,7 @@ class Facts:
     role: str
     settings: Mapping[str, str]
     write_status: str = "ok"
+    replicas: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ def diagnose(facts: Facts, durability: Durability) -> list[Finding]:
             _setting(settings, "appendonly", ("yes",), f"without it nothing outlives Redis; {name} needs it"),
             _setting(settings, "appendfsync", durability.appendfsync, f"{name} promises that"),
         ]
+    if durability.replicas:
+        # Not refused: the promise holds, but for the moment in which a master that was cut off still has a replica.
+        note = f"{facts.replicas} replicas are connected, {durability.replicas} must confirm"
+        findings.append(Finding(True, note + (": see the README" if facts.replicas > durability.replicas else "")))
     if durability.confirm[:1] == ("WAIT",):
         needed = [str(count) for count in range(durability.replicas, 10)]
         findings.append(
@@ -103,6 +108,7 @@ def facts_from(answers: Sequence[Any]) -> Facts:
         told.get("role", "unknown"),
         settings,
         told.get("aof_last_write_status", "ok"),
+        int(told.get("connected_slaves", "0")),
     )
 
 

@@ -47,6 +47,11 @@ def explained(error: ResponseError | AuthenticationError) -> StoreError:
     return kind(f"{advice} ({error})")
 
 
+def points_elsewhere(error: ResponseError) -> bool:
+    """Whether another Redis may be the one to ask by now."""
+    return _word(error) in ("MOVED", "ASK", "READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN")
+
+
 def unreachable(error: Exception) -> Unreachable:
     reason = str(error) or type(error).__name__
     return Unreachable(f"Redis can not be reached ({reason}): check that it runs, and the way to it")

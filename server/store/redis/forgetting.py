@@ -76,13 +76,8 @@ class Forgetting:
             await asyncio.sleep(PAUSES_SECONDS[0])
         if await self._link.change("forget", keys, sealed, remembered_seconds):
             return True
-        try:
-            await self._records.sealed(key)
-        except (SessionMissing, SessionExpired):
-            # Gone the first time, as it seems.
-            await self._records.confirm(at.record)
-            return True
-        return False
+        # Gone the first time, as it seems.
+        return await self._records.confirm_absence(key)
 
     async def _all_memories(self, at: Names) -> list[str]:
         """The memories of a session whose record can not tell them: looked for among all keys, once in its life."""

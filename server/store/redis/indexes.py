@@ -24,10 +24,8 @@ class Indexes:
 
     async def list_session(self, key: SessionKey, created_at: float, sure: bool) -> None:
         """Puts a session in its tenant's list; until it is `sure`, an earlier one of its name keeps its place."""
-        await self._link.write(
-            sessions_of(key.tenant),
-            ("ZADD", sessions_of(key.tenant), "XX" if sure else "NX", repr(created_at), key.id),
-        )
+        index, place = sessions_of(key.tenant), (repr(created_at), key.id)
+        await self._link.write(index, ("ZADD", index, *place) if sure else ("ZADD", index, "NX", *place), durable=True)
 
     async def unlist_session(self, key: SessionKey, created_at: float) -> None:
         await self._unlist(sessions_of(key.tenant), key.id, created_at)
@@ -51,7 +49,7 @@ class Indexes:
         now = time.monotonic()
         if now - self._marked.get(key, -REMARK_SECONDS) < REMARK_SECONDS:
             return
-        await self._link.write(UNREAD, ("ZADD", UNREAD, repr(time.time()), member(key)))
+        await self._link.write(UNREAD, ("ZADD", UNREAD, repr(time.time()), member(key)), durable=True)
         if len(self._marked) >= _REMEMBERED_MAX:
             self._marked.clear()
         self._marked[key] = now
@@ -67,7 +65,7 @@ class Indexes:
 
     async def may_expire(self, key: SessionKey, at: float) -> None:
         """Sees to it that the session is looked at then, or before."""
-        await self._link.write(EXPIRY, ("ZADD", EXPIRY, "LT", repr(at), member(key)))
+        await self._link.write(EXPIRY, ("ZADD", EXPIRY, "LT", repr(at), member(key)), durable=True)
 
     async def expires(self, key: SessionKey, at: float) -> None:
         await self._link.write(EXPIRY, ("ZADD", EXPIRY, repr(at), member(key)))

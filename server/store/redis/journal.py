@@ -60,8 +60,10 @@ class Journal:
         record = entry.record
         if offset in (record.read_bytes, record.accepted_bytes):
             return record.read_chain if offset == record.read_bytes else record.chain
-        [line, *_] = await self._lines_over(entry, offset, offset + 1)
-        return extended(line.chain, await self.read(entry, line.offset, offset))
+        lines = await self._lines_over(entry, offset, offset + 1)
+        if not lines:
+            raise DamagedValue(f"the index of session {record.key.id!r} at offset {offset}")
+        return extended(lines[0].chain, await self.read(entry, lines[0].offset, offset))
 
     async def recognise(self, entry: Entry, offset: int, known: bytes) -> None:
         """Returns when `known` is what was accepted at `offset`; it does not go beyond the accepted text."""

@@ -13,10 +13,8 @@ from typing import Any
 from redis.exceptions import (
     AskError,
     AuthenticationError,
-    ClusterDownError,
     MovedError,
     NoScriptError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -24,7 +22,7 @@ from redis.exceptions import (
 from server.store.contract import StoreUnavailable
 from server.store.redis.durability import Durability
 from server.store.redis.exchange import Command, exchange
-from server.store.redis.faults import Unconfirmed, Unfit, Unreachable, explained, unreachable
+from server.store.redis.faults import Unconfirmed, Unfit, Unreachable, explained, points_elsewhere, unreachable
 from server.store.redis.topology import Topology
 
 SCRIPTS = {
@@ -102,8 +100,13 @@ class Link:
             answer, *confirmed = await self._exchange(key, [command, *confirm])
         if isinstance(answer, Exception):
             raise explained(answer) if isinstance(answer, ResponseError) else answer
-        for counts in confirmed:
-            self._check(counts)
+        try:
+            for counts in confirmed:
+                self._check(counts)
+        except Unconfirmed:
+            # A master that its replicas have left is none any more, as it may be.
+            await self._topology.look_again()
+            raise
         return answer
 
     def _check(self, counts: Any) -> None:
@@ -121,10 +124,10 @@ class Link:
         answers: list[Any] = []
         for _ in range(_HOPS_MAX):
             answers = await self._once(key, commands)
-            if not isinstance(answers[0], MovedError | AskError | ClusterDownError | ReadOnlyError):
+            if not isinstance(answers[0], ResponseError) or not points_elsewhere(answers[0]):
                 return answers
             await self._topology.look_again()
-            if isinstance(answers[0], ClusterDownError | ReadOnlyError):
+            if not isinstance(answers[0], MovedError | AskError):
                 break
         return answers
 
@@ -136,6 +139,7 @@ class Link:
             # Refused while the connection was made: a password, a replica, a Redis that loads.
             raise explained(error) from error
         except Unfit as error:
+            await self._topology.look_again()
             raise StoreUnavailable(str(error)) from error
         except (RedisError, OSError) as error:
             await self._topology.look_again()

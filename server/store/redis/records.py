@@ -77,11 +77,18 @@ class Records:
             if answer in (1, b"kept"):
                 return answer
             [found] = await self._link.ask(keys[0], ("GET", keys[0]))
-        if found == new:
-            await self.confirm(keys[0])
+        if found == new and await self.confirm(keys[0], new):
             return b"kept" if script == "checkpoint" else 1
         return None
 
-    async def confirm(self, record: str) -> None:
-        """Returns once all that was written before is durable: confirmations count from a connection's last write."""
-        await self._link.write(record, ("SET", record.replace(":record", ":confirmed"), "1", "EX", "60"), durable=True)
+    async def confirm(self, record: str, sealed: bytes) -> bool:
+        """Whether the record still is this one, which is durable then; False where it is another by now.
+
+        It is compared and written where it is confirmed: after a failover what was read may be another Redis' word.
+        """
+        return bool(await self._link.change("replace", [record], sealed, sealed))
+
+    async def confirm_absence(self, key: SessionKey) -> bool:
+        """Whether there is no such record, durably so."""
+        at = names(key)
+        return bool(await self._link.change("absent", [at.record, at.confirmed]))

@@ -7,7 +7,9 @@ the lease. It knows neither connections nor how a value is sealed.
 import asyncio
 import builtins
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -45,6 +47,8 @@ from server.store.redis.records import Found, Records
 from server.store.sealing import Sealer
 
 Result = TypeVar("Result")
+# A session that is listed but not there is taken out of the list when it was created so long ago.
+UNLISTED_SECONDS = 600.0
 
 
 class RedisStore:
@@ -76,10 +80,11 @@ class RedisStore:
         try:
             made = await self._link.change("create", [at.record, *leftovers], sealed)
         except Unreachable:
-            # Sent again it finds its own record, which no other is like.
             await asyncio.sleep(PAUSES_SECONDS[0])
             made = await self._link.change("create", [at.record, *leftovers], sealed)
-            made = made or await self._records.sealed(key) == sealed
+            while not made and (found := await self._records.load(key)).entry.record.lineage == record.lineage:
+                # It was made the first time, and may have moved on since.
+                made = await self._records.confirm(at.record, found.sealed)
         if not made:
             raise rules.taken(key)
         await self._indexes.list_session(key, record.created_at, sure=True)
@@ -100,7 +105,9 @@ class RedisStore:
             try:
                 page.append(await self.get(key))
             except (SessionMissing, SessionExpired):
-                await self._indexes.unlist_session(key, created_at)
+                # One that is young may only be on its way into the store.
+                if created_at < time.time() - UNLISTED_SECONDS:
+                    await self._unlist(key, created_at)
             if len(page) == limit:
                 break
         return page
@@ -135,8 +142,8 @@ class RedisStore:
         if known:
             await self._journal.recognise(entry, start, known)
         if not new:
-            await self._records.confirm(place.record)
-            return Appended(entry.record, replayed=True)
+            confirmed = await self._records.confirm(place.record, found.sealed)
+            return Appended(entry.record, replayed=True) if confirmed else None
         grown = replace(entry, record=rules.grown(entry.record, new, at))
         sealed, line = self._journal.sealed(entry, new)
         kept = await self._records.change(
@@ -302,6 +309,12 @@ class RedisStore:
             self._closed = True
             await self._link.close()
             await self._bulk.close()
+
+    async def _unlist(self, key: SessionKey, created_at: float) -> None:
+        """Takes a session out of the list that is not there, and puts it back if it came meanwhile."""
+        await self._indexes.unlist_session(key, created_at)
+        with suppress(SessionMissing, SessionExpired):
+            await self._indexes.list_session(key, (await self.get(key)).created_at, sure=True)
 
     async def _revise(self, key: SessionKey, change: Callable[[SessionRecord], SessionRecord]) -> None:
         while True:

@@ -6,14 +6,14 @@ library's own retries are off: whether something may be sent twice, only the sto
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from redis.asyncio import RedisCluster
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
@@ -57,8 +57,8 @@ class Topology(Protocol):
 class Pooled:
     """One Redis, or the one that Sentinels name: a pool finds it, and finds it again."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
+    def __init__(self, pool: ConnectionPool, sentinels: Sequence[Redis] = ()) -> None:
+        self._pool, self._sentinels = pool, sentinels
 
     @asynccontextmanager
     async def connection(self, key: str) -> AsyncIterator[Connection]:
@@ -80,6 +80,8 @@ class Pooled:
 
     async def close(self) -> None:
         await self._pool.disconnect()
+        for sentinel in self._sentinels:
+            await sentinel.aclose()
 
 
 class Clustered:
@@ -165,7 +167,7 @@ def open_topology(url: str, access: Access, connections: int, greet: Greet) -> T
             max_connections=connections,
             redis_connect_func=greet,
         )
-        return Pooled(pool)
+        return Pooled(pool, sentinel.sentinels)
     if kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in addresses]
         tls = _tls(access, secure) | ({"ssl": True} if secure == "rediss" else {})
