@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
+from tests.redis_binaries import BINARIES, require
 from tests.reliability.check import Check
 from tests.reliability.checks import CHECKS
 
 SEED = 20261122
+
+
+@pytest.fixture(autouse=True)
+def parts() -> None:
+    """Skips where a server is not installed that the checks start; where `CI` is set it is missed instead."""
+    for name in BINARIES:
+        require(name)
+    if shutil.which("haproxy") is None and "CI" not in os.environ:
+        pytest.skip("HAProxy is not installed: `make parts`")
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
