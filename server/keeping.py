@@ -94,6 +94,8 @@ class Keeping:
         """Marks the session as not to be used."""
         log.error("session quarantined: %s", reason)
         try:
+            if (await self._store.get(live.key)).lineage != live.lineage:
+                return Quarantined(reason)
             await self._store.quarantine(live.key, reason, time.time())
         except StoreError as error:
             log.warning("the quarantine could not be stored: %s", error)

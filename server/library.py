@@ -115,8 +115,11 @@ class Library:
         return [self._view(record) for record in records[:limit]], len(records) > limit
 
     async def delete(self, key: SessionKey) -> None:
+        # What is at hand now: by the time the store has answered, another may have been created.
+        live = self._reading.residents.use(key)
         await self._store.delete(key)
-        await self._reading.forget(key)
+        if live is not None:
+            await self._reading.forget(live)
 
     async def append(
         self, key: SessionKey, offset: int | None, body: AsyncIterator[bytes], receipt: str | None = None
@@ -196,7 +199,8 @@ class Library:
         start = max(0, position - 3)
         try:
             return await self._store.journal(key, start, position - start)
-        except StaleCheckpoint:
+        except (StaleCheckpoint, OffsetMismatch):
+            # Trimmed; or the session is another by now, which the append finds out.
             return None
 
     async def wait_read(self, key: SessionKey) -> TextState:

@@ -22,6 +22,10 @@ class Halted(Exception):
     """Reading has been told to stop, so what was waited for will not come."""
 
 
+class Forgotten(Exception):
+    """Reading was ended here, for what was at hand is of no use any more; the store knows what there is."""
+
+
 class Origin(NamedTuple):
     """Where a memory came from for a question: it was at hand, or restored from the store in so many seconds."""
 
@@ -56,7 +60,7 @@ class LiveSession:
     held: Held | None = None
     restored_under: Held | None = None
     asked: bool = False
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[bool] | None = None
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
 
@@ -85,6 +89,15 @@ class LiveSession:
         if self.lineage != record.lineage or self.offset > record.accepted_bytes:
             return False
         return self.reached is None or self.offset < record.accepted_bytes or self.reached.chain == record.chain
+
+    def covers(self, record: SessionRecord) -> bool:
+        """Whether the state at hand is of all the text that this record has, or of more."""
+        return self.reached is not None and self.offset >= record.accepted_bytes and not self.contradicts(record)
+
+    def contradicts(self, record: SessionRecord) -> bool:
+        """Whether what was read is surely of another text, or of another session."""
+        other_text = self.reached is not None and self.reached.chain != record.chain
+        return self.lineage != record.lineage or (other_text and self.offset == record.accepted_bytes)
 
     def is_newest(self, record: SessionRecord) -> bool:
         """Whether the stored state at hand is the one that this record names as its newest."""

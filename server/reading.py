@@ -18,7 +18,7 @@ from model.weights import LoadedModel
 from server.engine import Engine, EngineStopped
 from server.keeping import Keeping
 from server.leasing import Leasing
-from server.live import Halted, LiveSession, Origin, Quarantined, Reached
+from server.live import Forgotten, Halted, LiveSession, Origin, Quarantined, Reached
 from server.pacing import Pace, is_due
 from server.residents import Residents
 from server.settings import Settings
@@ -81,8 +81,7 @@ class Reading:
         live.target = max(live.target, record.accepted_bytes)
         live.asked = live.asked or ask
         if live.task is None and not self._halted and (live.state is None or live.offset < live.target):
-            live.failure = None
-            live.task = asyncio.create_task(self._run(live), name=f"read {key.id}")
+            self._start(live)
         else:
             live.report()
         return live
@@ -96,23 +95,33 @@ class Reading:
             await self._question(found, record)
         live = self.wake(record)
         at_hand = live.state is not None
-        while live.state is None or live.offset < record.accepted_bytes:
-            progressed = live.progressed
+        while not live.covers(record):
+            if live.contradicts(record):
+                await self._question(live, record)
             if live.task is None:
-                if live.failure is not None:
+                if isinstance(live.failure, Forgotten):
+                    await self._still_there(record)
+                elif live.failure is not None:
                     raise live.failure
                 if self._halted:
                     raise Halted("the server is shutting down before the text was read")
                 live = self.wake(record)
-            await progressed.wait()
+            # Taken now, for what was waited for may be another session at hand by now.
+            if not live.covers(record):
+                await live.progressed.wait()
+        assert live.state is not None
         return live.state, live, Origin("device", 0.0) if at_hand else Origin("store", live.restore_seconds)
 
     async def _question(self, live: LiveSession, record: SessionRecord) -> None:
         """Drops what was read here if the store has another text: it went back in time, or the session is a new one."""
-        newest = await self._store.get(record.key)
-        if not live.follows(newest) or not live.follows(record.updated(accepted_bytes=newest.accepted_bytes)):
+        if live.contradicts(record) or not live.follows(await self._store.get(record.key)):
             log.warning("what was read of a session is not what the store has of it: it is read anew")
-            await self.forget(record.key)
+            await self.forget(live)
+
+    async def _still_there(self, record: SessionRecord) -> None:
+        """Raises `SessionMissing` unless the store still has this very session."""
+        if (await self._store.get(record.key)).lineage != record.lineage:
+            raise SessionMissing("the session was deleted while its text was read")
 
     async def room(self, key: SessionKey, behind_bytes_max: int) -> None:
         """Returns when less than that is left to be read, or this session has nothing left, or reading has ended."""
@@ -122,9 +131,10 @@ class Reading:
                 return
             await live.progressed.wait()
 
-    async def forget(self, key: SessionKey) -> None:
-        """Drops the session and ends its reading."""
-        if (live := self.residents.drop(key)) is not None and live.task is not None:
+    async def forget(self, live: LiveSession) -> None:
+        """Drops what is at hand of a session and ends its reading; whoever waits for it asks the store again."""
+        self._drop(live)
+        if live.task is not None:
             live.task.cancel()
             await asyncio.wait([live.task])
 
@@ -137,14 +147,30 @@ class Reading:
         if tasks := [live.task for live in self.residents if live.task is not None]:
             await asyncio.wait(tasks)
 
-    async def _run(self, live: LiveSession) -> None:
-        """Reads until nothing is left to read and what was read is stored."""
-        more = False
+    def _start(self, live: LiveSession) -> None:
+        live.failure = None
+        live.task = asyncio.create_task(self._run(live), name=f"read {live.key.id}")
+        live.task.add_done_callback(lambda task: self._ended(live, task))
+
+    def _ended(self, live: LiveSession, task: asyncio.Task[bool]) -> None:
+        """Tells whoever waits; here, for a task that is cancelled before it begins has no other last word."""
+        if task.cancelled():
+            live.failure = Forgotten()
+        if live.task is task:
+            live.task = None
+        live.report()
+        more = not task.cancelled() and (task.result() or live.asked) and live.offset < live.target
+        if more and live.failure is None:
+            self._retry(live)
+        self.residents.trim()
+
+    async def _run(self, live: LiveSession) -> bool:
+        """Reads until nothing is left to read and what was read is stored; whether text came meanwhile."""
         try:
             while not self._halted:
                 async with self._slots:
                     if live.held is None and not await self._begin(live):
-                        return
+                        return False
                     if live.held is not None:
                         try:
                             await self._stint(live)
@@ -156,7 +182,7 @@ class Reading:
                 if live.held is None or live.held.over:
                     await self._hand_over(live)
                     if live.held is None and live.state is not None and live.offset >= live.target:
-                        return
+                        return False
                     continue
                 self.residents.trim()
                 if live.offset < live.target:
@@ -166,11 +192,7 @@ class Reading:
                 if quiet and live.offset >= live.target:
                     break
             await self._keeping.store(live)
-            # Text that came while the last checkpoint was written.
-            more = live.offset < live.target
-        except asyncio.CancelledError:
-            live.failure = SessionMissing("the session was deleted while its text was read")
-            raise
+            return live.offset < live.target
         except StaleCheckpoint:
             live.drop()
         except DamagedValue as error:
@@ -192,12 +214,9 @@ class Reading:
             live.failure = error
             self._drop(live)
         finally:
+            live.asked = False
             await self._let_go(live)
-            live.task, live.asked = None, False
-            live.report()
-            if more:
-                self._retry(live)
-            self.residents.trim()
+        return False
 
     async def _begin(self, live: LiveSession) -> bool:
         """Takes the lease and the store's newest state; False where another reads it and nobody asks for it here."""
@@ -235,8 +254,8 @@ class Reading:
 
     def _retry(self, live: LiveSession) -> None:
         if not self._halted and live.task is None and self.residents.use(live.key) is live:
-            live.failure, live.asked = None, True
-            live.task = asyncio.create_task(self._run(live), name=f"read {live.key.id}")
+            live.asked = True
+            self._start(live)
 
     async def _stint(self, live: LiveSession) -> None:
         """Reads until the memory is due to be stored, and stores it; or until the text ends, or the lease does."""
@@ -256,6 +275,8 @@ class Reading:
     async def _compare(self, live: LiveSession) -> None:
         """Refuses what was read when the store says that its text, to the same end, is another one."""
         record = await self._store.get(live.key)
+        if record.lineage != live.lineage:
+            raise SessionMissing("the session was deleted and created anew while its text was read")
         if record.accepted_bytes == live.offset and not live.follows(record):
             if live.restored_under is live.held:
                 raise DamagedValue(f"the text of session {live.key.id!r} up to offset {live.offset}")

@@ -40,7 +40,8 @@ class Sweeping:
                 if self._store.shared:
                     await self._take_up()
                 for key in await self._store.expire(time.time()):
-                    await self._reading.forget(key)
+                    if (live := self._reading.residents.use(key)) is not None:
+                        await self._reading.forget(live)
             except StoreError as error:
                 log.warning("the sweep failed, and comes again: %s", error)
 

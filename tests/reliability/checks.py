@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.reliability import failover, faults_sqlite, power_redis, power_sqlite, replicas, store_killed
+from tests.reliability import failover, faults_sqlite, power_redis, power_sqlite, replicas, simulated, store_killed
 from tests.reliability.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -13,4 +13,5 @@ CHECKS: tuple[Check, ...] = (
     power_redis.CHECK,
     failover.CHECK,
     faults_sqlite.CHECK,
+    simulated.CHECK,
 )
