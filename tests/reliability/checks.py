@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.reliability import failover, faults_sqlite, power_redis, power_sqlite, replicas, simulated, store_killed
+from tests.reliability import (
+    damage,
+    failover,
+    faults_sqlite,
+    power_redis,
+    power_sqlite,
+    replicas,
+    simulated,
+    store_killed,
+    tenants,
+)
 from tests.reliability.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -13,5 +23,7 @@ CHECKS: tuple[Check, ...] = (
     power_redis.CHECK,
     failover.CHECK,
     faults_sqlite.CHECK,
+    damage.CHECK,
+    tenants.CHECK,
     simulated.CHECK,
 )

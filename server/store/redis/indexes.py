@@ -38,8 +38,10 @@ class Indexes:
             [found] = await self._link.ask(
                 index, ("ZREVRANGEBYSCORE", index, high, "-inf", "WITHSCORES", "LIMIT", start, PAGE)
             )
-            for id, score in zip(found[::2], found[1::2], strict=True):
-                yield SessionKey(tenant, bytes(id).decode()), float(score)
+            for name, score in zip(found[::2], found[1::2], strict=True):
+                id = bytes(name).decode(errors="replace")
+                if id.encode() == name:
+                    yield SessionKey(tenant, id), float(score)
             if len(found) < 2 * PAGE:
                 return
             start += PAGE
@@ -56,7 +58,7 @@ class Indexes:
 
     async def unread(self) -> list[tuple[SessionKey, float]]:
         [found] = await self._link.ask(UNREAD, ("ZRANGE", UNREAD, 0, -1, "WITHSCORES"))
-        return _scored(found)
+        return await self._scored(UNREAD, found)
 
     async def unmark(self, key: SessionKey, marked_at: float) -> None:
         """Takes a session out that has nothing unread, unless somebody may be about to append to it."""
@@ -75,15 +77,21 @@ class Indexes:
         [found] = await self._link.ask(
             EXPIRY, ("ZRANGEBYSCORE", EXPIRY, "-inf", repr(at), "WITHSCORES", "LIMIT", 0, PAGE)
         )
-        return _scored(found)
+        return await self._scored(EXPIRY, found)
+
+    async def _scored(self, index: str, found: list[bytes]) -> list[tuple[SessionKey, float]]:
+        """The answer's members, each with the score behind it; what nobody wrote there is taken out."""
+        scored = []
+        for name, score in zip(found[::2], found[1::2], strict=True):
+            key = key_of(name)
+            if member(key).encode() == name:
+                scored.append((key, float(score)))
+            else:
+                await self._link.write(index, ("ZREM", index, name))
+        return scored
 
     async def does_not_expire(self, key: SessionKey, score: float) -> None:
         await self._unlist(EXPIRY, member(key), score)
 
     async def _unlist(self, index: str, name: str, score: float) -> None:
         await self._link.change("unlist", [index], name, f"{score:.17g}", durable=False)
-
-
-def _scored(found: list[bytes]) -> list[tuple[SessionKey, float]]:
-    """The answer's members, each with the score behind it."""
-    return [(key_of(name), float(score)) for name, score in zip(found[::2], found[1::2], strict=True)]

@@ -60,10 +60,8 @@ class Journal:
         record = entry.record
         if offset in (record.read_bytes, record.accepted_bytes):
             return record.read_chain if offset == record.read_bytes else record.chain
-        lines = await self._lines_over(entry, offset, offset + 1)
-        if not lines:
-            raise DamagedValue(f"the index of session {record.key.id!r} at offset {offset}")
-        return extended(lines[0].chain, await self.read(entry, lines[0].offset, offset))
+        line = await self._line_at(entry, offset)
+        return extended(line.chain, await self.read(entry, line.offset, offset))
 
     async def recognise(self, entry: Entry, offset: int, known: bytes) -> None:
         """Returns when `known` is what was accepted at `offset`; it does not go beyond the accepted text."""
@@ -74,6 +72,8 @@ class Journal:
             raise ContentConflict(record.accepted_bytes)
         recognised_bytes = 0
         for line in await self._lines_from(entry, offset, kept_from) if offset < kept_from else []:
+            if not offset <= line.offset < kept_from:
+                raise DamagedValue(f"the index of session {record.key.id!r} at offset {line.offset}")
             if line.end > end:
                 continue
             place = (record.lineage, line.offset, line.length, line.chain)
@@ -88,8 +88,7 @@ class Journal:
         """Where the journal starts when all pieces are let go of that end at `offset` or before."""
         if offset >= entry.record.accepted_bytes:
             return offset
-        lines = await self._lines_over(entry, offset, offset + 1)
-        return min([offset, *(line.offset for line in lines)])
+        return (await self._line_at(entry, offset)).offset
 
     async def gapless_from(self, entry: Entry) -> int:
         """The lowest offset from which all pieces up to the end are there, by their places alone."""
@@ -108,6 +107,13 @@ class Journal:
                 break
             reached = line.offset
         return max(reached, entry.journal_offset)
+
+    async def _line_at(self, entry: Entry, offset: int) -> PieceEntry:
+        """The line of the piece that holds the byte at `offset`."""
+        for line in await self._lines_over(entry, offset, offset + 1):
+            if line.offset <= offset < line.end:
+                return line
+        raise DamagedValue(f"the index of session {entry.record.key.id!r} at offset {offset}")
 
     async def _values(self, entry: Entry, lines: list[PieceEntry]) -> list[bytes | None]:
         at = names(entry.record.key)
@@ -134,8 +140,12 @@ class Journal:
 
     def _opened(self, key: SessionKey, lineage: str, line: bytes) -> PieceEntry:
         offset, length, chain, digest, seal = [*line.decode(errors="replace").split(":"), *[""] * 5][:5]
-        if offset.isdigit() and length.isdigit():
+        if _is_number(offset) and _is_number(length):
             opened = PieceEntry(int(offset), int(length), chain, digest)
             if self._sealer.digest("line", key, (lineage, *opened), b"") == seal:
                 return opened
         raise DamagedValue(f"the index of session {key.id!r} near {offset!r}")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20

@@ -21,7 +21,7 @@ class Leases:
         answer = await self._link.change(
             "lease", [at.record, at.lease], holder, _microseconds(seconds), int(ask), durable=False
         )
-        match [part.decode() for part in answer]:
+        match [part.decode(errors="replace") for part in answer]:
             case ["taken", epoch]:
                 return Lease(key, holder, int(epoch))
             case ["held", other]:

@@ -54,7 +54,7 @@ def member(key: SessionKey) -> str:
 
 
 def key_of(member: bytes) -> SessionKey:
-    tenant, _, id = member.decode().partition("/")
+    tenant, _, id = member.decode(errors="replace").partition("/")
     return SessionKey(unquote(tenant), unquote(id))
 
 

@@ -103,11 +103,17 @@ class RedisStore:
             if last is not None and (created_at, key.id) >= (last.created_at, last.key.id):
                 continue
             try:
-                page.append(await self.get(key))
+                record = await self.get(key)
             except (SessionMissing, SessionExpired):
                 # One that is young may only be on its way into the store.
                 if created_at < time.time() - UNLISTED_SECONDS:
                     await self._unlist(key, created_at)
+                continue
+            if record.created_at != created_at:
+                # The record decides: the index is put right, and the page begun anew.
+                await self._indexes.list_session(key, record.created_at, sure=True)
+                return await self.list(tenant, limit, after)
+            page.append(record)
             if len(page) == limit:
                 break
         return page
@@ -142,8 +148,10 @@ class RedisStore:
         if known:
             await self._journal.recognise(entry, start, known)
         if not new:
-            confirmed = await self._records.confirm(place.record, found.sealed)
-            return Appended(entry.record, replayed=True) if confirmed else None
+            # Written where it was compared: what was read may be the word of a Redis that is master no more.
+            used = replace(entry, record=rules.used(entry.record, at))
+            sure = await self._records.change("replace", [place.record], found.sealed, self._records.seal(used))
+            return Appended(used.record, replayed=True) if sure else None
         grown = replace(entry, record=rules.grown(entry.record, new, at))
         sealed, line = self._journal.sealed(entry, new)
         kept = await self._records.change(

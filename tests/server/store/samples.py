@@ -4,7 +4,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 from server.store.chain import extended
-from server.store.contract import LEASE_SECONDS, Appended, DamagedValue, SessionKey, SessionRecord, Store, StoredCheckpoint
+from server.store.contract import (
+    LEASE_SECONDS,
+    Appended,
+    DamagedValue,
+    SessionKey,
+    SessionRecord,
+    Store,
+    StoredCheckpoint,
+)
 
 
 def key(id: str = "book", tenant: str = "acme") -> SessionKey:

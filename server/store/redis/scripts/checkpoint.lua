@@ -22,7 +22,11 @@ for i = 6, #KEYS do
   redis.call('UNLINK', KEYS[i])
 end
 for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], ARGV[5], '(' .. ARGV[6])) do
-  redis.call('HDEL', KEYS[3], string.match(entry, '^%d+'))
+  -- A line that lies where it does not belong must not take a piece along that is still needed.
+  local start = string.match(entry, '^%d+')
+  if start and tonumber(start) < tonumber(ARGV[6]) then
+    redis.call('HDEL', KEYS[3], start)
+  end
 end
 local trimmed = redis.call('ZCOUNT', KEYS[4], '-inf', '(' .. ARGV[6])
 local surplus = math.min(trimmed, redis.call('ZCARD', KEYS[4]) - ARGV[7])

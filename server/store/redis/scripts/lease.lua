@@ -6,13 +6,18 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local held = redis.call('HMGET', KEYS[2], 'holder', 'until', 'epoch')
-if held[1] and held[1] ~= ARGV[1] and (tonumber(held[2] or '') or 0) > now then
+-- What is no whole number, or an hour ahead, is damage and counts as none: the clock makes the next epoch higher.
+local function whole(text)
+  return string.match(text or '', '^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$') and tonumber(text) or 0
+end
+local left = whole(held[2]) - now
+if held[1] and held[1] ~= ARGV[1] and left > 0 and left <= 3600000000 then
   if ARGV[3] == '1' then
     redis.call('HSET', KEYS[2], 'wanted', '1')
   end
   return { 'held', held[1] }
 end
-local epoch = string.format('%.0f', math.max((tonumber(held[3] or '') or 0) + 1, now))
+local epoch = string.format('%.0f', math.max(whole(held[3]) + 1, now))
 redis.call('HSET', KEYS[2], 'holder', ARGV[1], 'until', string.format('%.0f', now + ARGV[2]), 'epoch', epoch)
 redis.call('HDEL', KEYS[2], 'wanted')
 return { 'taken', epoch }
