@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from tests.reliability import (
-    damage,
-    failover,
-    faults_sqlite,
-    power_redis,
-    power_sqlite,
-    replicas,
-    simulated,
-    store_killed,
-    tenants,
-)
 from tests.reliability.check import Check
+from tests.reliability.damage.check import CHECK as DAMAGE
+from tests.reliability.replicas.lives import KILLED, STOPPED
+from tests.reliability.simulated.check import CHECK as SIMULATED
+from tests.reliability.sqlite.faults import CHECK as FAULTS_SQLITE
+from tests.reliability.sqlite.power import CHECK as POWER_SQLITE
+from tests.reliability.stores.failover import CHECK as FAILOVER
+from tests.reliability.stores.killed import CHECK as STORE_KILLED
+from tests.reliability.stores.power import CHECK as POWER_REDIS
+from tests.reliability.tenants.check import CHECK as TENANTS
 
 CHECKS: tuple[Check, ...] = (
-    store_killed.CHECK,
-    replicas.KILLED,
-    replicas.STOPPED,
-    power_sqlite.CHECK,
-    power_redis.CHECK,
-    failover.CHECK,
-    faults_sqlite.CHECK,
-    damage.CHECK,
-    tenants.CHECK,
-    simulated.CHECK,
+    STORE_KILLED,
+    KILLED,
+    STOPPED,
+    POWER_SQLITE,
+    POWER_REDIS,
+    FAILOVER,
+    FAULTS_SQLITE,
+    DAMAGE,
+    TENANTS,
+    SIMULATED,
 )

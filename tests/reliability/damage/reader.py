@@ -20,8 +20,8 @@ from server.scheduler import Scheduler
 from server.settings import Settings
 from server.store.contract import Store, StoreError
 from server.telemetry import Telemetry
-from tests.reliability.damage_asking import HANG_SECONDS, Wrong
-from tests.reliability.damage_life import FINGERPRINT, Life, model, read_whole, tokenizer
+from tests.reliability.damage.asking import HANG_SECONDS, Wrong
+from tests.reliability.damage.life import FINGERPRINT, Life, model, read_whole, tokenizer
 
 # Memories are stored as soon as there is nothing left to read, and on the way.
 SETTINGS = Settings(idle_seconds=0.0, checkpoint_segments=4)

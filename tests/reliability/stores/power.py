@@ -18,7 +18,7 @@ from server.store.address import StoreOptions, open_store
 from tests.redis_binaries import BINARIES, available
 from tests.redis_servers import RedisServer
 from tests.reliability.check import Check, Counts, Tick
-from tests.reliability.crowd import Crowd
+from tests.reliability.stores.crowd import Crowd
 
 CUTS_IN_LIFE = 5
 HEARD_MAX = 40

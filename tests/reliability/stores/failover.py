@@ -21,8 +21,8 @@ from tests.redis_binaries import available
 from tests.redis_groups import Cluster, Sentinels
 from tests.redis_servers import RedisServer, until
 from tests.reliability.check import Check, Counts, Tick
-from tests.reliability.crowd import KEYS, Crowd
-from tests.reliability.power_sqlite import MEMORY
+from tests.reliability.sqlite.power import MEMORY
+from tests.reliability.stores.crowd import KEYS, Crowd
 
 # A master without a replica in reach must not take writes where no WAITAOF asks its replicas.
 CONFIRMED = {"min_replicas_to_write": "1", "min_replicas_max_lag": "2"}

@@ -20,8 +20,8 @@ import apsw
 from server.store.contract import Appended, StoreError, StoreFull, StoreUnavailable
 from server.store.sqlite import SqliteStore
 from tests.reliability.check import Check, Counts, Tick
-from tests.reliability.crash_disk import Disk, crash_disk
-from tests.reliability.power_sqlite import KEYS, Allowed, Client, Step, press, seen_in, text, two_folders, wrong_in
+from tests.reliability.sqlite.disk import Disk, crash_disk
+from tests.reliability.sqlite.power import KEYS, Allowed, Client, Step, press, seen_in, text, two_folders, wrong_in
 
 STEPS = 10
 # How often a client meets a disk that fails for long before somebody heals it.

@@ -14,8 +14,8 @@ import apsw
 
 from server.store.contract import SessionKey
 from server.store.sqlite import SqliteStore
-from tests.reliability.damage_life import History
-from tests.reliability.damage_values import Hurt, mutilated
+from tests.reliability.damage.life import History
+from tests.reliability.damage.values import Hurt, mutilated
 
 # Of each table the columns that say where a row belongs, and those that hold what is sealed there.
 TABLES = {

@@ -20,9 +20,9 @@ from model.checkpoint import decode
 from server.store import open_store
 from server.store.contract import SessionKey, Store, StoreUnavailable
 from server.store.redis.names import names
-from tests.reliability.clients import Customer
-from tests.reliability.fleet import Fleet
-from tests.reliability.history import History, Left
+from tests.reliability.replicas.clients import Customer
+from tests.reliability.replicas.fleet import Fleet
+from tests.reliability.replicas.history import History, Left
 from tests.server.test_kill_http import undisturbed
 
 LOOK_SECONDS = 0.02

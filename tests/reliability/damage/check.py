@@ -27,13 +27,13 @@ from server.store.sqlite import checkpoints, journal, sessions
 from tests.redis_binaries import require
 from tests.redis_servers import RedisServer
 from tests.reliability.check import Check, Counts, Tick
-from tests.reliability.damage_asking import ToldByChain, Wrong, answered, expected, judge, reads, story
-from tests.reliability.damage_life import AT, History
-from tests.reliability.damage_reader import Reader, reader
-from tests.reliability.damage_redis import InRedis
-from tests.reliability.damage_sqlite import InSqlite
-from tests.reliability.damage_values import Hurt, Vessel
-from tests.reliability.power_sqlite import MEMORY
+from tests.reliability.damage.asking import ToldByChain, Wrong, answered, expected, judge, reads, story
+from tests.reliability.damage.life import AT, History
+from tests.reliability.damage.reader import Reader, reader
+from tests.reliability.damage.redis import InRedis
+from tests.reliability.damage.sqlite import InSqlite
+from tests.reliability.damage.values import Hurt, Vessel
+from tests.reliability.sqlite.power import MEMORY
 
 CASES_A_HISTORY = 400
 KINDS = ("Redis", "Redis", "Redis", "Redis", "SQLite")

@@ -24,7 +24,7 @@ from server.settings import Settings
 from server.store.contract import SessionKey, SessionMissing, Store, StoreError, StoreUnavailable
 from server.sweeping import Sweeping
 from server.telemetry import Telemetry
-from tests.reliability.simulated_world import LOADED, SEGMENT_TOKENS, Reader, WatchedStore, Way, Weather, serial
+from tests.reliability.simulated.world import LOADED, SEGMENT_TOKENS, Reader, WatchedStore, Way, Weather, serial
 
 KEY = SessionKey("acme", "a")
 RECEIPTS = Receipts(b"simulated")

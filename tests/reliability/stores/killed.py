@@ -19,9 +19,9 @@ from server.store.contract import Store
 from tests.redis_binaries import available
 from tests.redis_servers import RedisServer
 from tests.reliability.check import Check, Counts, Tick
-from tests.reliability.crowd import Crowd
-from tests.reliability.power_sqlite import MEMORY
-from tests.reliability.store_process import StoreProcess
+from tests.reliability.sqlite.power import MEMORY
+from tests.reliability.stores.crowd import Crowd
+from tests.reliability.stores.process import StoreProcess
 
 SQLITE = "sqlite"
 # How often each is killed before it starts from an empty folder; the embedded one's process is slow to start.

@@ -15,8 +15,8 @@ from server.store.contract import SessionKey
 from server.store.redis import RedisStore
 from server.store.redis.names import EXPIRY, UNREAD, names, sessions_of
 from tests.redis_servers import RedisServer
-from tests.reliability.damage_life import KEYS, History
-from tests.reliability.damage_values import ODD, SEALED, Hurt, mutilated
+from tests.reliability.damage.life import KEYS, History
+from tests.reliability.damage.values import ODD, SEALED, Hurt, mutilated
 
 # One round trip: the whole store as it was.
 _HEAL = "redis.call('FLUSHDB') for i, key in ipairs(KEYS) do redis.call('RESTORE', key, 0, ARGV[i]) end"

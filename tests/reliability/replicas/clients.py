@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.reliability.history import History, Sent
+from tests.reliability.replicas.history import History, Sent
 
 PIECE_BYTES_MAX = 700
 RECEIPT = "Onceread-Receipt"

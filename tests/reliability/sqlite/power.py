@@ -32,7 +32,7 @@ from server.store.contract import (
 from server.store.memory import MemoryStore
 from server.store.sqlite import SqliteStore, schema
 from tests.reliability.check import Check, Counts, Tick
-from tests.reliability.crash_disk import Cut, Disk, crash_disk
+from tests.reliability.sqlite.disk import Cut, Disk, crash_disk
 from tests.server.store.samples import keep
 
 KEYS = (SessionKey("acme", "a"), SessionKey("acme", "b"), SessionKey("other", "a"))

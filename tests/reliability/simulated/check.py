@@ -23,8 +23,8 @@ from server.live import LiveSession
 from server.store import memory, rules
 from server.store.leases import Leases
 from tests.reliability.check import Check, Counts, Tick
-from tests.reliability.simulated_clients import KEY, LEASE_SECONDS, Client, Name, Replica, Scene
-from tests.reliability.simulated_world import SEGMENT_TOKENS, WatchedStore, Weather, decode, encode
+from tests.reliability.simulated.clients import KEY, LEASE_SECONDS, Client, Name, Replica, Scene
+from tests.reliability.simulated.world import SEGMENT_TOKENS, WatchedStore, Weather, decode, encode
 
 # So little that a text of a few bytes is read in several turns and stints.
 TURN_BYTES, JOURNAL_BYTES = 8, 16

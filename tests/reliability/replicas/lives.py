@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 
 from tests.conftest import prose
 from tests.reliability.check import Check, Counts, Tick
-from tests.reliability.clients import Customer, Refused
-from tests.reliability.fleet import Fleet
-from tests.reliability.haproxy import BY_SESSION, ROUND_ROBIN, HAProxy
-from tests.reliability.history import History
-from tests.reliability.observer import Observer
+from tests.reliability.replicas.clients import Customer, Refused
+from tests.reliability.replicas.fleet import Fleet
+from tests.reliability.replicas.haproxy import BY_SESSION, ROUND_ROBIN, HAProxy
+from tests.reliability.replicas.history import History
+from tests.reliability.replicas.observer import Observer
 
 SESSIONS = 3
 LEASE_SECONDS = 1.0
@@ -142,7 +142,7 @@ def control(fault: Fault, guard: str, seed: int) -> Counts:
             CONTROL_CASES,
             seed + begin,
             lambda cases: None,
-            ("tests.reliability.unguarded", guard),
+            ("tests.reliability.replicas.unguarded", guard),
         )
         if counts.violations:
             break

@@ -24,8 +24,8 @@ from server.store.contract import (
     StoreError,
 )
 from server.store.memory import MemoryStore
-from tests.reliability.damage_life import AT, Life, kept
-from tests.reliability.damage_values import Hurt
+from tests.reliability.damage.life import AT, Life, kept
+from tests.reliability.damage.values import Hurt
 
 ALL = 1 << 16
 HANG_SECONDS = 20

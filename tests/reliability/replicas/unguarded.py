@@ -1,4 +1,4 @@
-"""`python -m tests.reliability.unguarded GUARD`: the server without one of its guards, for controls to find out.
+"""`python -m tests.reliability.replicas.unguarded GUARD`: the server without a guard, for controls to find out.
 
 It knows the one place of each guard, and nothing of who looks for what is broken then.
 """

@@ -23,8 +23,8 @@ from server.store.redis import RedisStore
 from tests.redis_binaries import require
 from tests.redis_servers import RedisServer, until
 from tests.reliability.check import Check, Counts, Tick
-from tests.reliability.power_sqlite import MEMORY
-from tests.reliability.tenants_session import Session, Wrong
+from tests.reliability.sqlite.power import MEMORY
+from tests.reliability.tenants.session import Session, Wrong
 
 TENANTS = ("acme", "other", "third", "acme/b")
 IDS = ("a", "b", "book")

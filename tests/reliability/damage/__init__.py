@@ -1,0 +1,1 @@
+"""Stored values, damaged in every way, and what is answered then."""

@@ -1,0 +1,1 @@
+"""The replicas' protocol in simulated time, schedule by schedule."""

@@ -1,0 +1,1 @@
+"""The embedded store against power cuts and failing disks."""

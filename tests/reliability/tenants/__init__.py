@@ -1,0 +1,1 @@
+"""Operations of many tenants at once, cancelled at random."""
