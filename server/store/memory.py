@@ -126,10 +126,7 @@ class MemoryStore:
         rules.check_piece(offset, piece)
         session = self._session(key)
         accepted = session.record.accepted_bytes
-        start = accepted if offset is None else offset
-        if start > accepted or (start < accepted and not repeats):
-            raise OffsetMismatch(accepted)
-        known, new = piece[: accepted - start], piece[accepted - start :]
+        start, known, new = rules.placed(accepted, offset, piece, repeats)
         session.recognise(start, known)
         if new:
             session.keep(new)

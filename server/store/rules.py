@@ -9,6 +9,7 @@ from server.store.contract import (
     PIECE_BYTES_MAX,
     Lease,
     LeaseLost,
+    OffsetMismatch,
     SessionExpired,
     SessionKey,
     SessionMissing,
@@ -34,6 +35,14 @@ def check_piece(offset: int | None, piece: bytes) -> None:
         raise ValueError(f"an offset is 0 or more, not {offset}")
     if not 1 <= len(piece) <= PIECE_BYTES_MAX:
         raise ValueError(f"a piece has 1 to {PIECE_BYTES_MAX} bytes, not {len(piece)}: send it in parts")
+
+
+def placed(accepted: int, offset: int | None, piece: bytes, repeats: bool) -> tuple[int, bytes, bytes]:
+    """Where a piece starts, its part that was accepted before by its place, and the part that is new."""
+    start = accepted if offset is None else offset
+    if start > accepted or (start < accepted and not repeats):
+        raise OffsetMismatch(accepted)
+    return start, piece[: accepted - start], piece[accepted - start :]
 
 
 def check_window(offset: int, limit: int) -> None:

@@ -141,10 +141,7 @@ class RedisStore:
         """The answer, or None where another change came first."""
         entry, place = found.entry, names(found.entry.record.key)
         accepted = entry.record.accepted_bytes
-        start = accepted if offset is None else offset
-        if start > accepted or (start < accepted and not repeats):
-            raise OffsetMismatch(accepted)
-        known, new = piece[: accepted - start], piece[accepted - start :]
+        start, known, new = rules.placed(accepted, offset, piece, repeats)
         if known:
             await self._journal.recognise(entry, start, known)
         if not new:

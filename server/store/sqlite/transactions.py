@@ -46,10 +46,7 @@ def append(
 ) -> Appended:
     entry = sessions.load(connection, key)
     accepted = entry.record.accepted_bytes
-    start = accepted if offset is None else offset
-    if start > accepted or (start < accepted and not repeats):
-        raise OffsetMismatch(accepted)
-    known, new = piece[: accepted - start], piece[accepted - start :]
+    start, known, new = rules.placed(accepted, offset, piece, repeats)
     if known:
         journal.recognise(connection, entry, start, known)
     if new:
