@@ -45,14 +45,18 @@ class Leases:
 
     async def is_wanted(self, lease: Lease) -> bool:
         """Whether another asks for it, or has it already."""
-        at = names(lease.key).lease
-        [[wanted]] = await self._link.ask(at, ("HMGET", at, "wanted"))
-        return wanted is not None or not await self.is_held(lease)
+        held, wanted = await self._look(lease)
+        return wanted or not held
 
     async def is_held(self, lease: Lease) -> bool:
+        held, _ = await self._look(lease)
+        return held
+
+    async def _look(self, lease: Lease) -> tuple[bool, bool]:
+        """Whether the lease is the latest one, and whether another asks for it."""
         at = names(lease.key).lease
-        [[holder, epoch]] = await self._link.ask(at, ("HMGET", at, "holder", "epoch"))
-        return (holder, epoch) == (lease.holder.encode(), str(lease.epoch).encode())
+        [[holder, epoch, wanted]] = await self._link.ask(at, ("HMGET", at, "holder", "epoch", "wanted"))
+        return (holder, epoch) == (lease.holder.encode(), str(lease.epoch).encode()), wanted is not None
 
 
 def _microseconds(seconds: float) -> int:
