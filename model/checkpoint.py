@@ -18,6 +18,8 @@ from torch import Tensor
 from model.memory import MemoryState
 
 FORMAT = "onceread.checkpoint.1"
+# So many digits a 63-bit count has at most, which every store can keep.
+COUNT_DIGITS = 18
 _MEMORY = "memory."
 
 
@@ -60,7 +62,7 @@ def encode(checkpoint: Checkpoint, fingerprint: str) -> bytes:
         "tokens": str(checkpoint.tokens),
         "segments": str(checkpoint.segments),
     }
-    return save_tensors(tensors, {**metadata, "checksum": _checksum(metadata, tensors)})
+    return save_tensors(tensors, {**metadata, "checksum": checksum(metadata, tensors)})
 
 
 def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
@@ -75,21 +77,34 @@ def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
         tensors = load_tensors(value)
     except Exception as error:
         raise CheckpointError(f"not a safetensors file: {error}") from error
-    checksum = metadata.pop("checksum", "")
-    if checksum != _checksum(metadata, tensors):
+    if metadata.pop("checksum", "") != checksum(metadata, tensors):
         raise CheckpointError("the checksum does not match")
-    if metadata["fingerprint"] != fingerprint:
-        raise ForeignCheckpoint(metadata["fingerprint"], fingerprint)
+    if (found := metadata.get("fingerprint", "")) != fingerprint:
+        raise ForeignCheckpoint(found, fingerprint)
     memory = {name.removeprefix(_MEMORY): t for name, t in tensors.items() if name.startswith(_MEMORY)}
     _must_resemble(memory, like)
     return Checkpoint(
         MemoryState({name: memory[name].to(like[name].device) for name in like.tensors}),
-        tuple(tensors["tail"].tolist()),
-        bytes(tensors["pending"].tolist()),
-        int(metadata["offset"]),
-        int(metadata["tokens"]),
-        int(metadata["segments"]),
+        tuple(_row(tensors, "tail", torch.int64)),
+        bytes(_row(tensors, "pending", torch.uint8)),
+        _count(metadata, "offset"),
+        _count(metadata, "tokens"),
+        _count(metadata, "segments"),
     )
+
+
+def _row(tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> list[int]:
+    found = tensors.get(name)
+    if found is None or found.dtype != dtype or found.dim() != 1:
+        raise CheckpointError(f"tensor {name} is missing or misshapen")
+    return found.tolist()
+
+
+def _count(metadata: Mapping[str, str], name: str) -> int:
+    found = metadata.get(name, "")
+    if not (found.isascii() and found.isdigit() and len(found) <= COUNT_DIGITS):
+        raise CheckpointError(f"{name} is no count")
+    return int(found)
 
 
 def _metadata(value: bytes) -> dict[str, str]:
@@ -104,7 +119,7 @@ def _metadata(value: bytes) -> dict[str, str]:
         raise CheckpointError(f"no readable header: {error}") from error
 
 
-def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+def checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the metadata and every tensor's name, type, shape and bytes, in the order of names."""
     whole = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
     for name in sorted(tensors):

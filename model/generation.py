@@ -6,6 +6,7 @@ It knows one row of scores at a time, and nothing of memories, caches or text.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,19 +22,33 @@ class Sampling:
     seed: int | None = None
 
 
+class Written(NamedTuple):
+    """A token of an answer; `logprob` is the natural logarithm of the model's own share for it, where it was asked for.
+
+    The model's own: before temperature, top k and top p.
+    """
+
+    token: int
+    logprob: float | None = None
+
+
 class Sampler:
     """Chooses the tokens of one answer; with a seed, the same scores give the same tokens."""
 
-    def __init__(self, sampling: Sampling) -> None:
-        self._sampling = sampling
+    def __init__(self, sampling: Sampling, logprobs: bool = False) -> None:
+        self._sampling, self._logprobs = sampling, logprobs
         self._generator = torch.Generator()
         if sampling.seed is None:
             self._generator.seed()
         else:
             self._generator.manual_seed(sampling.seed)
 
-    def choose(self, scores: Tensor) -> int:
-        """A token id from scores (vocab_size)."""
+    def choose(self, scores: Tensor) -> Written:
+        """A token from scores (vocab_size)."""
+        token = self._token(scores)
+        return Written(token, float(scores.float().log_softmax(dim=-1)[token]) if self._logprobs else None)
+
+    def _token(self, scores: Tensor) -> int:
         if self._sampling.temperature == 0:
             return int(scores.argmax())
         shares = nucleus(scores.cpu(), self._sampling)

@@ -14,11 +14,14 @@ import torch
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from model import weights
 from server import errors
+from server.access import AccessLog
+from server.auth import Auth
 from server.engine import Engine
 from server.forward import Forward
 from server.gate import Gate
@@ -26,7 +29,7 @@ from server.library import Library
 from server.problems import as_api_error
 from server.reading import Reading
 from server.receipts import Receipts
-from server.routes import operation, queries, sessions, text
+from server.routes import copies, openai, operation, queries, sessions, text
 from server.scheduler import Scheduler, Step
 from server.settings import Settings
 from server.store import StoreOptions, open_store
@@ -34,17 +37,21 @@ from server.store.address import load_keys
 from server.store.redis.topology import Access
 from server.sweeping import Sweeping
 from server.telemetry import Telemetry
+from server.tracing import Tracing
 from server.version import VERSION
+from server.watched import watched
 
 log = logging.getLogger(__name__)
-ROUTERS = (sessions.router, text.router, queries.router, operation.router)
+ROUTERS = (sessions.router, text.router, queries.router, copies.router, openai.router, operation.router)
 DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, and questions are answered from it."
 
 
 def build_app(settings: Settings) -> FastAPI:
     """The routes and what stands before them; `running` brings what is behind them to life."""
     telemetry = Telemetry()
-    app = FastAPI(title="Onceread", version=VERSION, description=DESCRIPTION)
+    # A span for each request and nothing else, and only where a tracer has been started.
+    spans = TelemetryConfig(operation_spans=False, metrics=False, logs=False, auto_configure=False)
+    app = FastAPI(title="Onceread", version=VERSION, description=DESCRIPTION, telemetry=spans)
     app.state.settings, app.state.telemetry = settings, telemetry
     for router in ROUTERS:
         app.include_router(router)
@@ -59,7 +66,9 @@ def build_app(settings: Settings) -> FastAPI:
             return errors.Overloaded(f"{reason}; send the request again after the seconds in Retry-After")
         return None
 
-    app.add_middleware(Gate, refusal=refusal, body_bytes=settings.body_bytes, telemetry=telemetry)
+    auth = Auth(settings.keys_file)
+    app.add_middleware(Gate, refusal=refusal, auth=auth, settings=settings, telemetry=telemetry)
+    app.add_middleware(AccessLog)
     return app
 
 
@@ -68,12 +77,13 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     """Loads the weights, opens the store and starts the engine; at the end stores every memory and closes all."""
     settings: Settings = app.state.settings
     telemetry: Telemetry = app.state.telemetry
+    tracing = Tracing(settings.traces_url)
     # Threads of torch that wait for one another spin: one that shares its core with the event loop holds up all.
     torch.set_num_threads(settings.threads)
     device = None if settings.device is None else torch.device(settings.device)
     loaded = await asyncio.to_thread(weights.load, settings.weights, device)
     ring = await asyncio.to_thread(load_keys, settings.store, settings.seal_keys_file)
-    store = await open_store(settings.store, store_options(settings))
+    store = watched(await open_store(settings.store, store_options(settings)), telemetry)
     scheduler = Scheduler(settings.step_tokens, settings.answers_max, loaded.model.config.segment_tokens)
 
     def observe(step: Step, seconds: float) -> None:
@@ -98,6 +108,7 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
         await reading.close()
         engine.stop()
         await store.close()
+        await asyncio.to_thread(tracing.close)
 
 
 def store_options(settings: Settings) -> StoreOptions:

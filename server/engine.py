@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
-from model.generation import Sampler, Sampling
+from model.generation import Sampler, Sampling, Written
 from model.memory import MemoryState
+from server.fairness import has_room
 from server.forward import Forward, StepResult
 from server.scheduler import AnswerWork, ReadWork, Scheduler, Step
 
@@ -43,13 +45,18 @@ class ReadResult:
 
 @dataclass(frozen=True)
 class AnswerRequest:
-    """An answer of at most `tokens_max` tokens behind `prompt`, against `memory` and the `tail` behind it."""
+    """An answer of at most `tokens_max` tokens behind `prompt`, against `memory` and the `tail` behind it.
+
+    Work is shared out between tenants; with `logprobs` each token comes with its log-probability.
+    """
 
     memory: MemoryState
     tail: Sequence[int]
     prompt: Sequence[int]
     sampling: Sampling
     tokens_max: int
+    tenant: str = "default"
+    logprobs: bool = False
 
 
 @dataclass
@@ -59,6 +66,7 @@ class Load:
     answers_waiting: int = 0
     answers_running: int = 0
     reads: int = 0
+    queued_tokens: int = 0
 
 
 class Engine:
@@ -77,7 +85,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._reads: dict[ReadWork, asyncio.Future[ReadResult]] = {}
-        self._answers: dict[AnswerWork, asyncio.Queue[int | Exception | None]] = {}
+        self._answers: dict[AnswerWork, asyncio.Queue[Written | Exception | None]] = {}
         self._halting = self._stopping = False
         self._failure: BaseException | None = None
 
@@ -93,13 +101,18 @@ class Engine:
     def load(self) -> Load:
         with self._changed:
             s = self._scheduler
-            return Load(s.answers_waiting, s.answers_running, s.reads_waiting)
+            return Load(sum(s.answers_waiting.values()), s.answers_running, s.reads_waiting, s.queued_tokens)
 
-    async def read(self, memory: MemoryState, segments: Sequence[Sequence[int]]) -> ReadResult:
+    def has_room(self, tenant: str, questions: int = 1) -> bool:
+        """Whether so many more questions of a tenant may wait: up to the limit, and beyond it up to its share of it."""
+        with self._changed:
+            return has_room(self._answers_waiting_max, self._scheduler.answers_waiting, tenant, questions)
+
+    async def read(self, memory: MemoryState, segments: Sequence[Sequence[int]], tenant: str = "default") -> ReadResult:
         """Reads segments one after another into `memory`; when cancelled, reading ends with the step at hand."""
         if not segments:
             return ReadResult(memory, 0)
-        work = ReadWork(memory, segments)
+        work = ReadWork(memory, segments, tenant=tenant)
         future: asyncio.Future[ReadResult] = asyncio.get_running_loop().create_future()
         with self._changed:
             self._must_work()
@@ -115,7 +128,7 @@ class Engine:
                 self._scheduler.cancel(work)
                 self._reads.pop(work, None)
 
-    def answer(self, requests: Sequence[AnswerRequest]) -> list[AsyncGenerator[int, None]]:
+    def answer(self, requests: Sequence[AnswerRequest]) -> list[AsyncGenerator[Written, None]]:
         """Queues the answers, all or none, and returns their tokens as they are written.
 
         Leaving an iteration ends its work within a step. It ends after the end mark, which is not given out, or
@@ -124,32 +137,34 @@ class Engine:
         with self._changed:
             self._must_work()
             waiting = self._scheduler.answers_waiting
-            if waiting and waiting + len(requests) > self._answers_waiting_max:
-                raise EngineBusy(f"{waiting} questions are waiting")
+            for tenant, questions in Counter(request.tenant for request in requests).items():
+                if waiting and not has_room(self._answers_waiting_max, waiting, tenant, questions):
+                    raise EngineBusy(f"{sum(waiting.values())} questions are waiting")
             streams = []
             for request in requests:
                 work = AnswerWork(
                     request.memory,
                     request.tail,
                     request.prompt,
-                    Sampler(request.sampling),
+                    Sampler(request.sampling, request.logprobs),
                     request.tokens_max,
                     self._forward.end,
+                    tenant=request.tenant,
                 )
                 self._answers[work] = asyncio.Queue()
                 self._scheduler.add_answer(work)
-                streams.append(self._tokens(work, self._answers[work]))
+                streams.append(self._written(work, self._answers[work]))
             self._changed.notify()
         return streams
 
-    async def _tokens(
-        self, work: AnswerWork, tokens: asyncio.Queue[int | Exception | None]
-    ) -> AsyncGenerator[int, None]:
+    async def _written(
+        self, work: AnswerWork, queue: asyncio.Queue[Written | Exception | None]
+    ) -> AsyncGenerator[Written, None]:
         try:
-            while (token := await tokens.get()) is not None:
-                if isinstance(token, Exception):
-                    raise token
-                yield token
+            while (written := await queue.get()) is not None:
+                if isinstance(written, Exception):
+                    raise written
+                yield written
         finally:
             with self._changed:
                 self._scheduler.cancel(work)
@@ -204,11 +219,11 @@ class Engine:
 
     def _deliver(self, step: Step, result: StepResult) -> None:
         """Hands a step's results to whoever still waits for them."""
-        for answer in (*step.prompts, *step.answers):
+        for answer, written in zip((*step.prompts, *step.answers), result.written, strict=True):
             if (queue := self._answers.get(answer)) is None:
                 continue
             if answer.finish_reason != "stop":
-                self._soon(queue.put_nowait, answer.tokens[-1])
+                self._soon(queue.put_nowait, written)
             if answer.finish_reason is not None:
                 self._soon(queue.put_nowait, None)
         for read in step.reads:

@@ -3,18 +3,21 @@
 It knows the one body that all routes share, and nothing of where an error comes from.
 
 ApiError
- ├── InvalidRequest 400      ├── SessionExists 409         ├── UnsupportedMediaType 415
- ├── InvalidUtf8 400         ├── OffsetMismatch 409        ├── Overloaded 429
- ├── NotFound 404            ├── ContentConflict 409       ├── InternalError 500
- ├── MethodNotAllowed 405    ├── FingerprintMismatch 409   ├── NotReady 503
- ├── SessionNotFound 404     ├── TextRolledBack 409        ├── Draining 503
- ├── InvalidField 422        ├── SessionExpired 410        ├── StoreUnavailable 503
-                             ├── BodyTooLarge 413          ├── SessionQuarantined 503
-                                                           └── StoreFull 507
+ ├── InvalidRequest 400      ├── SnapshotNotFound 404      ├── UnsupportedMediaType 415
+ ├── InvalidUtf8 400         ├── MethodNotAllowed 405      ├── InvalidField 422
+ ├── DigestMismatch 400      ├── SessionExists 409         ├── Overloaded 429
+ ├── InvalidApiKey 401       ├── SnapshotExists 409        ├── QuotaExceeded 429
+ ├── NotAllowed 403          ├── OffsetMismatch 409        ├── InternalError 500
+ ├── NotFound 404            ├── ContentConflict 409       ├── NotReady 503
+ ├── SessionNotFound 404     ├── FingerprintMismatch 409   ├── Draining 503
+ ├── TooSlow 408             ├── TextRolledBack 409        ├── StoreUnavailable 503
+                             ├── SessionExpired 410        ├── SessionQuarantined 503
+                             ├── BodyTooLarge 413          └── StoreFull 507
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from starlette.exceptions import HTTPException
@@ -46,6 +49,12 @@ class ApiError(HTTPException):
             "error": {"message": self.detail_text, "type": self.kind, "param": self.param, "code": self.code},
         }
 
+    def rendered(self, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Headers, but for the request's id, and body as they are sent."""
+        body = json.dumps(self.body(request_id)).encode()
+        headers = {"content-type": "application/problem+json", "content-length": str(len(body)), **(self.headers or {})}
+        return [(name.lower().encode(), value.encode()) for name, value in headers.items()], body
+
 
 class InvalidRequest(ApiError):
     status, code, title = 400, "invalid_request", "The request can not be understood"
@@ -53,6 +62,20 @@ class InvalidRequest(ApiError):
 
 class InvalidUtf8(ApiError):
     status, code, title = 400, "invalid_utf8", "The text is not UTF-8"
+
+
+class DigestMismatch(ApiError):
+    status, code, title = 400, "digest_mismatch", "The body is not the one that its digest was made of"
+
+
+class InvalidApiKey(ApiError):
+    status, code, title = 401, "invalid_api_key", "There is no valid key"
+    kind = "authentication_error"
+
+
+class NotAllowed(ApiError):
+    status, code, title = 403, "not_allowed", "The key does not allow this"
+    kind = "permission_error"
 
 
 class NotFound(ApiError):
@@ -69,12 +92,26 @@ class SessionNotFound(ApiError):
     kind = "not_found_error"
 
 
+class SnapshotNotFound(ApiError):
+    status, code, title = 404, "snapshot_not_found", "There is no such snapshot"
+    kind = "not_found_error"
+
+
+class TooSlow(ApiError):
+    status, code, title = 408, "invalid_request", "The request took too long to come"
+
+
 class InvalidField(ApiError):
     status, code, title = 422, "invalid_field", "A field is missing, unknown or out of bounds"
 
 
 class SessionExists(ApiError):
     status, code, title = 409, "session_exists", "A session of this name exists"
+    kind = "conflict_error"
+
+
+class SnapshotExists(ApiError):
+    status, code, title = 409, "snapshot_exists", "A snapshot of this name exists"
     kind = "conflict_error"
 
 
@@ -114,6 +151,11 @@ class UnsupportedMediaType(ApiError):
 class Overloaded(ApiError):
     status, code, title = 429, "overloaded", "The server has as much to do as it can queue"
     kind, retry_after_seconds = "rate_limit_error", 1
+
+
+class QuotaExceeded(ApiError):
+    status, code, title = 429, "quota_exceeded", "As much is used as may be"
+    kind, retry_after_seconds = "rate_limit_error", 60
 
 
 class InternalError(ApiError):

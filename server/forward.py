@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.backbone import WindowCache
-from model.generation import Sampler, Sampling
+from model.generation import Sampler, Sampling, Written
 from model.memory import MemoryState
 from model.prompt import window_ids
 from model.transformer import MemoryTransformer
@@ -32,9 +32,13 @@ Work = TypeVar("Work")
 class StepResult:
     """A token for each prompt and answer of a step in order, an advance for each read, and how long it took."""
 
-    tokens: list[int]
+    written: list[Written]
     advances: list[Advance]
     seconds: float
+
+    @property
+    def tokens(self) -> list[int]:
+        return [written.token for written in self.written]
 
 
 class Forward:
@@ -47,9 +51,9 @@ class Forward:
     def __call__(self, step: Step) -> StepResult:
         began = time.perf_counter()
         with torch.inference_mode():
-            tokens = self._take_in(step.prompts) + self._write_on(step.answers)
+            written = self._take_in(step.prompts) + self._write_on(step.answers)
             advances = self._read(step.reads)
-        return StepResult(tokens, advances, time.perf_counter() - began)
+        return StepResult(written, advances, time.perf_counter() - began)
 
     def warm(self) -> None:
         """Reads a segment and answers a token for nobody, so that the first who comes does not pay for first times."""
@@ -94,7 +98,7 @@ class Forward:
             return work.memory  # type: ignore[no-any-return]
         return self._model.passed(self._tensor([work.segments[index - 1]]), work.memory)
 
-    def _take_in(self, works: Sequence[AnswerWork]) -> list[int]:
+    def _take_in(self, works: Sequence[AnswerWork]) -> list[Written]:
         """Every question's window, padded on the right, and each answer's first token."""
         if not works:
             return []
@@ -120,7 +124,7 @@ class Forward:
                 known[standpoint] = self._model.read(self._tensor([work.tail]), work.memory)
             work.memory = known.get(standpoint, work.memory)
 
-    def _write_on(self, works: Sequence[AnswerWork]) -> list[int]:
+    def _write_on(self, works: Sequence[AnswerWork]) -> list[Written]:
         """One more token for each answer."""
         if not works:
             return []
@@ -134,7 +138,7 @@ class Forward:
                 work.cache = part
         return self._chosen(works, self._model.logits(hidden))
 
-    def _chosen(self, works: Sequence[AnswerWork], scores: Tensor) -> list[int]:
+    def _chosen(self, works: Sequence[AnswerWork], scores: Tensor) -> list[Written]:
         return [work.sampler.choose(row) for work, row in zip(works, scores, strict=False)]
 
     def _tensor(self, ids: Any) -> Tensor:

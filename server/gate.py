@@ -1,27 +1,26 @@
-"""The gate in front of every route: request ids, and refusals that need no body to be read.
+"""The gate in front of every route: request ids, keys, quotas, and refusals that need no body to be read.
 
-It knows methods, paths and sizes, and nothing of what lies behind it.
+It knows calls and headers, and nothing of what lies behind them.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import errors
+from server.auth import Auth, must_be_allowed
+from server.bounds import bounded, is_json, is_long, must_fit
+from server.calls import OPEN, Call, call_of
 from server.problems import ClientGone, as_api_error
+from server.quotas import Quotas, Turn
+from server.request_ids import request_id
+from server.settings import Settings
 from server.telemetry import Telemetry
-
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
-_TEXT = re.compile(r"^/v1/sessions/[^/]+/text$")
-_WORK = re.compile(r"^/v1/(sessions|sessions/[^/]+/(text|queries))$")
-_HEAVY = re.compile(r"^/v1/sessions/[^/]+/(text|queries)$")
 
 
 class Gate:
@@ -31,93 +30,77 @@ class Gate:
         self,
         app: ASGIApp,
         refusal: Callable[[bool], errors.ApiError | None],
-        body_bytes: int,
+        auth: Auth,
+        settings: Settings,
         telemetry: Telemetry,
     ) -> None:
-        self._app, self._refusal, self._body_bytes, self._telemetry = app, refusal, body_bytes, telemetry
+        self._app, self._refusal, self._auth, self._telemetry = app, refusal, auth, telemetry
+        self._quotas = Quotas(settings)
+        self._body_bytes, self._json_depth = settings.body_bytes, settings.json_depth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.match(given) else f"req_{secrets.token_hex(12)}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        headers, call = Headers(scope=scope), call_of(scope["method"], scope["path"])
+        name = scope.setdefault("state", {})["request_id"] = request_id(headers.get("x-request-id", ""))
         began = time.perf_counter()
         started = False
+        turn: Turn | None = None
 
-        async def send_with_id(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                MutableHeaders(scope=message).update({"X-Request-ID": name} | (turn.headers() if turn else {}))
                 if message["status"] >= 400:
                     self._telemetry.rejected.labels(reason=str(message["status"])).inc()
             await send(message)
 
-        if refused := self._refused(scope, headers):
-            await answer(refused, request_id, send_with_id)
-            return
-        bounded = receive if _TEXT.match(scope["path"]) and not _is_json(headers) else self._bounded(receive)
         try:
-            await self._app(scope, bounded, send_with_id)
+            turn = self._admitted(scope, headers, call)
+        except errors.ApiError as refused:
+            await answer(refused, name, send_with_headers)
+            return
+        try:
+            with turn or nullcontext():
+                await self._app(scope, self._body(receive, headers, call, turn), send_with_headers)
         except ClientGone:
             return
         except Exception as error:
             if started:
                 raise
-            await answer(as_api_error(error), request_id, send_with_id)
-        phase = _HEAVY.match(scope["path"])
-        if phase:
-            self._telemetry.request_seconds.labels(phase=phase.group(1)).observe(time.perf_counter() - began)
+            await answer(as_api_error(error), name, send_with_headers)
+        if call is not None and call.phase is not None:
+            self._telemetry.request_seconds.labels(phase=call.phase).observe(time.perf_counter() - began)
 
-    def _refused(self, scope: Scope, headers: Headers) -> errors.ApiError | None:
-        if scope["method"] not in ("POST", "PUT", "PATCH") or not _WORK.match(scope["path"]):
+    def _admitted(self, scope: Scope, headers: Headers, call: Call | None) -> Turn | None:
+        """Whose request it is goes into its state, but for a call that the table does not know: no route takes it."""
+        if scope["path"] in OPEN:
             return None
-        if refused := self._refusal(_HEAVY.match(scope["path"]) is not None):
-            return refused
+        identity = self._auth.identify(headers.get("authorization"))
+        if call is None:
+            return None
+        must_be_allowed(identity, call)
+        scope["state"]["identity"] = identity
+        if call.method in ("POST", "PUT", "PATCH") and (refused := self._refusal(call.phase is not None)):
+            raise refused
         length = headers.get("content-length", "")
-        if (
-            (_is_json(headers) or not _TEXT.match(scope["path"]))
-            and length.isdigit()
-            and int(length) > self._body_bytes
-        ):
-            return self._too_large()
-        return None
+        if length.isdecimal() and not is_long(call, headers.get("content-type", "")):
+            must_fit(int(length), self._body_bytes)
+        return self._quotas.begin(identity.tenant, call.phase)
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """The same messages, until the body grows beyond its bound."""
-        received = 0
-
-        async def bounded() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._body_bytes:
-                raise self._too_large()
-            return message
-
-        return bounded
-
-    def _too_large(self) -> errors.BodyTooLarge:
-        return errors.BodyTooLarge(
-            f"a JSON body has at most {self._body_bytes} bytes; send long text as text/plain, which has no bound"
-        )
-
-
-def _is_json(headers: Headers) -> bool:
-    return headers.get("content-type", "").split(";")[0].strip().lower() == "application/json"
+    def _body(self, receive: Receive, headers: Headers, call: Call | None, turn: Turn | None) -> Receive:
+        if turn is not None:
+            receive = turn.received(receive)
+        content_type = headers.get("content-type", "")
+        if is_long(call, content_type):
+            return receive
+        return bounded(receive, self._body_bytes, self._json_depth if is_json(content_type) else None)
 
 
 async def answer(error: errors.ApiError, request_id: str, send: Send) -> None:
     """The error as a whole response."""
-    body = json.dumps(error.body(request_id)).encode()
-    headers = {
-        "content-type": "application/problem+json",
-        "content-length": str(len(body)),
-        **{name.lower(): value for name, value in (error.headers or {}).items()},
-    }
-    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": pairs})
+    headers, body = error.rendered(request_id)
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -45,7 +45,7 @@ class Keeping:
         storing = time.perf_counter()
         await self._store.checkpoint(held.lease, newest, time.time())
         live.version, live.stored, live.stored_offset = newest.version, reached, state.offset
-        live.stored_at = time.monotonic()
+        live.stored_at, live.unstored_since = time.monotonic(), None
         # The time that other work had meanwhile counts too: the busier the server, the rarer.
         live.storing_seconds = time.perf_counter() - storing
         self._telemetry.checkpoint_seconds.observe(time.perf_counter() - began)
@@ -69,6 +69,7 @@ class Keeping:
         if damaged:
             log.error("damaged values were found and not used: %s", "; ".join(damaged))
         live.reached, live.restored_under = live.stored, live.held
+        live.taken_bytes, live.unstored_since = 0, None
         live.version, live.stored_offset = recovery.record.version, recovery.record.read_bytes
         live.stored_at = time.monotonic()
         live.target = max(live.target, recovery.record.accepted_bytes)

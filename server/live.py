@@ -6,6 +6,7 @@ It knows no store and no engine; reading moves it.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -44,7 +45,8 @@ class Reached(NamedTuple):
 class LiveSession:
     """A session at hand: what was read of it, what of that is stored, and the task that reads on.
 
-    `target` is the highest accepted offset known here; `asked` says that somebody waits for it to be read here.
+    `target` is the highest accepted offset known here; `asked` says that somebody waits for it to be read here;
+    `taken_bytes` of the text behind what was read the engine has; `unstored_since` is that of a monotonic clock.
     """
 
     key: SessionKey
@@ -55,6 +57,8 @@ class LiveSession:
     version: int = 0
     stored_offset: int = 0
     stored_at: float = 0.0
+    taken_bytes: int = 0
+    unstored_since: float | None = None
     storing_seconds: float = 0.0
     restore_seconds: float = 0.0
     held: Held | None = None
@@ -84,6 +88,17 @@ class LiveSession:
     def behind_bytes(self) -> int:
         return max(0, self.target - max(self.offset, self.stored_offset))
 
+    @property
+    def unstored_seconds(self) -> float:
+        """How long there has been a memory here that is not stored."""
+        return 0.0 if self.unstored_since is None else time.monotonic() - self.unstored_since
+
+    def read_on(self, reached: Reached) -> None:
+        """Takes what the engine has made of the text that it was given."""
+        if self.unstored_since is None and self.state and reached.state.segments > self.state.segments:
+            self.unstored_since = time.monotonic()
+        self.reached, self.taken_bytes = reached, 0
+
     def follows(self, record: SessionRecord) -> bool:
         """Whether what was read here is of the text that this record has, as far as it can tell."""
         if self.lineage != record.lineage or self.offset > record.accepted_bytes:
@@ -109,7 +124,8 @@ class LiveSession:
 
     def drop(self) -> None:
         """Forgets what was read: what is stored is right."""
-        self.reached = self.stored = None
+        self.reached = self.stored = self.unstored_since = None
+        self.taken_bytes = 0
 
     def report(self) -> None:
         """Wakes everyone who waits for this session."""

@@ -31,6 +31,8 @@ def as_api_error(error: Exception) -> errors.ApiError:
             return as_api_error(error.exceptions[0])
         case contract.SessionMissing():
             return errors.SessionNotFound("no such session; create it with POST /v1/sessions", param="id")
+        case contract.SnapshotMissing():
+            return errors.SnapshotNotFound("no such snapshot; GET …/snapshots lists those there are", param="name")
         case contract.SessionExpired():
             return errors.SessionExpired(str(error), param="id")
         case Quarantined() | contract.DamagedValue():
@@ -67,5 +69,5 @@ def _invalid(error: RequestValidationError) -> errors.ApiError:
         return errors.InvalidRequest(f"the body is not JSON: {first['ctx']['error']}")
     where = [str(part) for part in first["loc"]]
     field = ".".join(where[1:]) or where[0]
-    message = first["msg"].removeprefix("Value error, ")
+    message = "is missing; send it" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
     return errors.InvalidField(f"{field}: {message}", param=field)

@@ -15,6 +15,7 @@ import time
 
 from model.checkpoint import Checkpoint
 from model.weights import LoadedModel
+from server.backlog import Backlog
 from server.engine import Engine, EngineStopped
 from server.keeping import Keeping
 from server.leasing import Leasing
@@ -22,6 +23,7 @@ from server.live import Forgotten, Halted, LiveSession, Origin, Quarantined, Rea
 from server.pacing import Pace, is_due
 from server.residents import Residents
 from server.settings import Settings
+from server.slots import Slots
 from server.store.chain import extended
 from server.store.contract import (
     DamagedValue,
@@ -59,15 +61,21 @@ class Reading:
         self._store, self._engine, self._loaded, self._settings = store, engine, loaded, settings
         self._telemetry = telemetry
         self._keeping = Keeping(store, loaded, telemetry, Pace(settings.checkpoint_bytes_per_second))
-        self._slots = asyncio.Semaphore(settings.reading_sessions_max)
+        self._slots = Slots(settings.reading_sessions_max)
         self._leasing = Leasing(store, settings.lease_seconds)
         self.residents: Residents[SessionKey, LiveSession] = Residents(settings.resident_bytes)
+        self.backlog = Backlog(self.residents)
         self._halted = False
 
     @property
-    def behind_bytes(self) -> int:
-        """Accepted text of all sessions at hand that has not been read."""
-        return sum(live.behind_bytes for live in self.residents)
+    def halted(self) -> bool:
+        """Whether reading has been told to end."""
+        return self._halted
+
+    @property
+    def waiting_sessions(self) -> int:
+        """How many sessions wait for a place to be read in."""
+        return self._slots.waiting
 
     def wake(self, record: SessionRecord, ask: bool = True) -> LiveSession:
         """Sees to it that the session is read up to its accepted text; here, if `ask`, whoever reads it now."""
@@ -86,7 +94,7 @@ class Reading:
             live.report()
         return live
 
-    async def reach(self, record: SessionRecord) -> tuple[Checkpoint, LiveSession, Origin]:
+    async def reach(self, record: SessionRecord) -> tuple[Reached, LiveSession, Origin]:
         """The session's state once it covers the accepted text, and where it came from.
 
         Raises `Quarantined`, `SessionMissing`, `Halted`, or the store's failure.
@@ -109,8 +117,8 @@ class Reading:
             # Taken now, for what was waited for may be another session at hand by now.
             if not live.covers(record):
                 await live.progressed.wait()
-        assert live.state is not None
-        return live.state, live, Origin("device", 0.0) if at_hand else Origin("store", live.restore_seconds)
+        assert live.reached is not None
+        return live.reached, live, Origin("device", 0.0) if at_hand else Origin("store", live.restore_seconds)
 
     async def _question(self, live: LiveSession, record: SessionRecord) -> None:
         """Drops what was read here if the store has another text: it went back in time, or the session is a new one."""
@@ -124,8 +132,8 @@ class Reading:
             raise SessionMissing("the session was deleted while its text was read")
 
     async def room(self, key: SessionKey, behind_bytes_max: int) -> None:
-        """Returns when less than that is left to be read, or this session has nothing left, or reading has ended."""
-        while self.behind_bytes >= behind_bytes_max and not self._halted:
+        """Returns when its tenant has room for more, or this session has nothing left, or reading has ended."""
+        while not self.backlog.has_room(key.tenant, behind_bytes_max) and not self._halted:
             live = self.residents.use(key)
             if live is None or live.task is None:
                 return
@@ -168,7 +176,7 @@ class Reading:
         """Reads until nothing is left to read and what was read is stored; whether text came meanwhile."""
         try:
             while not self._halted:
-                async with self._slots:
+                async with self._slots.of(live.key.tenant):
                     if live.held is None and not await self._begin(live):
                         return False
                     if live.held is not None:
@@ -204,7 +212,6 @@ class Reading:
         except StoreError as error:
             log.warning("reading stopped for now: %s", error)
             live.failure = error
-            self._telemetry.store_errors.labels(op="read").inc()
             if isinstance(error, StoreUnavailable | StoreFull):
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry, live)
             else:
@@ -290,7 +297,9 @@ class Reading:
         step = self._loaded.model.config.segment_tokens
         unread = [*state.tail, *ids]
         whole = len(unread) // step
-        result = await self._engine.read(state.memory, [unread[i * step : (i + 1) * step] for i in range(whole)])
+        segments = [unread[i * step : (i + 1) * step] for i in range(whole)]
+        live.taken_bytes = len(data)
+        result = await self._engine.read(state.memory, segments, live.key.tenant)
         if result.segments < whole:
             # Halted inside the turn: the state before it stands, and the journal has the text.
             return
@@ -302,7 +311,7 @@ class Reading:
             tokens=state.tokens + len(ids),
             segments=state.segments + whole,
         )
-        live.reached = Reached(after, chain)
+        live.read_on(Reached(after, chain))
         self._telemetry.read_tokens.inc(len(ids))
         live.report()
 

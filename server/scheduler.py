@@ -5,10 +5,14 @@ Pure: it holds queues of plain work, and knows neither torch nor threads nor tim
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from server.fairness import FairQueue, Weights, shares
+
+# So many times as many answers as are written at the same time may have begun: those that sit out keep their windows.
+BEGUN_MAX = 4
 
 
 @dataclass(eq=False)
@@ -23,6 +27,7 @@ class ReadWork:
     done: int = 0
     skimmed: int = 0
     loud: Sequence[int] = ()
+    tenant: str = "default"
 
     @property
     def finished(self) -> bool:
@@ -45,15 +50,12 @@ class AnswerWork:
     cache: Any = None
     tokens: list[int] = field(default_factory=list)
     finish_reason: str | None = None
+    tenant: str = "default"
 
     @property
     def prompt_tokens(self) -> int:
         """What taking it in has to compute."""
         return len(self.tail) + len(self.prompt)
-
-    @property
-    def begun(self) -> bool:
-        return self.cache is not None
 
 
 @dataclass(frozen=True)
@@ -74,30 +76,42 @@ class Step:
 
 
 class Scheduler:
-    """Answers go first, reads fill the step, and no read waits for two steps in a row because of new questions."""
+    """Answers go first, reads fill the step, and no read waits for two steps in a row because of new questions.
 
-    def __init__(self, step_tokens: int, answers_max: int, segment_tokens: int) -> None:
+    In each of the three, tokens written, prompts taken in and segments read, the tenants are served in turn, each by
+    its weight. A question begins when its tenant has fewer answers begun than is its share of `answers_max`, however
+    many others have: of those begun so many are written on in a step, and the turn of those that sit out comes.
+    """
+
+    def __init__(
+        self, step_tokens: int, answers_max: int, segment_tokens: int, weights: Mapping[str, float] | None = None
+    ) -> None:
         self._step_tokens, self._answers_max, self._segment_tokens = step_tokens, answers_max, segment_tokens
-        self._waiting: deque[AnswerWork] = deque()
-        self._running: list[AnswerWork] = []
-        self._reads: deque[ReadWork] = deque()
+        self._weights = Weights(weights)
+        self._waiting = FairQueue[AnswerWork](segment_tokens, lambda work: work.prompt_tokens, self._weights)
+        self._running = FairQueue[AnswerWork](1, lambda work: 1, self._weights)
+        # A row costs as much whether its segment is loud or many silent ones are passed over.
+        self._reads = FairQueue[ReadWork](segment_tokens, lambda work: segment_tokens, self._weights)
         self._reads_sat_out = False
 
     def add_answer(self, work: AnswerWork) -> None:
-        self._waiting.append(work)
+        self._waiting.add(work)
 
     def add_read(self, work: ReadWork) -> None:
-        self._reads.append(work)
+        self._reads.add(work)
 
     def cancel(self, work: AnswerWork | ReadWork) -> None:
         """Forgets a piece of work; from the next step on nothing is done for it."""
-        for queue in (self._waiting, self._running, self._reads):
-            if work in queue:
-                queue.remove(work)  # type: ignore[arg-type]
+        if isinstance(work, ReadWork):
+            self._reads.discard(work)
+        else:
+            self._waiting.discard(work)
+            self._running.discard(work)
 
     @property
-    def answers_waiting(self) -> int:
-        return len(self._waiting)
+    def answers_waiting(self) -> dict[str, int]:
+        """How many questions of each tenant have not begun to be answered."""
+        return self._waiting.counts
 
     @property
     def answers_running(self) -> int:
@@ -107,24 +121,36 @@ class Scheduler:
     def reads_waiting(self) -> int:
         return len(self._reads)
 
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens of prompts and of segments that are not done."""
+        segments = sum(len(work.segments) - work.done for work in self._reads)
+        return segments * self._segment_tokens + sum(work.prompt_tokens for work in self._waiting)
+
     def plan(self) -> Step | None:
-        """The next step, or None when there is nothing to do. It changes no work."""
-        answers = tuple(work for work in self._running if work.begun)
+        """The next step, or None when there is nothing to do. It changes no work, only whose turn it is."""
+        answers = self._running.turn(self._answers_max)
         budget = self._step_tokens - len(answers)
         prompts: list[AnswerWork] = []
-        room = self._answers_max - len(answers)
-        for work in list(self._waiting)[:room]:
+        reads: list[ReadWork] = []
+        if not (self._reads and self._reads_sat_out):
             # The first prompt goes in whatever its length, else a long one would wait for ever.
-            if prompts and work.prompt_tokens > budget:
-                break
-            prompts.append(work)
-            budget -= work.prompt_tokens
-        reads: tuple[ReadWork, ...] = ()
-        if self._reads and (not prompts or self._reads_sat_out):
-            rows = max(1, budget // self._segment_tokens)
-            reads = tuple(list(self._reads)[:rows])
-        step = Step(tuple(prompts), answers, reads)
+            prompts = self._waiting.turn(budget, self._places(), overdraw=True)
+        if not prompts:
+            reads = self._reads.turn(max(budget, self._segment_tokens))
+        if reads:
+            prompts = self._waiting.turn(budget - len(reads) * self._segment_tokens, self._places())
+        step = Step(tuple(prompts), tuple(answers), tuple(reads))
         return step if prompts or answers or reads else None
+
+    def _places(self) -> dict[str, int]:
+        """How many more answers each tenant may begin."""
+        begun, waiting = self._running.counts, self._waiting.counts
+        if len(self._running) >= BEGUN_MAX * self._answers_max:
+            return {}
+        wanted = {tenant: begun.get(tenant, 0) + waiting.get(tenant, 0) for tenant in (*begun, *waiting)}
+        given = shares(self._answers_max, wanted, self._weights)
+        return {tenant: given[tenant] - begun.get(tenant, 0) for tenant in waiting}
 
     def record(self, step: Step, tokens: Sequence[int], advances: Sequence[Advance]) -> None:
         """Takes in what a step made: a token for each of its prompts and answers, an advance for each of its reads."""
@@ -132,18 +158,16 @@ class Scheduler:
         for answer, token in zip((*step.prompts, *step.answers), tokens, strict=True):
             self._record_token(answer, token)
         for work, advance in zip(step.reads, advances, strict=True):
-            if work not in self._reads:
+            if not self._reads.discard(work):
                 continue
             work.memory = advance.memory
             work.done += advance.segments
-            self._reads.remove(work)
             if not work.finished:
-                self._reads.append(work)
+                self._reads.add(work)
 
     def _record_token(self, work: AnswerWork, token: int) -> None:
-        if work in self._waiting:
-            self._waiting.remove(work)
-            self._running.append(work)
+        if self._waiting.discard(work):
+            self._running.add(work)
         if work not in self._running:
             return
         if token == work.end:
@@ -153,4 +177,4 @@ class Scheduler:
             if len(work.tokens) >= work.tokens_max:
                 work.finish_reason = "length"
         if work.finish_reason is not None:
-            self._running.remove(work)
+            self._running.discard(work)

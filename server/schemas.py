@@ -5,13 +5,17 @@ It knows shapes and bounds, and nothing of what is done with them.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
+SnapshotName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+StopString = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+TTL_SECONDS: Any = Field(None, gt=0, le=10 * 365 * 86400, allow_inf_nan=False)
 
 
 class Body(BaseModel):
@@ -20,16 +24,71 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Source(Body):
+    """What a fork is a copy of: a session as it is now, or as a snapshot keeps it."""
+
+    session: SessionId
+    snapshot: SnapshotName | None = None
+
+
 class SessionCreate(Body):
     id: SessionId | None = None
-    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
-    ttl_seconds: float | None = Field(None, gt=0, le=10 * 365 * 86400, allow_inf_nan=False)
+    metadata: Metadata | None = None
+    ttl_seconds: float | None = TTL_SECONDS
+    keep_text: bool = False
+    source: Source | None = Field(None, alias="from")
+
+    @model_validator(mode="after")
+    def a_fork_has_no_text(self) -> Self:
+        if self.source is not None and self.keep_text:
+            raise ValueError("keep_text: a fork begins with a memory, and has no text to keep; leave one of both out")
+        return self
+
+
+class SessionRevise(Body):
+    """What is left out stays as it is; without a `ttl_seconds` the session lives for ever."""
+
+    metadata: Metadata | None = None
+    ttl_seconds: float | None = TTL_SECONDS
+
+    @model_validator(mode="after")
+    def something_changes(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("name metadata, ttl_seconds, or both")
+        if "metadata" in self.model_fields_set and self.metadata is None:
+            raise ValueError("metadata: send {} to have none")
+        return self
+
+    @property
+    def change(self) -> dict[str, object]:
+        """What is named, and nothing else."""
+        return self.model_dump(exclude_unset=True)
+
+
+class SnapshotCreate(Body):
+    name: SnapshotName
+
+
+class Restore(Body):
+    snapshot: SnapshotName
 
 
 class TextAppend(Body):
-    """A JSON body of text, or one line of NDJSON."""
+    """A JSON body of text, or one line of NDJSON; `document` begins a new document of that name in front of it."""
 
-    text: str
+    text: str = ""
+    document: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+
+    @model_validator(mode="after")
+    def something_to_read(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError('send {"text": "…"}')
+        return self
+
+    @property
+    def whole(self) -> str:
+        """The text as it is read."""
+        return self.text if self.document is None else f"\n\n{self.document}\n\n{self.text}"
 
 
 class Ask(Body):
@@ -41,8 +100,13 @@ class Ask(Body):
     temperature: float = Field(0.0, ge=0, le=10, allow_inf_nan=False)
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0)
+    stop: list[StopString] = Field(default_factory=list, max_length=16)
     seed: int | None = Field(None, ge=0, lt=2**63)
+    logprobs: bool = False
     stream: bool = False
+    remember: bool = False
+    min_offset: int | None = Field(None, ge=0, lt=2**63)
+    snapshot: SnapshotName | None = None
 
     @model_validator(mode="after")
     def one_way_of_asking(self) -> Self:
@@ -50,6 +114,8 @@ class Ask(Body):
             raise ValueError("give either question or questions")
         if self.stream and self.questions is not None:
             raise ValueError("only a single question can be streamed")
+        if self.snapshot is not None and (self.remember or self.min_offset is not None):
+            raise ValueError("snapshot: a snapshot does not change; leave remember and min_offset out")
         return self
 
 
@@ -85,6 +151,21 @@ class SessionList(BaseModel):
     last_id: str | None
 
 
+class Snapshot(BaseModel):
+    object: Literal["snapshot"] = "snapshot"
+    session: str
+    name: str
+    created_at: float
+    fingerprint: str
+    offset: int
+    tokens: int
+    memory: MemoryCounts
+
+
+class SnapshotList(BaseModel):
+    data: list[Snapshot]
+
+
 class TextAppended(BaseModel):
     object: Literal["text.appended"] = "text.appended"
     session: str
@@ -108,11 +189,19 @@ class MemoryUsed(BaseModel):
     restore_seconds: float
 
 
+class TokenScore(BaseModel):
+    """A token of the answer, and its log-probability before temperature and cuts."""
+
+    token: str
+    logprob: float
+
+
 class AnswerOne(BaseModel):
     object: Literal["answer"] = "answer"
     session: str
     answer: str
     finish_reason: Literal["stop", "length"]
+    logprobs: list[TokenScore] | None = None
     usage: Usage
     memory: MemoryUsed
 
@@ -122,6 +211,7 @@ class AnswerPart(BaseModel):
 
     answer: str
     finish_reason: Literal["stop", "length"]
+    logprobs: list[TokenScore] | None = None
     usage: Usage
 
 

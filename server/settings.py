@@ -26,6 +26,10 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    keys_file: Path | None = Field(
+        None, description="keys of those who may use the server; left out, everybody may who can reach it"
+    )
+    open: bool = Field(False, description="lets everybody use a server without keys on other addresses than loopback")
     store: str = Field(
         "sqlite:///data",
         description="where sessions are kept: sqlite:///FOLDER, memory://, redis://, rediss://, redis+sentinel:// or "
@@ -51,6 +55,12 @@ class Settings(BaseModel):
         description="processor threads of the model; by itself it leaves one for all the rest",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON objects")
+    traces_url: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description="where traces are sent (OTLP over HTTP: http://HOST:4318/v1/traces); left out: nowhere",
+    )
 
     step_tokens: int = Field(256, ge=1, le=1 << 20, description="tokens one engine step reads and writes at most")
     answers_max: int = Field(64, ge=1, le=4096, description="answers written at the same time")
@@ -77,7 +87,48 @@ class Settings(BaseModel):
     )
     drain_seconds: float = Field(25.0, gt=0, le=3600, description="time that running answers have to end")
 
+    session_ttl_seconds: float | None = Field(
+        None, gt=0, le=10 * 365 * 86400, description="life of a session that is not used and names none itself"
+    )
+    tenant_sessions_max: int | None = Field(None, ge=1, description="sessions a tenant may have; beyond it 429")
+    tenant_stored_bytes_max: int | None = Field(
+        None, ge=1 << 18, description="bytes a tenant's sessions may take in the store; looked up every 10 s"
+    )
+
+    tenant_answers_max: int | None = Field(
+        None, ge=1, description="requests for answers a tenant may have open at the same time; beyond it 429"
+    )
+    tenant_requests_per_second: float | None = Field(
+        None, ge=1 / 60, description="requests a tenant may send, over a minute; beyond it 429"
+    )
+    tenant_text_bytes_per_second: float | None = Field(
+        None, ge=1 / 60, description="text a tenant may send, over a minute; then uploads are slowed, new ones get 429"
+    )
+
+    connections_max: int = Field(4096, ge=1, description="connections open at the same time; beyond it 503")
+    header_bytes: int = Field(1 << 15, ge=1 << 8, le=1 << 20, description="all headers of a request")
+    url_bytes: int = Field(1 << 13, ge=1 << 7, le=65535, description="longest URL of a request")
+    header_seconds: float = Field(10.0, gt=0, le=3600, description="time that a request's headers may take to come")
+    body_seconds: float = Field(60.0, gt=0, le=86400, description="time that a JSON body may take to come")
+    body_bytes_per_second_min: float = Field(128.0, gt=0, le=1 << 30, description="slowest that any body may come")
+    body_stall_seconds: float = Field(
+        20.0, gt=0, le=86400, description="time that a body may be late by at that rate before it is cut off"
+    )
+    unread_seconds: float = Field(
+        60.0, gt=0, le=86400, description="time that a client may leave an answer unread that it was sent"
+    )
+    idle_connection_seconds: float = Field(
+        60.0, gt=0, le=86400, description="time that a connection stays open without a request"
+    )
+
+    digest_body_bytes: int = Field(
+        8 << 20, ge=1 << 10, le=1 << 30, description="largest body with a Content-Digest, checked before it is kept"
+    )
+    answer_seconds: float = Field(
+        300.0, gt=0, le=86400, description="time an answer may take; then it ends as by max_tokens"
+    )
     body_bytes: int = Field(1 << 20, ge=1 << 10, le=1 << 30, description="largest JSON body, or NDJSON line")
+    json_depth: int = Field(32, ge=4, le=512, description="deepest JSON body")
     question_characters: int = Field(8192, ge=1, le=1 << 20, description="longest question")
     questions_max: int = Field(64, ge=1, le=4096, description="questions in one request")
     answer_tokens_max: int = Field(4096, ge=1, le=1 << 20, description="largest max_tokens")

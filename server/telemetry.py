@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-_LATENCY_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+PHASES = ("read", "answer")
+_TOKEN_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_WORK_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+# An answer may take minutes, and so may a text that is sent in one go.
+_REQUEST_SECONDS = (*_WORK_SECONDS, 60, 120, 300, 600)
 
 
 class Telemetry:
@@ -15,24 +19,49 @@ class Telemetry:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.running = Gauge("onceread_num_requests_running", "Work in the engine.", ["phase"], registry=registry)
-        self.waiting = Gauge("onceread_num_requests_waiting", "Work queued.", ["phase"], registry=registry)
+        self.running = Gauge(
+            "onceread_num_requests_running",
+            "Answers being written, and sessions being read.",
+            ["phase"],
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "onceread_num_requests_waiting",
+            "Questions that wait to be begun, and sessions that wait for a place to be read in.",
+            ["phase"],
+            registry=registry,
+        )
+        for gauge in (self.running, self.waiting):
+            for phase in PHASES:
+                gauge.labels(phase=phase)
+        self.queued_tokens = Gauge(
+            "onceread_queued_tokens",
+            "Tokens of work accepted and not done: those of segments and prompts in the engine as they are, and unread "
+            "text behind them as its bytes divided by the bytes a token had in the sessions at hand.",
+            registry=registry,
+        )
         self.behind_bytes = Gauge("onceread_unread_bytes", "Accepted text not yet read.", registry=registry)
         self.first_token_seconds = Histogram(
             "onceread_time_to_first_token_seconds",
             "From a question's arrival to its first token.",
-            buckets=_LATENCY_SECONDS,
+            buckets=(*_WORK_SECONDS, 60, 120),
+            registry=registry,
+        )
+        self.inter_token_seconds = Histogram(
+            "onceread_inter_token_latency_seconds",
+            "From one token of an answer to its next.",
+            buckets=_TOKEN_SECONDS,
             registry=registry,
         )
         self.request_seconds = Histogram(
             "onceread_e2e_request_latency_seconds",
-            "Requests by phase.",
+            "Whole requests, by what they are.",
             ["phase"],
-            buckets=_LATENCY_SECONDS,
+            buckets=_REQUEST_SECONDS,
             registry=registry,
         )
         self.step_seconds = Histogram(
-            "onceread_step_seconds", "Steps of the engine.", buckets=_LATENCY_SECONDS, registry=registry
+            "onceread_step_seconds", "Steps of the engine.", buckets=_TOKEN_SECONDS, registry=registry
         )
         self.read_tokens = Counter("onceread_read_tokens_total", "Tokens read.", registry=registry)
         self.generation_tokens = Counter("onceread_generation_tokens_total", "Tokens written.", registry=registry)
@@ -42,18 +71,36 @@ class Telemetry:
             "onceread_memory_load_seconds",
             "Restoring a memory.",
             ["source"],
-            buckets=_LATENCY_SECONDS,
+            buckets=_WORK_SECONDS,
             registry=registry,
         )
         self.checkpoint_seconds = Histogram(
-            "onceread_checkpoint_seconds", "Storing a memory.", buckets=_LATENCY_SECONDS, registry=registry
+            "onceread_checkpoint_seconds", "Storing a memory.", buckets=_WORK_SECONDS, registry=registry
         )
-        self.store_up = Gauge("onceread_store_up", "Whether the store can be used.", registry=registry)
+        self.unstored_oldest_seconds = Gauge(
+            "onceread_unstored_oldest_seconds",
+            "How long the memory has waited to be stored that has waited longest; its text would be read again.",
+            registry=registry,
+        )
+        self.checkpoints_refused = Counter(
+            "onceread_checkpoints_refused_total",
+            "Memories that the store did not take.",
+            ["reason"],
+            registry=registry,
+        )
+        self.store_up = Gauge(
+            "onceread_store_up", "Whether the store could be used at this look at it.", registry=registry
+        )
         self.store_errors = Counter("onceread_store_errors_total", "Failures of the store.", ["op"], registry=registry)
         self.text_rolled_back = Counter(
             "onceread_text_rolled_back_total", "Receipts for text that the store has lost.", registry=registry
         )
-        self.rejected = Counter("onceread_requests_rejected_total", "Requests refused.", ["reason"], registry=registry)
+        self.rejected = Counter(
+            "onceread_requests_rejected_total",
+            "Requests refused, by the code of the error.",
+            ["reason"],
+            registry=registry,
+        )
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from model.weights import LoadedModel
-from server import errors
+from server import errors, gauges
 from server.routes.shared import PROBLEM
 from server.version import VERSION
 
@@ -55,14 +55,8 @@ async def version(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """The metrics, in Prometheus' text format."""
     state = request.app.state
-    load, reading, telemetry = state.engine.load(), state.reading, state.telemetry
-    telemetry.running.labels(phase="answer").set(load.answers_running)
-    telemetry.waiting.labels(phase="answer").set(load.answers_waiting)
-    telemetry.running.labels(phase="read").set(load.reads)
-    telemetry.behind_bytes.set(reading.behind_bytes)
-    telemetry.sessions.labels(tier="device").set(len(reading.residents))
-    telemetry.memory_bytes.labels(tier="device").set(reading.residents.held_bytes)
-    return Response(telemetry.text(), media_type="text/plain; version=0.0.4")
+    await gauges.look(state.telemetry, state.engine, state.reading, state.store)
+    return Response(state.telemetry.text(), media_type="text/plain; version=0.0.4")
 
 
 def _identity(loaded: LoadedModel) -> dict[str, str]:

@@ -5,10 +5,7 @@ It knows the request's and the events' shapes; how an answer comes about, the li
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -16,8 +13,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from model.generation import Sampling
 from server import errors, sse
-from server.asking import Answer, Question, Standpoint
+from server.asking import Answer, Piece, Question, Scored, Standpoint
+from server.library import Library
 from server.problems import as_api_error
+from server.routes.answers import Answering, pinged, together
 from server.routes.shared import (
     CONFLICT,
     PROBLEMS,
@@ -28,7 +27,7 @@ from server.routes.shared import (
     TheSettings,
     while_connected,
 )
-from server.schemas import AnswerMany, AnswerOne, AnswerPart, Ask, MemoryUsed, Usage
+from server.schemas import AnswerMany, AnswerOne, AnswerPart, Ask, MemoryUsed, TokenScore, Usage
 from server.settings import Settings
 from server.store.contract import SessionKey
 
@@ -40,18 +39,26 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}
 async def ask(
     request: Request, library: TheLibrary, settings: TheSettings, key: TheKey, body: Ask, receipt: TheReceipt = None
 ) -> Response:
-    """Answers from the session's memory as of everything acknowledged before; the session does not change."""
+    """Answers from the session's memory as of everything acknowledged before; the session does not change.
+
+    But for `remember`, which appends question and answer to its text.
+    """
     asking, questions = library.asking, _questions(body, settings)
-    standpoint = await while_connected(request, library.ask(key, receipt))
-    prompts = [asking.prompt(standpoint, question, _field(body, index)) for index, question in enumerate(questions)]
+    prompts = [asking.prompt(question, _field(body, index)) for index, question in enumerate(questions)]
+    standpoint = await while_connected(request, library.ask(key, receipt, body.min_offset or 0, body.snapshot))
+    answering = asking.answer(standpoint, prompts, questions, key.tenant)
     if body.stream:
-        answer = asking.answer(standpoint, prompts, questions)[0]
-        events = _events(key, standpoint, answer, settings.ping_seconds, request.scope["state"]["request_id"])
-        return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers={"Cache-Control": "no-store"})
-    answers = await while_connected(request, _written(asking.answer(standpoint, prompts, questions)))
+        events = _events(library, key, body, standpoint, answering[0], request.scope["state"]["request_id"])
+        return StreamingResponse(
+            pinged(events, settings.ping_seconds), media_type=sse.MEDIA_TYPE, headers={"Cache-Control": "no-store"}
+        )
+    answers = await while_connected(request, together(answering))
+    if body.remember:
+        for question, answer in zip(questions, answers, strict=True):
+            await library.remember(key, question.text, answer.text)
     if body.questions is None:
-        return JSONResponse(_one(key, standpoint, answers[0]).model_dump())
-    return JSONResponse(_many(key, standpoint, answers).model_dump())
+        return JSONResponse(_one(key, standpoint, answers[0], body.logprobs).model_dump(exclude_none=True))
+    return JSONResponse(_many(key, standpoint, answers, body.logprobs).model_dump(exclude_none=True))
 
 
 def _questions(body: Ask, settings: Settings) -> list[Question]:
@@ -61,68 +68,47 @@ def _questions(body: Ask, settings: Settings) -> list[Question]:
             f"{len(texts)} questions are more than {settings.questions_max}; send fewer at once",
             param="questions",
         )
-    for index, text in enumerate(texts):
-        if not text.strip():
-            raise errors.InvalidField("the question is empty; write it out", param=_field(body, index))
-        if len(text) > settings.question_characters:
-            raise errors.InvalidField(
-                f"the question has {len(text)} characters, more than {settings.question_characters}; shorten it",
-                param=_field(body, index),
-            )
-    if body.max_tokens > settings.answer_tokens_max:
-        raise errors.InvalidField(f"max_tokens is over {settings.answer_tokens_max}; lower it", param="max_tokens")
     sampling = Sampling(body.temperature, body.top_p, body.top_k, body.seed)
-    return [Question(text, body.max_tokens, sampling) for text in texts]
+    questions = [Question(text, body.max_tokens, sampling, tuple(body.stop), body.logprobs) for text in texts]
+    for index, question in enumerate(questions):
+        must_be_bounded(question, settings, _field(body, index), "max_tokens")
+    return questions
+
+
+def must_be_bounded(question: Question, settings: Settings, param: str, tokens_param: str) -> None:
+    """Refuses an empty question, and one that is longer or may be answered at more length than the settings allow."""
+    if not question.text.strip():
+        raise errors.InvalidField("the question is empty; write it out", param=param)
+    if len(question.text) > settings.question_characters:
+        raise errors.InvalidField(
+            f"the question has {len(question.text)} characters, more than {settings.question_characters}; shorten it",
+            param=param,
+        )
+    if question.tokens_max > settings.answer_tokens_max:
+        raise errors.InvalidField(f"{tokens_param} is over {settings.answer_tokens_max}; lower it", param=tokens_param)
 
 
 def _field(body: Ask, index: int) -> str:
-    """The name of a question's field."""
-    return "question" if body.questions is None else f"questions.{index}"
-
-
-async def _written(streams: list[AsyncGenerator[str | Answer, None]]) -> list[Answer]:
-    """All answers, written side by side; when one fails, the others end."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_finished(stream)) for stream in streams]
-    return [task.result() for task in tasks]
-
-
-async def _finished(parts: AsyncGenerator[str | Answer, None]) -> Answer:
-    async with aclosing(parts) as stream:
-        async for part in stream:
-            if isinstance(part, Answer):
-                return part
-    raise errors.InternalError("an answer ended without an end")
+    return "question" if body.question is not None else f"questions.{index}"
 
 
 async def _events(
-    key: SessionKey,
-    standpoint: Standpoint,
-    answer: AsyncGenerator[str | Answer, None],
-    ping_seconds: float,
-    request_id: str,
-) -> AsyncIterator[bytes]:
-    """The answer's pieces as events, a comment when it is silent for long, then `done` or `error`."""
-    async with aclosing(answer) as parts:
-        following = asyncio.ensure_future(anext(parts))
-        try:
-            while True:
-                done, _ = await asyncio.wait({following}, timeout=ping_seconds)
-                if not done:
-                    yield sse.PING
-                    continue
-                part = following.result()
-                if isinstance(part, Answer):
-                    whole = _one(key, standpoint, part).model_dump_json()
-                    yield sse.event("done", json.loads(whole))
-                    return
-                yield sse.event("delta", {"text": part})
-                following = asyncio.ensure_future(anext(parts))
-        except Exception as error:
-            yield sse.event("error", as_api_error(error).body(request_id))
-        finally:
-            following.cancel()
-            await asyncio.wait({following})
+    library: Library, key: SessionKey, body: Ask, standpoint: Standpoint, answer: Answering, request_id: str
+) -> AsyncGenerator[bytes, None]:
+    """The answer's pieces as events, then `done` or `error`."""
+    try:
+        async for part in answer:
+            if isinstance(part, Piece):
+                yield sse.event("delta", {"text": part.text})
+                continue
+            if body.remember and body.question is not None:
+                await library.remember(key, body.question, part.text)
+            whole = _one(key, standpoint, part, body.logprobs)
+            yield sse.event("done", whole.model_dump(exclude_none=True))
+    except Exception as error:
+        yield sse.event("error", as_api_error(error).body(request_id))
+    finally:
+        await answer.aclose()
 
 
 def _usage(standpoint: Standpoint, answers: list[Answer]) -> Usage:
@@ -142,16 +128,29 @@ def _memory(standpoint: Standpoint) -> MemoryUsed:
     )
 
 
-def _one(key: SessionKey, standpoint: Standpoint, answer: Answer) -> AnswerOne:
+def _scores(tokens: tuple[Scored, ...], wanted: bool) -> list[TokenScore] | None:
+    return [TokenScore(token=text, logprob=logprob) for text, logprob in tokens] if wanted else None
+
+
+def _one(key: SessionKey, standpoint: Standpoint, answer: Answer, logprobs: bool) -> AnswerOne:
     return AnswerOne(
         session=key.id,
         answer=answer.text,
         finish_reason=answer.finish_reason,
+        logprobs=_scores(answer.tokens, logprobs),
         usage=_usage(standpoint, [answer]),
         memory=_memory(standpoint),
     )
 
 
-def _many(key: SessionKey, standpoint: Standpoint, answers: list[Answer]) -> AnswerMany:
-    parts = [AnswerPart(answer=a.text, finish_reason=a.finish_reason, usage=_usage(standpoint, [a])) for a in answers]
+def _many(key: SessionKey, standpoint: Standpoint, answers: list[Answer], logprobs: bool) -> AnswerMany:
+    parts = [
+        AnswerPart(
+            answer=answer.text,
+            finish_reason=answer.finish_reason,
+            logprobs=_scores(answer.tokens, logprobs),
+            usage=_usage(standpoint, [answer]),
+        )
+        for answer in answers
+    ]
     return AnswerMany(session=key.id, answers=parts, usage=_usage(standpoint, answers), memory=_memory(standpoint))

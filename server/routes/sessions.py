@@ -1,4 +1,4 @@
-"""Sessions: create, list, get, delete.
+"""Sessions: create, list, get, change, delete.
 
 It knows HTTP's side of a session; what a session is, the library knows.
 """
@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from server.library import SessionView
-from server.routes.shared import CONFLICT, PROBLEMS, TENANT, TOO_LARGE, TheKey, TheLibrary
-from server.schemas import MemoryCounts, Session, SessionCreate, SessionId, SessionList, TextCounts
+from server.catalogue import NewSession, SessionView
+from server.routes.shared import (
+    CONFLICT,
+    PROBLEMS,
+    TOO_LARGE,
+    TheKey,
+    TheLibrary,
+    TheTenant,
+    while_connected,
+)
+from server.schemas import MemoryCounts, Session, SessionCreate, SessionId, SessionList, SessionRevise, TextCounts
+from server.store.contract import SessionKey
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], responses=PROBLEMS)
 
@@ -33,22 +42,30 @@ def shown(view: SessionView) -> Session:
 
 
 @router.post("", status_code=201, responses={**CONFLICT, **TOO_LARGE})
-async def create(library: TheLibrary, response: Response, body: SessionCreate | None = None) -> Session:
-    """Creates a session, empty and ready for text."""
+async def create(
+    request: Request, library: TheLibrary, tenant: TheTenant, response: Response, body: SessionCreate | None = None
+) -> Session:
+    """Creates a session, empty and ready for text; with `from`, one that begins with the memory of another."""
     body = body or SessionCreate()
-    session = shown(await library.create(TENANT, body.id, body.metadata, body.ttl_seconds))
-    response.headers["Location"] = f"/v1/sessions/{session.id}"
-    return session
+    new = NewSession(body.id, body.metadata, body.ttl_seconds, body.keep_text)
+    if body.source is None:
+        view = await library.catalogue.create(tenant, new)
+    else:
+        source = SessionKey(tenant, body.source.session)
+        view = await while_connected(request, library.copies.fork(source, body.source.snapshot, new))
+    response.headers["Location"] = f"/v1/sessions/{view.record.key.id}"
+    return shown(view)
 
 
 @router.get("")
 async def list_sessions(
     library: TheLibrary,
+    tenant: TheTenant,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: SessionId | None = None,
 ) -> SessionList:
     """Sessions, newest first; `after` is the last id of the page before."""
-    views, more = await library.page(TENANT, limit, after)
+    views, more = await library.catalogue.page(tenant, limit, after)
     data = [shown(view) for view in views]
     return SessionList(data=data, has_more=more, last_id=data[-1].id if data else None)
 
@@ -56,10 +73,16 @@ async def list_sessions(
 @router.get("/{id}")
 async def get(library: TheLibrary, key: TheKey) -> Session:
     """A session as it is now."""
-    return shown(await library.get(key))
+    return shown(await library.catalogue.get(key))
+
+
+@router.patch("/{id}", responses=TOO_LARGE)
+async def revise(library: TheLibrary, key: TheKey, body: SessionRevise) -> Session:
+    """Changes what is named of metadata and time to live; `ttl_seconds: null` lets the session live for ever."""
+    return shown(await library.catalogue.revise(key, body.change))
 
 
 @router.delete("/{id}", status_code=204)
 async def delete(library: TheLibrary, key: TheKey) -> None:
-    """Forgets the session, its text and its memory."""
-    await library.delete(key)
+    """Forgets the session, its text, its memory and its snapshots."""
+    await library.catalogue.delete(key)

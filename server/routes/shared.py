@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Header, Path, Request
+from fastapi import Depends, Header, Path, Request, Security
+from fastapi.security import HTTPBearer
 
+from server.auth import Identity
 from server.library import Library
 from server.problems import ClientGone
 from server.schemas import Problem
@@ -18,14 +20,18 @@ from server.settings import Settings
 from server.store.contract import SessionKey
 
 T = TypeVar("T")
-TENANT = "default"
+# The gate has looked at the key already: this says in the description that there is one.
+_BEARER = HTTPBearer(auto_error=False, description="A key, where the server has a keys file")
 
 PROBLEM: dict[str, Any] = {"model": Problem, "content": {"application/problem+json": {}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {**PROBLEM, "description": meaning}
     for status, meaning in {
         400: "The request can not be understood",
+        401: "There is no valid key",
+        403: "The key does not allow this",
         404: "No such session",
+        408: "The request took too long to come",
         410: "The session's time is over",
         422: "A field is out of bounds",
         429: "Too much to do",
@@ -49,8 +55,20 @@ def settings_of(request: Request) -> Settings:
     return settings
 
 
-def session_key(id: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]) -> SessionKey:
-    return SessionKey(TENANT, id)
+async def identity_of(request: Request, _: Annotated[object, Security(_BEARER)]) -> Identity:
+    identity: Identity = request.scope["state"]["identity"]
+    return identity
+
+
+async def tenant_of(identity: Annotated[Identity, Depends(identity_of)]) -> str:
+    return identity.tenant
+
+
+TheTenant = Annotated[str, Depends(tenant_of)]
+
+
+def session_key(tenant: TheTenant, id: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]) -> SessionKey:
+    return SessionKey(tenant, id)
 
 
 TheLibrary = Annotated[Library, Depends(library_of)]
@@ -59,6 +77,7 @@ TheSettings = Annotated[Settings, Depends(settings_of)]
 RECEIPT = "Onceread-Receipt"
 TheReceipt = Annotated[str | None, Header(alias=RECEIPT, max_length=1024)]
 TheKey = Annotated[SessionKey, Depends(session_key)]
+SnapshotPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

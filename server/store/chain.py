@@ -13,3 +13,9 @@ def extended(chain: str, text: bytes) -> str:
     """The chain of a text with this `chain` once `text` is behind it."""
     shifted = int(chain, 16) * pow(256, len(text), _PRIME)
     return f"{(shifted + int.from_bytes(text, 'big')) % _PRIME:064x}"
+
+
+def shortened(chain: str, text: bytes) -> str:
+    """The chain of a text with this `chain` before `text`, with which it ends."""
+    rest = int(chain, 16) - int.from_bytes(text, "big")
+    return f"{rest * pow(256, -len(text), _PRIME) % _PRIME:064x}"

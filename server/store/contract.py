@@ -4,16 +4,38 @@ It moves bytes; it knows neither torch, nor what a memory is, nor the web.
 """
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from server.store.chain import EMPTY_CHAIN
 
+# The errors are part of the contract: whoever uses it finds all of it here.
+# isort: off
+from server.store.errors import (
+    ContentConflict as ContentConflict,
+    DamagedValue as DamagedValue,
+    LeaseHeld as LeaseHeld,
+    LeaseLost as LeaseLost,
+    OffsetMismatch as OffsetMismatch,
+    SessionExpired as SessionExpired,
+    SessionMissing as SessionMissing,
+    SessionTaken as SessionTaken,
+    SnapshotMissing as SnapshotMissing,
+    SnapshotTaken as SnapshotTaken,
+    StaleCheckpoint as StaleCheckpoint,
+    StoreError as StoreError,
+    StoreFull as StoreFull,
+    StoreUnavailable as StoreUnavailable,
+    TooManySnapshots as TooManySnapshots,
+)
+# isort: on
+
 PIECE_BYTES_MAX = 256 * 1024
 CHECKPOINTS_KEPT = 2
 REPEATS_KEPT = 1024
+SNAPSHOTS_MAX = 64
 LEASE_SECONDS = 10.0
 # So long it is known of a session that its time was over, and not that it never was.
 TOMBSTONE_SECONDS = 24 * 3600.0
@@ -42,6 +64,7 @@ class SessionRecord:
 
     `lineage` tells a session from an earlier one of its name. `chain` is that of the accepted text,
     `read_chain` that of its first `read_bytes`. A session that is not used for `ttl_seconds` ends at `expires_at`.
+    Of one that keeps its text (`keep_text`) the journal is never trimmed.
     """
 
     key: SessionKey
@@ -62,6 +85,7 @@ class SessionRecord:
     read_chain: str = EMPTY_CHAIN
     ttl_seconds: float | None = None
     expires_at: float | None = None
+    keep_text: bool = False
 
     def updated(self, **changes: object) -> "SessionRecord":
         return replace(self, **changes)  # type: ignore[arg-type]
@@ -81,6 +105,20 @@ class StoredCheckpoint:
     segments: int = 0
     memory_bytes: int = 0
     chain: str = field(default=EMPTY_CHAIN, compare=False)
+
+
+class Snapshot(NamedTuple):
+    """What is told of a memory that is kept under a name: of which version, offset and weights it is."""
+
+    name: str
+    created_at: float
+    version: int
+    offset: int
+    tokens: int
+    segments: int
+    memory_bytes: int
+    fingerprint: str
+    value_bytes: int
 
 
 @dataclass(frozen=True)
@@ -112,76 +150,6 @@ class Recovery:
     damaged: tuple[str, ...] = ()
 
 
-class StoreError(Exception):
-    """Any refusal or failure of a store.
-
-    StoreError
-     ├── SessionMissing      no such session of this tenant
-     ├── SessionExpired      there was one, and its time was over
-     ├── SessionTaken        a session of this name exists
-     ├── OffsetMismatch      the text does not end where the append starts; carries accepted_bytes
-     ├── ContentConflict     other bytes lie at that offset; carries accepted_bytes
-     ├── StaleCheckpoint     version, offset, text or lease do not follow from what is stored
-     ├── LeaseHeld           another replica reads the session; carries holder
-     ├── LeaseLost           the lease has run out and somebody else may have taken it
-     ├── DamagedValue        a checksum does not match; carries what
-     ├── StoreFull           no room to keep what was sent; nothing was kept
-     └── StoreUnavailable    the store can not be reached or used now
-    """
-
-
-class SessionMissing(StoreError):
-    pass
-
-
-class SessionExpired(StoreError):
-    pass
-
-
-class SessionTaken(StoreError):
-    pass
-
-
-class StaleCheckpoint(StoreError):
-    pass
-
-
-class LeaseHeld(StoreError):
-    def __init__(self, holder: str) -> None:
-        super().__init__(f"the session is read by {holder}")
-        self.holder = holder
-
-
-class LeaseLost(StoreError):
-    pass
-
-
-class StoreFull(StoreError):
-    pass
-
-
-class StoreUnavailable(StoreError):
-    pass
-
-
-class DamagedValue(StoreError):
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} does not match its checksum")
-        self.what = what
-
-
-class OffsetMismatch(StoreError):
-    def __init__(self, accepted_bytes: int) -> None:
-        super().__init__(f"the text ends at offset {accepted_bytes}")
-        self.accepted_bytes = accepted_bytes
-
-
-class ContentConflict(StoreError):
-    def __init__(self, accepted_bytes: int) -> None:
-        super().__init__("other bytes are stored at this offset")
-        self.accepted_bytes = accepted_bytes
-
-
 class Store(Protocol):
     """Keeps sessions. Every method is one atomic, durable step: when it returns, it survives a crash.
 
@@ -192,8 +160,13 @@ class Store(Protocol):
     durability: str
     shared: bool
 
-    async def create(self, record: SessionRecord) -> None:
-        """Keeps a new session; `SessionTaken` when its key is in use."""
+    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
+        """Keeps a new session; `SessionTaken` when its key is in use.
+
+        With a checkpoint it begins with that memory, in the same step, and its journal at the memory's offset: the
+        record's accepted_bytes, read_bytes, version, tokens, segments, memory_bytes and both chains are the
+        checkpoint's, or it is a `ValueError`.
+        """
 
     async def get(self, key: SessionKey) -> SessionRecord:
         """The session's record; `DamagedValue`."""
@@ -202,7 +175,7 @@ class Store(Protocol):
         """A tenant's sessions, newest created first (ties by id, descending), those behind `after`."""
 
     async def delete(self, key: SessionKey) -> None:
-        """Forgets the session, its journal and its checkpoints, and that it ever expired."""
+        """Forgets the session, its journal, its checkpoints and its snapshots, and that it ever expired."""
 
     async def append(
         self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
@@ -243,13 +216,55 @@ class Store(Protocol):
 
         Refused as `StaleCheckpoint` unless the lease is the latest one, version is the record's + 1 and
         read_bytes <= offset <= accepted_bytes. CHECKPOINTS_KEPT are kept, and the journal behind the
-        oldest of them (behind offset 0 until there are so many), but always the last JOURNAL_BYTES_KEPT.
+        oldest of them (behind offset 0 until there are so many), but always the last JOURNAL_BYTES_KEPT, and of a
+        session that keeps its text all.
         """
 
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
         """What is sound, for a reader to go on from; damaged checkpoints are left out and named.
 
         At most `count` of the sound checkpoints, the newest ones, are fetched.
+        """
+
+    async def keep_snapshot(
+        self, key: SessionKey, name: str, lineage: str, checkpoint: StoredCheckpoint, at: float
+    ) -> Snapshot:
+        """Keeps a memory under a name, whatever becomes of the checkpoints; needs no lease. `at` becomes updated_at.
+
+        `SnapshotTaken` when the name is used, `TooManySnapshots` beyond SNAPSHOTS_MAX. `StaleCheckpoint` when the
+        session's lineage is not `lineage`, when the offset is beyond the accepted text, or when the journal tells
+        that the text before it has another chain. The fingerprint is the record's. Version and read state stay.
+        """
+
+    async def snapshots(self, key: SessionKey) -> "builtins.list[Snapshot]":
+        """The session's snapshots, the newest first."""
+
+    async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
+        """The memory that was kept under the name; `SnapshotMissing`, `DamagedValue`."""
+
+    async def drop_snapshot(self, key: SessionKey, name: str) -> None:
+        """Forgets the snapshot; `SnapshotMissing`."""
+
+    async def rewind(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+    ) -> SessionRecord:
+        """Makes the session what the checkpoint says, from its text's end to its counts; the record from then on.
+
+        `StaleCheckpoint` unless the session's lineage is the `record`'s and the checkpoint's version is the session's
+        + 1. The session's lineage becomes `lineage`, so that whoever has it at hand finds out; its quarantine, its
+        lease and its checkpoints end; snapshots stay. Where it keeps its text, and its journal reaches the offset and
+        begins with the memory's own text (by its chain), that stays up to the offset. Otherwise the journal and what
+        is remembered of its pieces go, and it begins at the offset. `at` becomes updated_at.
+        """
+
+    async def rebuild(
+        self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float
+    ) -> SessionRecord:
+        """Has the whole text read again from its beginning, under these weights; the record from then on.
+
+        `StaleCheckpoint` unless the session's lineage is the `record`'s, and where the text is not kept from its
+        beginning. The session's version grows by one, its lineage becomes `lineage`; its quarantine, its lease and
+        its checkpoints end; journal and snapshots stay. `at` becomes updated_at.
         """
 
     async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
@@ -260,6 +275,18 @@ class Store(Protocol):
 
     async def touch(self, key: SessionKey, at: float) -> None:
         """Notes that the session was used, so that its time begins anew."""
+
+    async def revise(self, key: SessionKey, change: Mapping[str, object], at: float) -> SessionRecord:
+        """Changes `metadata` (a new dict), `ttl_seconds` (None: for ever), or both; the record from then on.
+
+        Whatever else is named is a `ValueError`. `at` becomes updated_at, and the session's time begins anew.
+        """
+
+    async def count(self, tenant: str) -> int:
+        """How many sessions the tenant has; a shared store may count one that is just being made or forgotten."""
+
+    async def stored_bytes(self, tenant: str) -> int:
+        """How many bytes the tenant's sound sessions take: kept text, checkpoints and snapshots."""
 
     async def expire(self, at: float) -> "builtins.list[SessionKey]":
         """Forgets the sessions whose time is over; `SessionExpired` is told of them for TOMBSTONE_SECONDS."""

@@ -45,6 +45,11 @@ class Leases:
         if (held := self._held.get(lease.key)) is not None and held.lease == lease:
             held.until_seconds, held.wanted = 0.0, False
 
+    def end(self, key: SessionKey) -> None:
+        """Nobody has it any more, whoever had it; the next one's epoch still is higher."""
+        if (held := self._held.get(key)) is not None:
+            self._held[key] = Held(Lease(key, "", held.lease.epoch + 1), 0.0)
+
     def check(self, lease: Lease) -> None:
         """Refuses what is written under a lease that is not the latest."""
         held = self._held.get(lease.key)

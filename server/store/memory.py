@@ -5,11 +5,11 @@ It knows neither disks nor checksums, for nothing here can be torn or damaged.
 
 import builtins
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from server.store import rules
+from server.store import chain, rules
 from server.store.contract import (
     CHECKPOINTS_KEPT,
     REPEATS_KEPT,
@@ -21,9 +21,11 @@ from server.store.contract import (
     Recovery,
     SessionKey,
     SessionRecord,
+    Snapshot,
     StoredCheckpoint,
     digest,
 )
+from server.store.entry import Mark, SnapshotMark
 from server.store.leases import Leases
 
 
@@ -53,6 +55,22 @@ class Session:
     journal: list[Piece] = field(default_factory=list)
     repeats: list[Repeat] = field(default_factory=list)
     checkpoints: list[StoredCheckpoint] = field(default_factory=list)
+    snapshots: dict[str, tuple[Snapshot, StoredCheckpoint]] = field(default_factory=dict)
+
+    @property
+    def text(self) -> bytes:
+        """The accepted text from the journal's beginning on."""
+        return b"".join(piece.value for piece in self.journal)
+
+    @property
+    def stored_bytes(self) -> int:
+        memories = [*self.checkpoints, *(checkpoint for _, checkpoint in self.snapshots.values())]
+        return len(self.text) + sum(len(memory.value) for memory in memories)
+
+    def chain_at(self, offset: int) -> str | None:
+        """The chain of the accepted text's first `offset` bytes, where the journal can tell."""
+        behind = offset - self.journal_offset
+        return chain.shortened(self.record.chain, self.text[behind:]) if behind >= 0 else None
 
     def recognise(self, offset: int, known: bytes) -> None:
         """Returns when `known` is what was accepted at `offset`."""
@@ -84,6 +102,16 @@ class Session:
             self.journal = [piece for piece in self.journal if piece.end > oldest]
             self.journal_offset = min([oldest, *(piece.offset for piece in self.journal)])
 
+    def cut(self, offset: int) -> None:
+        """Lets go of the text behind `offset`, as if it had never come."""
+        begin = max([self.journal_offset, *(piece.offset for piece in self.journal if piece.offset <= offset)])
+        left = self.text[begin - self.journal_offset : offset - self.journal_offset]
+        self.journal = [piece for piece in self.journal if piece.offset < begin]
+        self.repeats = [repeat for repeat in self.repeats if repeat.offset < begin]
+        if left:
+            self.journal.append(Piece(begin, left))
+            self.repeats.append(Repeat(begin, offset, digest(left)))
+
 
 class MemoryStore:
     """Every method runs to its end without awaiting, which makes it one atomic step."""
@@ -97,11 +125,13 @@ class MemoryStore:
         self._leases = Leases()
         self._closed = False
 
-    async def create(self, record: SessionRecord) -> None:
-        rules.check_new(record)
+    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
+        rules.check_new(record, checkpoint)
         if record.key in self._open():
             raise rules.taken(record.key)
-        self._open()[record.key] = Session(deepcopy(record), journal_offset=record.accepted_bytes)
+        session = Session(deepcopy(record), journal_offset=record.accepted_bytes)
+        session.checkpoints = [] if checkpoint is None else [checkpoint]
+        self._open()[record.key] = session
         self._tombstones.pop(record.key, None)
 
     async def get(self, key: SessionKey) -> SessionRecord:
@@ -140,8 +170,7 @@ class MemoryStore:
             raise OffsetMismatch(session.record.accepted_bytes)
         if offset < session.journal_offset:
             raise rules.trimmed(offset, session.journal_offset)
-        kept = b"".join(piece.value for piece in session.journal)
-        return kept[offset - session.journal_offset :][:limit]
+        return session.text[offset - session.journal_offset :][:limit]
 
     async def lease(self, key: SessionKey, holder: str, seconds: float, ask: bool = False) -> Lease:
         self._session(key)
@@ -172,6 +201,54 @@ class MemoryStore:
         newest_first = tuple(reversed(session.checkpoints))[:count]
         return Recovery(deepcopy(session.record), newest_first, session.journal_offset)
 
+    async def keep_snapshot(
+        self, key: SessionKey, name: str, lineage: str, checkpoint: StoredCheckpoint, at: float
+    ) -> Snapshot:
+        session = self._session(key)
+        rules.check_snapshot(session.record, session.snapshots, name, lineage, checkpoint.offset)
+        rules.check_chain(session.chain_at(checkpoint.offset), checkpoint)
+        mark = SnapshotMark.of(session.record, name, at, Mark.of(checkpoint))
+        session.snapshots[name] = mark.snapshot, checkpoint
+        session.record = rules.used(session.record, at)
+        return mark.snapshot
+
+    async def snapshots(self, key: SessionKey) -> "builtins.list[Snapshot]":
+        return [snapshot for snapshot, _ in reversed(self._session(key).snapshots.values())]
+
+    async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
+        if name not in (snapshots := self._session(key).snapshots):
+            raise rules.snapshot_missing(name)
+        return snapshots[name]
+
+    async def drop_snapshot(self, key: SessionKey, name: str) -> None:
+        await self.load_snapshot(key, name)
+        del self._session(key).snapshots[name]
+
+    async def rewind(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+    ) -> SessionRecord:
+        session = self._session(record.key)
+        rules.check_rewind(session.record, checkpoint, record.lineage)
+        keeps_text = rules.keeps_text(session.record, session.journal_offset, checkpoint.offset)
+        if keeps_text and session.chain_at(checkpoint.offset) == checkpoint.chain:
+            session.cut(checkpoint.offset)
+        else:
+            session.journal, session.repeats, session.journal_offset = [], [], checkpoint.offset
+        session.record = rules.rewound(session.record, checkpoint, lineage, at)
+        session.checkpoints = [checkpoint]
+        self._leases.end(record.key)
+        return deepcopy(session.record)
+
+    async def rebuild(
+        self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float
+    ) -> SessionRecord:
+        session = self._session(record.key)
+        rules.check_rebuild(session.record, session.journal_offset, record.lineage)
+        session.record = rules.rebuilt(session.record, model, fingerprint, lineage, at)
+        session.checkpoints = []
+        self._leases.end(record.key)
+        return deepcopy(session.record)
+
     async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
         records = [session.record for session in self._open().values()]
         return deepcopy([record for record in records if rules.is_unread(record, bytes_min)])
@@ -183,6 +260,17 @@ class MemoryStore:
     async def touch(self, key: SessionKey, at: float) -> None:
         session = self._session(key)
         session.record = rules.used(session.record, at)
+
+    async def revise(self, key: SessionKey, change: Mapping[str, object], at: float) -> SessionRecord:
+        session = self._session(key)
+        session.record = rules.revised(session.record, deepcopy(change), at)
+        return deepcopy(session.record)
+
+    async def count(self, tenant: str) -> int:
+        return sum(key.tenant == tenant for key in self._open())
+
+    async def stored_bytes(self, tenant: str) -> int:
+        return sum(session.stored_bytes for key, session in self._open().items() if key.tenant == tenant)
 
     async def expire(self, at: float) -> "builtins.list[SessionKey]":
         over = [key for key, session in self._open().items() if rules.is_over(session.record, at)]

@@ -3,10 +3,13 @@
 It is pure: it knows neither where anything is kept nor how.
 """
 
+from collections.abc import Iterable, Mapping
+
 from server.store import chain
 from server.store.contract import (
     JOURNAL_BYTES_KEPT,
     PIECE_BYTES_MAX,
+    SNAPSHOTS_MAX,
     Lease,
     LeaseLost,
     OffsetMismatch,
@@ -15,18 +18,28 @@ from server.store.contract import (
     SessionMissing,
     SessionRecord,
     SessionTaken,
+    SnapshotMissing,
+    SnapshotTaken,
     StaleCheckpoint,
     StoredCheckpoint,
     StoreUnavailable,
+    TooManySnapshots,
 )
 
+_REVISED = ("metadata", "ttl_seconds")
 
-def check_new(record: SessionRecord) -> None:
+
+def check_new(record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
     # Text that was accepted elsewhere is in no journal here, so a memory must have read it already.
     if record.read_bytes != record.accepted_bytes:
         raise ValueError(
             f"a new session starts with all of its text read: accepted_bytes is {record.accepted_bytes}, "
             f"read_bytes is {record.read_bytes}"
+        )
+    if checkpoint is not None and record != begun(record, checkpoint):
+        raise ValueError(
+            f"a session that begins with a memory begins at its offset {checkpoint.offset}, with its version, counts "
+            "and chain: the record says otherwise"
         )
 
 
@@ -59,6 +72,52 @@ def check_follows(record: SessionRecord, checkpoint: StoredCheckpoint) -> None:
         raise StaleCheckpoint(
             f"offset {checkpoint.offset} is not between the read {record.read_bytes} and the accepted "
             f"{record.accepted_bytes} bytes: recover and read on from there"
+        )
+
+
+def check_snapshot(record: SessionRecord, names: Iterable[str], name: str, lineage: str, offset: int) -> None:
+    check_lineage(record, lineage)
+    taken_names = set(names)
+    if name in taken_names:
+        raise SnapshotTaken(f"there is a snapshot {name!r} already: choose another name, or delete it first")
+    if len(taken_names) >= SNAPSHOTS_MAX:
+        raise TooManySnapshots(f"the session has {SNAPSHOTS_MAX} snapshots, as many as may be: delete one first")
+    if offset > record.accepted_bytes:
+        raise StaleCheckpoint(
+            f"the memory has read {offset} bytes, and the text ends at {record.accepted_bytes}: "
+            "recover and read on from there"
+        )
+
+
+def check_chain(known: str | None, checkpoint: StoredCheckpoint) -> None:
+    """Refuses a memory of another text than the one whose chain at the memory's offset is `known`."""
+    if known not in (checkpoint.chain, None):
+        raise StaleCheckpoint("the memory was read from another text than is stored: recover and read on from there")
+
+
+def check_rewind(record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str) -> None:
+    check_lineage(record, lineage)
+    if checkpoint.version != record.version + 1:
+        raise StaleCheckpoint(
+            f"version {checkpoint.version} does not follow version {record.version}: look at the session, and go back "
+            "again if that is still wanted"
+        )
+
+
+def check_rebuild(record: SessionRecord, journal_offset: int, lineage: str) -> None:
+    check_lineage(record, lineage)
+    if not record.keep_text or journal_offset > 0:
+        kept = f"keeps its text from offset {journal_offset} on" if record.keep_text else "does not keep its text"
+        raise StaleCheckpoint(
+            f"the session {kept}, and reading it again needs all of it: send the text to a new session that keeps it"
+        )
+
+
+def check_lineage(record: SessionRecord, lineage: str) -> None:
+    """Refuses what was worked out from a session that is another by now."""
+    if record.lineage != lineage:
+        raise StaleCheckpoint(
+            "the session is another by now, for it was restored, rebuilt or created anew: look at it again"
         )
 
 
@@ -96,8 +155,57 @@ def moved(record: SessionRecord, checkpoint: StoredCheckpoint, at: float) -> Ses
     )
 
 
+def begun(record: SessionRecord, checkpoint: StoredCheckpoint) -> SessionRecord:
+    """The record of a session that is what `checkpoint` says, and whose text ends there."""
+    return record.updated(
+        accepted_bytes=checkpoint.offset,
+        read_bytes=checkpoint.offset,
+        chain=checkpoint.chain,
+        read_chain=checkpoint.chain,
+        version=checkpoint.version,
+        tokens=checkpoint.tokens,
+        segments=checkpoint.segments,
+        memory_bytes=checkpoint.memory_bytes,
+    )
+
+
+def rewound(record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float) -> SessionRecord:
+    """The record once the session is what `checkpoint` says."""
+    return begun(used(record, at), checkpoint).updated(lineage=lineage, quarantined=None)
+
+
+def rebuilt(record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float) -> SessionRecord:
+    """The record once the whole text is to be read again, under these weights."""
+    return used(record, at).updated(
+        model=model,
+        fingerprint=fingerprint,
+        lineage=lineage,
+        read_bytes=0,
+        read_chain=chain.EMPTY_CHAIN,
+        version=record.version + 1,
+        tokens=0,
+        segments=0,
+        memory_bytes=0,
+        quarantined=None,
+    )
+
+
+def revised(record: SessionRecord, change: Mapping[str, object], at: float) -> SessionRecord:
+    """The record once what may be changed of it is changed."""
+    if others := sorted(set(change) - set(_REVISED)):
+        raise ValueError(f"{' and '.join(_REVISED)} can be changed, not {', '.join(others)}")
+    return used(record.updated(**change), at)
+
+
+def keeps_text(record: SessionRecord, journal_offset: int, offset: int) -> bool:
+    """Whether a journal may keep the text up to `offset` when the session goes back there."""
+    return record.keep_text and journal_offset <= offset <= record.accepted_bytes
+
+
 def trimmed_to(record: SessionRecord, journal_offset: int, covered_bytes: int) -> int:
     """Where the journal that begins at `journal_offset` may begin once all checkpoints cover `covered_bytes`."""
+    if record.keep_text:
+        return journal_offset
     # Never earlier than before: text that was never here, or is trimmed, does not come back.
     return max(journal_offset, min(covered_bytes, record.accepted_bytes - JOURNAL_BYTES_KEPT))
 
@@ -126,6 +234,10 @@ def stale_lease(lease: Lease) -> StaleCheckpoint:
 
 def taken(key: SessionKey) -> SessionTaken:
     return SessionTaken(f"there is a session {key.id!r} already: choose another name, or delete it first")
+
+
+def snapshot_missing(name: str) -> SnapshotMissing:
+    return SnapshotMissing(f"there is no snapshot {name!r}: list the session's snapshots")
 
 
 def trimmed(offset: int, journal_offset: int) -> StaleCheckpoint:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
 import torch
 
-from model.generation import Sampling
+from model.generation import Sampling, Written
 from model.mechanisms.delta import DeltaTransformer
 from model.memory import MemoryState
 from model.transformer import MemoryTransformer
@@ -71,10 +72,12 @@ def wanted(model: MemoryTransformer, prompt: list[int], tokens_max: int = 5) -> 
 
 
 async def written(engine: Engine, *requests: AnswerRequest) -> list[list[int]]:
-    async def tokens(stream: Any) -> list[int]:
-        return [token async for token in stream]
+    answers = await asyncio.gather(*(listed(stream) for stream in engine.answer(requests)))
+    return [[written.token for written in answer] for answer in answers]
 
-    return await asyncio.gather(*(tokens(stream) for stream in engine.answer(requests)))
+
+async def listed(stream: AsyncIterator[Written]) -> list[Written]:
+    return [written async for written in stream]
 
 
 async def test_a_failed_answer_ends_alone(model: MemoryTransformer) -> None:
@@ -88,7 +91,7 @@ async def test_a_failed_answer_ends_alone(model: MemoryTransformer) -> None:
         assert engine.alive
         assert await written(engine, wanted(model, [1, 2, 3])) == [expected]
         await stream.aclose()
-        assert first == expected[0]
+        assert first.token == expected[0]
         load = engine.load()
         assert (load.answers_running, load.answers_waiting, load.reads) == (0, 0, 0)
 
@@ -155,3 +158,45 @@ async def test_all_of_several_answers_are_queued_or_none(model: MemoryTransforme
         assert engine.load().answers_waiting == 1
         for left in (stream, *waiting):
             await left.aclose()
+
+
+async def test_logprobs_come_to_whom_asked_for_them(model: MemoryTransformer) -> None:
+    """Beside an answer without; the tokens are the same."""
+    with running(model) as engine:
+        plain, scored = engine.answer([wanted(model, [1, 2]), replace(wanted(model, [1, 2]), logprobs=True)])
+        without, with_them = await asyncio.gather(listed(plain), listed(scored))
+    assert [written.token for written in without] == [written.token for written in with_them]
+    assert all(written.logprob is None for written in without)
+    assert all(written.logprob is not None and written.logprob < 0 for written in with_them)
+
+
+async def test_a_tenant_that_fills_the_queue_does_not_shut_out_another(model: MemoryTransformer) -> None:
+    def of(tenant: str, tokens_max: int = 80) -> AnswerRequest:
+        return replace(wanted(model, [1], tokens_max), tenant=tenant)
+
+    with running(model, answers_max=1, waiting_max=4) as engine:
+        (first,) = engine.answer([of("a")])
+        await anext(first)
+        waiting = engine.answer([of("a")] * 4)
+        assert (engine.has_room("a"), engine.has_room("b"), engine.has_room("b", 3)) == (False, True, False)
+        with pytest.raises(EngineBusy):
+            engine.answer([of("a")])
+        # Written at once, though the one place is taken.
+        (lone,) = engine.answer([of("b", 2)])
+        assert len(await listed(lone)) == 2
+        assert engine.load().answers_waiting == 4
+        for left in (first, *waiting):
+            await left.aclose()
+
+
+async def test_answers_that_take_turns_are_those_written_alone(model: MemoryTransformer) -> None:
+    """Three tenants with two places: their answers sit out steps in between, in companies that change."""
+    requests = [
+        replace(wanted(model, [1 + number, *[2] * number], 8 + number), tenant=tenant)
+        for tenant in "abc"
+        for number in range(3)
+    ]
+    with running(model, answers_max=2) as engine:
+        together = await written(engine, *requests)
+        alone = [(await written(engine, request))[0] for request in requests]
+    assert together == alone

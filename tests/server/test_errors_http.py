@@ -22,6 +22,10 @@ ELSEWHERE = {
     errors.FingerprintMismatch,
     errors.SessionExpired,
     errors.TextRolledBack,
+    errors.InvalidApiKey,
+    errors.NotAllowed,
+    errors.TooSlow,
+    errors.QuotaExceeded,
     errors.Overloaded,
     errors.InternalError,
     errors.NotReady,
@@ -48,6 +52,7 @@ def server(tiny_weights: Path) -> Iterator[Server]:
         with client(server) as http:
             created(http, id="book")
             http.post("/v1/sessions/book/text", content=b"abcdef")
+            http.post("/v1/sessions/book/snapshots", json={"name": "first"})
         yield server
 
 
@@ -93,6 +98,9 @@ CASES: list[tuple[type[errors.ApiError], str | None, Send]] = [
     (errors.InvalidField, "text", text(b"{}", Content_Type="application/json")),
     (errors.InvalidField, "ttl_seconds", lambda http: http.post("/v1/sessions", json={"ttl_seconds": 0})),
     (errors.InvalidField, "Onceread-Receipt", text(b"x", Onceread_Receipt="bm90aGluZw==")),
+    (errors.DigestMismatch, None, text(b"x", Content_Digest="sha-256=:AAAA:")),
+    (errors.SnapshotNotFound, "name", get("/v1/sessions/book/snapshots/never")),
+    (errors.SnapshotExists, None, lambda http: http.post("/v1/sessions/book/snapshots", json={"name": "first"})),
     (errors.SessionExists, None, lambda http: http.post("/v1/sessions", json={"id": "book"})),
     (errors.OffsetMismatch, None, text(b"x", Upload_Offset="7")),
     (errors.ContentConflict, None, text(b"x", Upload_Offset="0")),
@@ -127,8 +135,8 @@ def test_every_code_is_met_here_or_where_it_belongs() -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/sessions", {"GET", "POST"}),
-        ("PUT", "/v1/sessions/book", {"GET", "DELETE"}),
-        ("GET", "/v1/sessions/book/text", {"HEAD", "POST"}),
+        ("PUT", "/v1/sessions/book", {"GET", "PATCH", "DELETE"}),
+        ("GET", "/v1/sessions/book/text", {"HEAD", "PATCH", "POST"}),
         ("DELETE", "/v1/sessions/book/queries", {"POST"}),
         ("POST", "/livez", {"GET"}),
     ],

@@ -1,5 +1,6 @@
 """A step over many rows gives what each row alone would give, tails included."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,3 +112,22 @@ def test_all_work_of_a_step_is_done_in_it() -> None:
     result = FORWARD(Step((answer(second, [2], [1]),), (begun,), (ReadWork(third, [[4] * 8]),)))
     assert len(result.tokens) == 2
     assert len(result.advances) == 1
+
+
+def test_logprobs_side_by_side_are_those_alone() -> None:
+    """Within the tolerance of other batch shapes, and of those only who asked."""
+    states = memories(3)
+    questions = [[1], [4, 5, 6], [7, 8]]
+
+    def works() -> list[AnswerWork]:
+        return [
+            AnswerWork(m, [2, 3], prompt_ids(MODEL.config, q), Sampler(Sampling(), logprobs=q != [1]), 9, NEVER)
+            for m, q in zip(states, questions, strict=True)
+        ]
+
+    together = FORWARD(Step(prompts=tuple(works()))).written
+    alone = [FORWARD(Step(prompts=(work,))).written[0] for work in works()]
+    assert [written.token for written in together] == [written.token for written in alone]
+    assert together[0].logprob is None
+    for one, other in zip(together[1:], alone[1:], strict=True):
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-3)

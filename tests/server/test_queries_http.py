@@ -1,6 +1,7 @@
 """Questions over HTTP: answers have all fields, are the same however they are delivered, and change nothing."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,56 @@ def test_the_first_question_after_a_restart_restores_from_the_store(tiny_weights
     assert first["memory"]["restored_from"] == "store"
     assert first["memory"]["restore_seconds"] > 0
     assert (second["memory"]["restored_from"], second["memory"]["restore_seconds"]) == ("device", 0)
+
+
+def test_a_stop_string_ends_the_answer(http: httpx.Client, session: str) -> None:
+    whole = asked(http, session)["answer"]
+    middle = whole[len(whole) // 2]
+    answer = asked(http, session, stop=["never there", middle])
+    assert (answer["answer"], answer["finish_reason"]) == (whole.partition(middle)[0], "stop")
+    pieces = streamed(http, session, stop=[middle])
+    assert "".join(data["text"] for name, data in pieces if name == "delta") == answer["answer"]
+    assert pieces[-1][1]["answer"] == answer["answer"]
+
+
+def test_log_probabilities_are_told_when_asked_for(http: httpx.Client, session: str) -> None:
+    answer = asked(http, session, logprobs=True)
+    assert len(answer["logprobs"]) == answer["usage"]["completion_tokens"]
+    assert all(token["logprob"] <= 0 for token in answer["logprobs"])
+    # Before temperature and cuts: those of the greedy answer do not depend on how freely it was chosen.
+    assert asked(http, session, logprobs=True, temperature=0.0, top_k=1)["logprobs"] == answer["logprobs"]
+    assert streamed(http, session, logprobs=True)[-1][1]["logprobs"] == answer["logprobs"]
+
+
+def test_what_is_remembered_is_text_behind_the_text(http: httpx.Client) -> None:
+    session, twin = created(http), created(http)
+    appended(http, session, TEXT)
+    answer = asked(http, session, remember=True)["answer"]
+    appended(http, twin, TEXT + f"\nWho came?\n{answer}\n".encode())
+    assert offsets(http, session)[0] == offsets(http, twin)[0]
+    assert asked(http, session)["answer"] == asked(http, twin)["answer"]
+    again = streamed(http, session, remember=True)[-1][1]["answer"]
+    appended(http, twin, f"\nWho came?\n{again}\n".encode())
+    assert asked(http, session)["answer"] == asked(http, twin)["answer"]
+
+
+def test_a_question_can_wait_for_text_that_is_still_to_come(http: httpx.Client, server: Server) -> None:
+    session = created(http)
+    with ThreadPoolExecutor(1) as pool, client(server) as other:
+        waiting = pool.submit(asked, other, session, min_offset=len(TEXT))
+        http.post(f"/v1/sessions/{session}/text", content=TEXT)
+        assert waiting.result()["memory"]["offset"] == len(TEXT)
+
+
+def test_a_question_does_not_wait_for_ever(tiny_weights: Path) -> None:
+    with Server(tiny_weights, "memory://", answer_seconds="0.2") as server, client(server) as http:
+        session = created(http)
+        reply = post(http, session, {"question": "?", "min_offset": 7})
+        assert problem(reply, 409, "offset_mismatch")["expected_offset"] == 0
+
+
+def test_an_answer_that_takes_too_long_ends_with_what_there_is(roomy_weights: Path) -> None:
+    with Server(roomy_weights, "memory://", answer_seconds="0.5") as server, client(server) as http:
+        answer = asked(http, created(http), max_tokens=4096)
+        assert answer["finish_reason"] == "length"
+        assert answer["usage"]["completion_tokens"] < 4096

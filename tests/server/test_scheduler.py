@@ -1,22 +1,23 @@
-"""What the next step does: answers first, reads fill it, nobody waits for ever."""
+"""What the next step does: answers first, reads fill it, nobody waits for ever, and tenants get their shares."""
 
+from collections import Counter
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.scheduler import Advance, AnswerWork, ReadWork, Scheduler, Step
+from server.scheduler import BEGUN_MAX, Advance, AnswerWork, ReadWork, Scheduler, Step
 
 T = 8
 END = 99
 
 
-def answer(prompt: int = 4, tokens_max: int = 3) -> AnswerWork:
-    return AnswerWork(None, (), [0] * prompt, None, tokens_max, END)
+def answer(prompt: int = 4, tokens_max: int = 3, tenant: str = "a") -> AnswerWork:
+    return AnswerWork(None, (), [0] * prompt, None, tokens_max, END, tenant=tenant)
 
 
-def read(segments: int = 2) -> ReadWork:
-    return ReadWork(0, [[0] * T] * segments)
+def read(segments: int = 2, tenant: str = "a") -> ReadWork:
+    return ReadWork(0, [[0] * T] * segments, tenant=tenant)
 
 
 def run(scheduler: Scheduler, step: Step, token: int = 1) -> None:
@@ -138,3 +139,135 @@ def test_all_work_ends_and_no_step_is_over_its_budget(wanted: list[tuple[str, in
         steps += 1
         assert steps < 500
     assert all(w.finished if isinstance(w, ReadWork) else w.finish_reason == "length" for w in works)
+
+
+def test_a_read_that_sat_out_goes_before_prompts_which_take_what_it_leaves() -> None:
+    scheduler = Scheduler(2 * T, 9, T)
+    scheduler.add_read(read(9))
+    for prompt in (2 * T, 4, 2 * T):
+        scheduler.add_answer(answer(prompt))
+    assert [(len(step.prompts), len(step.reads)) for step in planned(scheduler, 3)] == [(1, 0), (1, 1), (1, 0)]
+
+
+def planned(scheduler: Scheduler, plans: int) -> list[Step]:
+    """So many steps, each done."""
+    steps = []
+    for _ in range(plans):
+        step = scheduler.plan()
+        assert step is not None
+        run(scheduler, step)
+        steps.append(step)
+    return steps
+
+
+def test_a_lone_question_is_begun_at_once_though_another_tenant_fills_all_places() -> None:
+    scheduler = Scheduler(32 * T, 8, T)
+    for _ in range(100):
+        scheduler.add_answer(answer(tokens_max=1000))
+        scheduler.add_read(read(1000))
+    planned(scheduler, 20)
+    lone = answer(tenant="b")
+    scheduler.add_answer(lone)
+    steps = planned(scheduler, 4)
+    # The first of the steps may be that of reads that sat out, filled to the brim.
+    assert any(lone in step.prompts for step in steps[:2])
+    assert lone.finish_reason == "length"
+    assert all(len(step.answers) == 8 for step in steps)
+
+
+def test_places_are_shared_and_those_who_sit_out_take_turns() -> None:
+    """Three tenants with long answers and four places: each gets a third of the tokens, whoever came first."""
+    scheduler = Scheduler(32, 4, T)
+    for tenant in "abc":
+        for _ in range(5):
+            scheduler.add_answer(answer(tokens_max=1000, tenant=tenant))
+        planned(scheduler, 5)
+    assert scheduler.answers_waiting == {"a": 1, "b": 3, "c": 3}
+    written = Counter(work.tenant for step in planned(scheduler, 300) for work in step.answers)
+    assert sum(written.values()) == 4 * 300
+    assert max(written.values()) - min(written.values()) <= 2
+
+
+def test_weights_share_out_what_is_read_and_written() -> None:
+    scheduler = Scheduler(4 * T + 4, 4, T, {"a": 3.0})
+    for tenant in "ab":
+        for _ in range(9):
+            scheduler.add_read(read(1000, tenant=tenant))
+            scheduler.add_answer(answer(tokens_max=1000, tenant=tenant))
+    steps = planned(scheduler, 400)[20:]
+    for counted in (
+        Counter(work.tenant for step in steps for work in step.reads),
+        Counter(work.tenant for step in steps for work in step.answers),
+    ):
+        assert abs(counted["a"] - 3 * counted["b"]) <= 4
+
+
+def test_not_more_than_so_many_have_begun() -> None:
+    scheduler = Scheduler(1 << 20, 2, T)
+    for tenant in range(100):
+        scheduler.add_answer(answer(tokens_max=1000, tenant=str(tenant)))
+        planned(scheduler, 1)
+    assert scheduler.answers_running == 2 * BEGUN_MAX
+    assert sum(scheduler.answers_waiting.values()) == 100 - 2 * BEGUN_MAX
+
+
+works = st.builds(
+    lambda kind, tenant, size: answer(size, 1 + size, tenant) if kind == "answer" else read(size, tenant),
+    st.sampled_from(["read", "answer"]),
+    st.sampled_from("abc"),
+    st.integers(1, 2 * T),
+)
+
+
+@given(st.lists(st.lists(works, max_size=5), min_size=1, max_size=20), st.integers(1, 4), st.integers(1, 4 * T))
+def test_tenants_get_their_shares_of_any_arrivals_and_all_of_it_ends(
+    arrivals: list[list[AnswerWork | ReadWork]], answers_max: int, step_tokens: int
+) -> None:
+    scheduler, held = Scheduler(step_tokens, answers_max, T), list[AnswerWork | ReadWork]()
+    ahead = {"segment": Counter[tuple[str, str]](), "token": Counter[tuple[str, str]]()}
+    arriving = iter(arrivals)
+    for plans in range(10_000):
+        for work in next(arriving, ()):
+            held.append(work)
+            scheduler.add_read(work) if isinstance(work, ReadWork) else scheduler.add_answer(work)
+        begun = [work for work in held if isinstance(work, AnswerWork) and work.tokens]
+        reads = [work for work in held if isinstance(work, ReadWork)]
+        step = scheduler.plan()
+        if not held:
+            assert step is None
+            if plans >= len(arrivals):
+                break
+            continue
+        # Work conserving: no place is empty while somebody could be written on, and no row of reads.
+        assert step is not None
+        assert len(step.answers) == min(len(begun), answers_max)
+        rows = max(1, (step_tokens - len(step.answers)) // T)
+        assert len(step.reads) in ({0, min(len(reads), rows)} if step.prompts else {min(len(reads), rows)})
+        if step.reads or not reads:
+            must_stay_near(ahead["segment"], step.reads, reads)
+        must_stay_near(ahead["token"], step.answers, begun)
+        run(scheduler, step)
+        held = [w for w in held if not (w.finished if isinstance(w, ReadWork) else w.finish_reason)]
+    else:
+        raise AssertionError("work does not end")
+
+
+def must_stay_near(ahead: Counter[tuple[str, str]], taken: Any, offered: Any) -> None:
+    """While a tenant has more than is taken, no other one is served three pieces more than it."""
+    served = Counter(work.tenant for work in taken)
+    left = {work.tenant for work in offered if work not in taken}
+    for behind in "abc":
+        for other in "abc":
+            pair = other, behind
+            # The most of any stretch up to here, all of which the one behind had more.
+            ahead[pair] = max(0, ahead[pair] + served[other] - served[behind]) if behind in left else 0
+            assert ahead[pair] <= 3
+
+
+def test_what_is_queued_is_counted_in_tokens() -> None:
+    scheduler = Scheduler(2 * T, 4, T)
+    scheduler.add_read(read(3))
+    scheduler.add_answer(answer(prompt=5))
+    assert scheduler.queued_tokens == 3 * T + 5
+    planned(scheduler, 2)
+    assert scheduler.queued_tokens == 2 * T

@@ -5,6 +5,7 @@ It knows which keys a session has, and nothing of what is kept under them.
 
 import asyncio
 import re
+from contextlib import suppress
 
 from server.store import rules
 from server.store.contract import TOMBSTONE_SECONDS, DamagedValue, SessionExpired, SessionKey, SessionMissing
@@ -33,7 +34,7 @@ class Forgetting:
                 if await self._forget(key, sealed, await self._all_memories(at)):
                     return
                 continue
-            if await self._forget(key, found.sealed, [at.checkpoint(mark.attempt) for mark in found.entry.marks]):
+            if await self._forget(key, found.sealed, at.checkpoints(found.entry.memories)):
                 await self._indexes.unlist_session(key, found.entry.record.created_at)
                 return
 
@@ -51,20 +52,28 @@ class Forgetting:
             try:
                 found = await self._records.load(key)
             except (SessionMissing, SessionExpired, DamagedValue):
-                await self._indexes.does_not_expire(key, score)
+                await self._let_be(key, score)
                 return False
-            record, place = found.entry.record, names(key)
+            record = found.entry.record
             if record.expires_at is None:
-                await self._indexes.does_not_expire(key, score)
+                await self._let_be(key, score)
                 return False
             if not rules.is_over(record, at):
                 await self._indexes.expires(key, record.expires_at)
                 return False
-            memories = [place.checkpoint(mark.attempt) for mark in found.entry.marks]
+            memories = names(key).checkpoints(found.entry.memories)
             if await self._forget(key, found.sealed, memories, int(TOMBSTONE_SECONDS)):
                 await self._indexes.unlist_session(key, record.created_at)
                 await self._indexes.does_not_expire(key, score)
                 return True
+
+    async def _let_be(self, key: SessionKey, score: float) -> None:
+        """Takes a session out of those that may be over, and puts it back if it became one of them meanwhile."""
+        await self._indexes.does_not_expire(key, score)
+        with suppress(SessionMissing, SessionExpired, DamagedValue):
+            expires_at = (await self._records.load(key)).entry.record.expires_at
+            if expires_at is not None:
+                await self._indexes.may_expire(key, expires_at)
 
     async def _forget(self, key: SessionKey, sealed: bytes, memories: list[str], remembered_seconds: int = 0) -> bool:
         """Whether the session is gone; False where its record is not the sealed one any more."""

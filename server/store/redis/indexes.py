@@ -46,6 +46,10 @@ class Indexes:
                 return
             start += PAGE
 
+    async def count(self, tenant: str) -> int:
+        [found] = await self._link.ask(sessions_of(tenant), ("ZCARD", sessions_of(tenant)))
+        return int(found)
+
     async def mark_unread(self, key: SessionKey) -> None:
         """Sees to it that the session is found should nobody read it; written anew only now and then."""
         now = time.monotonic()

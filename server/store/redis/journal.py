@@ -26,6 +26,14 @@ class PieceEntry(NamedTuple):
         return self.offset + self.length
 
 
+class Ending(NamedTuple):
+    """From where on text goes, and the piece with its line that ends the text there, if any does."""
+
+    begin: int
+    piece: bytes = b""
+    line: str = ""
+
+
 class Journal:
     def __init__(self, link: Link, sealer: Sealer) -> None:
         self._link, self._sealer = link, sealer
@@ -33,10 +41,14 @@ class Journal:
     def sealed(self, entry: Entry, value: bytes) -> tuple[bytes, str]:
         """A piece behind the text, sealed, and its line in the index."""
         record = entry.record
-        place = (record.lineage, record.accepted_bytes, len(value), record.chain)
-        line = PieceEntry(*place[1:], self._sealer.digest("piece", record.key, place, value))
-        seal = self._sealer.digest("line", record.key, (record.lineage, *line), b"")
-        return self._sealer.seal("piece", record.key, place, value), ":".join((*map(str, line), seal))
+        end = record.accepted_bytes
+        return self._sealed(record.key, entry.lineage_at(end), end, record.chain, value)
+
+    def _sealed(self, key: SessionKey, lineage: str, offset: int, chain: str, value: bytes) -> tuple[bytes, str]:
+        place = (lineage, offset, len(value), chain)
+        line = PieceEntry(*place[1:], self._sealer.digest("piece", key, place, value))
+        seal = self._sealer.digest("line", key, (lineage, *line), b"")
+        return self._sealer.seal("piece", key, place, value), ":".join((*map(str, line), seal))
 
     async def read(self, entry: Entry, offset: int, end: int) -> bytes:
         """The journal's bytes from `offset` up to `end`."""
@@ -47,7 +59,7 @@ class Journal:
         for line, sealed in zip(lines, values, strict=True):
             if not line.offset <= reached < line.end:
                 break
-            place = (entry.record.lineage, line.offset, line.length, line.chain)
+            place = (entry.lineage_at(line.offset), line.offset, line.length, line.chain)
             piece = self._sealer.open("piece", key, place, sealed)
             found += piece[reached - line.offset : end - line.offset]
             reached = line.end
@@ -56,12 +68,31 @@ class Journal:
         return bytes(found)
 
     async def chain_at(self, entry: Entry, offset: int) -> str:
-        """The chain of the accepted text's first `offset` bytes, of which the last is not read yet."""
+        """The chain of the accepted text's first `offset` bytes, of which the last is kept."""
         record = entry.record
         if offset in (record.read_bytes, record.accepted_bytes):
             return record.read_chain if offset == record.read_bytes else record.chain
         line = await self._line_at(entry, offset)
         return extended(line.chain, await self.read(entry, line.offset, offset))
+
+    async def known_chain(self, entry: Entry, offset: int) -> str | None:
+        """The same, or None where the journal can not tell."""
+        if not entry.journal_offset <= offset <= entry.record.accepted_bytes:
+            return None
+        try:
+            return await self.chain_at(entry, offset)
+        except DamagedValue:
+            return None
+
+    async def ending(self, entry: Entry, offset: int, lineage: str) -> Ending:
+        """What of the kept text goes, and what is put in its place, so that it ends at `offset`; `DamagedValue`."""
+        if offset == entry.journal_offset:
+            return Ending(offset)
+        line = await self._line_at(entry, offset - 1)
+        if line.end == offset:
+            return Ending(offset)
+        left = await self.read(entry, line.offset, offset)
+        return Ending(line.offset, *self._sealed(entry.record.key, lineage, line.offset, line.chain, left))
 
     async def recognise(self, entry: Entry, offset: int, known: bytes) -> None:
         """Returns when `known` is what was accepted at `offset`; it does not go beyond the accepted text."""
@@ -76,7 +107,7 @@ class Journal:
                 raise DamagedValue(f"the index of session {record.key.id!r} at offset {line.offset}")
             if line.end > end:
                 continue
-            place = (record.lineage, line.offset, line.length, line.chain)
+            place = (entry.lineage_at(line.offset), line.offset, line.length, line.chain)
             mine = self._sealer.digest("piece", record.key, place, known[line.offset - offset : line.end - offset])
             if mine != line.digest:
                 raise ContentConflict(record.accepted_bytes)
@@ -122,7 +153,7 @@ class Journal:
 
     async def _lines_over(self, entry: Entry, offset: int, end: int) -> list[PieceEntry]:
         """The lines of the pieces that together hold all of `offset` to `end`."""
-        at, key = names(entry.record.key), entry.record
+        at = names(entry.record.key)
         if offset >= end:
             return []
         first, others = await self._link.ask(
@@ -130,21 +161,22 @@ class Journal:
             ("ZREVRANGEBYSCORE", at.pieces, offset, "-inf", "LIMIT", 0, 1),
             ("ZRANGEBYSCORE", at.pieces, f"({offset}", f"({end}"),
         )
-        return [self._opened(key.key, key.lineage, line) for line in (*first, *others)]
+        return [self._opened(entry, line) for line in (*first, *others)]
 
     async def _lines_from(self, entry: Entry, offset: int, end: int) -> list[PieceEntry]:
         """The lines of the pieces that start from `offset` up to `end`."""
         at = names(entry.record.key)
         [lines] = await self._link.ask(at.record, ("ZRANGEBYSCORE", at.pieces, offset, f"({end}"))
-        return [self._opened(entry.record.key, entry.record.lineage, line) for line in lines]
+        return [self._opened(entry, line) for line in lines]
 
-    def _opened(self, key: SessionKey, lineage: str, line: bytes) -> PieceEntry:
+    def _opened(self, entry: Entry, line: bytes) -> PieceEntry:
         offset, length, chain, digest, seal = [*line.decode(errors="replace").split(":"), *[""] * 5][:5]
         if _is_number(offset) and _is_number(length):
             opened = PieceEntry(int(offset), int(length), chain, digest)
-            if self._sealer.digest("line", key, (lineage, *opened), b"") == seal:
+            place = (entry.lineage_at(opened.offset), *opened)
+            if self._sealer.digest("line", entry.record.key, place, b"") == seal:
                 return opened
-        raise DamagedValue(f"the index of session {key.id!r} near {offset!r}")
+        raise DamagedValue(f"the index of session {entry.record.key.id!r} near {offset!r}")
 
 
 def _is_number(text: str) -> bool:

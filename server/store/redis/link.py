@@ -25,8 +25,9 @@ from server.store.redis.exchange import Command, exchange
 from server.store.redis.faults import Unconfirmed, Unfit, Unreachable, explained, points_elsewhere, unreachable
 from server.store.redis.topology import Topology
 
+_PARTS = files("server.store.redis").joinpath("parts.lua").read_text()
 SCRIPTS = {
-    path.name.removesuffix(".lua"): path.read_text()
+    path.name.removesuffix(".lua"): _PARTS + path.read_text()
     for path in files("server.store.redis").joinpath("scripts").iterdir()
     if path.name.endswith(".lua")
 }

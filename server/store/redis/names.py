@@ -3,10 +3,12 @@
 It knows names alone, and nothing of what is kept under them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from server.store.contract import SessionKey
+from server.store.entry import Mark
 
 # What concerns no single session: each of these lies wherever its name falls.
 UNREAD = "onceread:unread"
@@ -46,6 +48,9 @@ class Names:
 
     def checkpoint(self, attempt: str) -> str:
         return f"{self.tag}:checkpoint:{attempt}"
+
+    def checkpoints(self, marks: Iterable[Mark]) -> list[str]:
+        return [self.checkpoint(mark.attempt) for mark in marks]
 
 
 def member(key: SessionKey) -> str:

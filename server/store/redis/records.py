@@ -4,17 +4,19 @@ It knows how a change is made that nobody else's change can be lost to, and noth
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from server.store import rules
-from server.store.contract import SessionKey
+from server.store.contract import DamagedValue, SessionKey, SessionRecord, StoreUnavailable
 from server.store.entry import Entry, decode
 from server.store.redis.faults import Unreachable
 from server.store.redis.link import PAUSES_SECONDS, Link
 from server.store.redis.names import names
 from server.store.sealing import Sealer
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,25 @@ class Records:
 
     def seal(self, entry: Entry) -> bytes:
         return self._sealer.seal("record", entry.record.key, (), entry.encode())
+
+    async def steadily(self, key: SessionKey, work: Callable[[Found], Awaitable[Result]]) -> Result:
+        """What `work` makes of the session; again where a value was missing because the session moved on meanwhile."""
+        while True:
+            found = await self.load(key)
+            try:
+                return await work(found)
+            except DamagedValue:
+                if await self.sealed(key) == found.sealed:
+                    raise
+
+    async def revise(self, key: SessionKey, change: Callable[[SessionRecord], SessionRecord]) -> SessionRecord:
+        """The record once `change` is made of it, whatever else happens to the session."""
+        while True:
+            found = await self.load(key)
+            changed = change(found.entry.record)
+            new = self.seal(replace(found.entry, record=changed))
+            if await self.change("replace", [names(key).record], found.sealed, new):
+                return changed
 
     async def change(
         self, script: str, keys: Sequence[str], old: bytes, new: bytes, *arguments: str | bytes | int
@@ -74,11 +95,11 @@ class Records:
         [found] = await self._link.ask(keys[0], ("GET", keys[0]))
         if found == old:
             answer = await self._link.change(script, keys, old, new, *arguments)
-            if answer in (1, b"kept"):
+            if is_done(answer):
                 return answer
             [found] = await self._link.ask(keys[0], ("GET", keys[0]))
         if found == new and await self.confirm(keys[0], new):
-            return b"kept" if script == "checkpoint" else 1
+            return 1
         return None
 
     async def confirm(self, record: str, sealed: bytes) -> bool:
@@ -92,3 +113,10 @@ class Records:
         """Whether there is no such record, durably so."""
         at = names(key)
         return bool(await self._link.change("absent", [at.record, at.confirmed]))
+
+
+def is_done(answer: Any) -> bool:
+    """Whether a script made its change; False where the record was another by then."""
+    if answer == b"parts":
+        raise StoreUnavailable("the memory's parts are not all there: store it again")
+    return answer in (1, b"kept")

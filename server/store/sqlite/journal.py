@@ -76,6 +76,19 @@ def trim(connection: apsw.Connection, key: SessionKey, offset: int) -> int:
     return offset if first is None else min(first, offset)
 
 
+def cut(connection: apsw.Connection, entry: Entry, offset: int) -> None:
+    """Lets go of the text behind `offset`, of a piece that spans it only the rest; `DamagedValue` where it can not."""
+    key, begin, left = entry.record.key, offset, b""
+    if offset > entry.journal_offset:
+        [(start, piece)] = _pieces(connection, key, offset - 1, offset)
+        if start + len(piece) > offset:
+            begin, left = start, piece[: offset - start]
+    connection.execute("DELETE FROM piece WHERE tenant = ? AND id = ? AND offset >= ?", (*key, begin))
+    connection.execute("DELETE FROM repeat WHERE tenant = ? AND id = ? AND offset >= ?", (*key, begin))
+    if left:
+        keep(connection, key, begin, left)
+
+
 def gapless_from(connection: apsw.Connection, entry: Entry) -> int:
     """The lowest offset from which all pieces up to the end are there, by their places alone."""
     reached = entry.record.accepted_bytes

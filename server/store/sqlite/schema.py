@@ -12,7 +12,7 @@ from server.store.contract import StoreUnavailable
 from server.store.sqlite import folder as folders
 
 FILE_NAME = "onceread.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # In this order: the lock first, for the log's index stays out of a shared file, and other programs out of
 # both, only where the lock is exclusive before anything is read; then what only takes while the file is
@@ -58,6 +58,16 @@ CREATE TABLE tombstone (
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 """
+# What version 3 has beyond version 2, which had no snapshots.
+THIRD_VERSION = """
+CREATE TABLE snapshot (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL,
+    seal BLOB NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (tenant, id, name)
+);
+"""
+# What each version lacks.
+_MISSING = {0: TABLES + SECOND_VERSION + THIRD_VERSION, 1: SECOND_VERSION + THIRD_VERSION, 2: THIRD_VERSION}
 
 
 def connect(folder: Path) -> apsw.Connection:
@@ -94,16 +104,12 @@ def _set(connection: apsw.Connection, folder: Path) -> None:
 
 def _understand(connection: apsw.Connection, folder: Path) -> None:
     version = connection.pragma("user_version")
-    if version == 0 and not connection.execute("SELECT count(*) FROM sqlite_schema").get:
-        _make(connection, TABLES + SECOND_VERSION)
-    elif version == 1:
-        _make(connection, SECOND_VERSION)
-    elif version != SCHEMA_VERSION:
+    if version == SCHEMA_VERSION:
+        return
+    foreign = version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get > 0
+    if foreign or version not in _MISSING:
         raise StoreUnavailable(
             f"{folder / FILE_NAME} has schema version {version}, this server understands {SCHEMA_VERSION}: "
             "run the version of the server that wrote it, or name another data folder"
         )
-
-
-def _make(connection: apsw.Connection, tables: str) -> None:
-    connection.execute(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+    connection.execute(f"BEGIN IMMEDIATE; {_MISSING[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")

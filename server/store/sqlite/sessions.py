@@ -67,18 +67,24 @@ def page(connection: apsw.Connection, tenant: str, limit: int, after: str | None
     ]
 
 
-def sound(connection: apsw.Connection) -> list[SessionRecord]:
-    """The undamaged records of all tenants."""
+def sound(connection: apsw.Connection, tenant: str | None = None) -> list[Entry]:
+    """The undamaged entries of a tenant, or of all."""
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), "
-        "CAST(entry AS BLOB) FROM session"
+        "CAST(entry AS BLOB) FROM session WHERE ?1 IS NULL OR tenant = ?1",
+        (tenant,),
     ).fetchall()
-    records = []
-    for tenant, id, created_at, sealed, value in rows:
-        key = SessionKey(tenant.decode(errors="replace"), id.decode(errors="replace"))
+    entries = []
+    for owner, id, created_at, sealed, value in rows:
+        key = SessionKey(owner.decode(errors="replace"), id.decode(errors="replace"))
         if matches(sealed, "session", key, (created_at,), value):
-            records.append(decode(value).record)
-    return records
+            entries.append(decode(value))
+    return entries
+
+
+def count(connection: apsw.Connection, tenant: str) -> int:
+    found: int = connection.execute("SELECT count(*) FROM session WHERE tenant = ?", (tenant,)).get
+    return found
 
 
 def remove(connection: apsw.Connection, key: SessionKey) -> None:

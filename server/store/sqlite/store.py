@@ -5,7 +5,7 @@ It hands each operation to the thread that owns the file; it knows neither rows 
 
 import builtins
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from server.store.contract import (
     Recovery,
     SessionKey,
     SessionRecord,
+    Snapshot,
     StoredCheckpoint,
 )
 from server.store.leases import Leases
-from server.store.sqlite import sessions, transactions
+from server.store.sqlite import copies, sessions, transactions
 from server.store.sqlite.owner import Owner
 
 
@@ -40,9 +41,9 @@ class SqliteStore:
         await owner.open()
         return cls(owner)
 
-    async def create(self, record: SessionRecord) -> None:
-        rules.check_new(record)
-        await self.owner.run(partial(transactions.create, record=record))
+    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
+        rules.check_new(record, checkpoint)
+        await self.owner.run(partial(transactions.create, record=record, first=checkpoint))
 
     async def get(self, key: SessionKey) -> SessionRecord:
         entry = await self.owner.run(partial(sessions.load, key=key))
@@ -89,6 +90,36 @@ class SqliteStore:
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
         return await self.owner.run(partial(transactions.recover, key=key, count=count))
 
+    async def keep_snapshot(
+        self, key: SessionKey, name: str, lineage: str, checkpoint: StoredCheckpoint, at: float
+    ) -> Snapshot:
+        keep = partial(copies.keep_snapshot, key=key, name=name, lineage=lineage, checkpoint=checkpoint, at=at)
+        chain = await self._chain_at(key, checkpoint.offset)
+        return await self.owner.run(partial(keep, known_chain=chain))
+
+    async def snapshots(self, key: SessionKey) -> "builtins.list[Snapshot]":
+        return await self.owner.run(partial(copies.list_snapshots, key=key))
+
+    async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
+        return await self.owner.run(partial(copies.load_snapshot, key=key, name=name))
+
+    async def drop_snapshot(self, key: SessionKey, name: str) -> None:
+        await self.owner.run(partial(copies.drop_snapshot, key=key, name=name))
+
+    async def rewind(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+    ) -> SessionRecord:
+        rewind = partial(copies.rewind, record=record, checkpoint=checkpoint, lineage=lineage, at=at)
+        chain = await self._chain_at(record.key, checkpoint.offset) if record.keep_text else None
+        end_lease = partial(self._leases.end, record.key)
+        return await self.owner.run(partial(rewind, known_chain=chain, end_lease=end_lease))
+
+    async def rebuild(
+        self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float
+    ) -> SessionRecord:
+        rebuild = partial(copies.rebuild, record=record, model=model, fingerprint=fingerprint, lineage=lineage, at=at)
+        return await self.owner.run(partial(rebuild, end_lease=partial(self._leases.end, record.key)))
+
     async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
         return await self.owner.run(partial(transactions.unread, bytes_min=bytes_min))
 
@@ -97,6 +128,15 @@ class SqliteStore:
 
     async def touch(self, key: SessionKey, at: float) -> None:
         await self.owner.run(partial(transactions.touch, key=key, at=at))
+
+    async def revise(self, key: SessionKey, change: Mapping[str, object], at: float) -> SessionRecord:
+        return await self.owner.run(partial(transactions.revise, key=key, change=change, at=at))
+
+    async def count(self, tenant: str) -> int:
+        return await self.owner.run(partial(sessions.count, tenant=tenant))
+
+    async def stored_bytes(self, tenant: str) -> int:
+        return await self.owner.run(partial(transactions.stored_bytes, tenant=tenant))
 
     async def expire(self, at: float) -> "builtins.list[SessionKey]":
         over = await self.owner.run(partial(transactions.expire, at=at))
@@ -110,3 +150,11 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self.owner.close()
+
+    async def _chain_at(self, key: SessionKey, offset: int) -> str | None:
+        """The chain of the session's first `offset` bytes, where the journal can tell."""
+        look_back = partial(copies.look_back, key=key, offset=offset)
+        known = await self.owner.run(partial(look_back, known=None))
+        while known is not None and known.offset > offset:
+            known = await self.owner.run(partial(look_back, known=known))
+        return None if known is None else known.chain

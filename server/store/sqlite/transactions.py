@@ -3,7 +3,7 @@
 It knows neither threads nor commits: a failure is raised, and whoever called undoes what was begun.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import apsw
@@ -20,16 +20,20 @@ from server.store.contract import (
     StoredCheckpoint,
 )
 from server.store.entry import Entry, Mark
-from server.store.sqlite import checkpoints, journal, sessions, tombstones
+from server.store.sqlite import checkpoints, journal, sessions, snapshots, tombstones
 
 
-def create(connection: apsw.Connection, record: SessionRecord) -> None:
+def create(connection: apsw.Connection, record: SessionRecord, first: StoredCheckpoint | None = None) -> None:
     if sessions.exists(connection, record.key):
         raise rules.taken(record.key)
     # Where damage lost a session's row, what it left behind must not become part of a new one.
     _forget(connection, record.key)
     tombstones.remove(connection, record.key)
-    sessions.add(connection, Entry(record, journal_offset=record.accepted_bytes))
+    marks: tuple[Mark, ...] = ()
+    if first is not None:
+        marks = (Mark.of(first),)
+        checkpoints.keep(connection, record.key, marks[0], first.value)
+    sessions.add(connection, Entry(record, record.accepted_bytes, marks))
 
 
 def delete(connection: apsw.Connection, key: SessionKey) -> None:
@@ -81,7 +85,8 @@ def checkpoint(
     if len(marks) == CHECKPOINTS_KEPT:
         begin = rules.trimmed_to(entry.record, entry.journal_offset, marks[0].offset)
         journal_offset = journal.trim(connection, key, begin)
-    sessions.save(connection, Entry(rules.moved(entry.record, newest, at), journal_offset, marks))
+    moved = rules.moved(entry.record, newest, at)
+    sessions.save(connection, replace(entry, record=moved, journal_offset=journal_offset, marks=marks))
 
 
 def recover(connection: apsw.Connection, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
@@ -111,8 +116,15 @@ def touch(connection: apsw.Connection, key: SessionKey, at: float) -> None:
     sessions.save(connection, replace(entry, record=rules.used(entry.record, at)))
 
 
+def revise(connection: apsw.Connection, key: SessionKey, change: Mapping[str, object], at: float) -> SessionRecord:
+    entry = sessions.load(connection, key)
+    revised = rules.revised(entry.record, change, at)
+    sessions.save(connection, replace(entry, record=revised))
+    return revised
+
+
 def expire(connection: apsw.Connection, at: float) -> list[SessionKey]:
-    over = [record.key for record in sessions.sound(connection) if rules.is_over(record, at)]
+    over = [entry.record.key for entry in sessions.sound(connection) if rules.is_over(entry.record, at)]
     for key in over:
         _forget(connection, key)
         tombstones.set_up(connection, key, at)
@@ -121,10 +133,15 @@ def expire(connection: apsw.Connection, at: float) -> list[SessionKey]:
 
 
 def unread(connection: apsw.Connection, bytes_min: int) -> list[SessionRecord]:
-    return [record for record in sessions.sound(connection) if rules.is_unread(record, bytes_min)]
+    return [entry.record for entry in sessions.sound(connection) if rules.is_unread(entry.record, bytes_min)]
+
+
+def stored_bytes(connection: apsw.Connection, tenant: str) -> int:
+    return sum(entry.stored_bytes for entry in sessions.sound(connection, tenant))
 
 
 def _forget(connection: apsw.Connection, key: SessionKey) -> None:
     sessions.remove(connection, key)
     journal.remove(connection, key)
     checkpoints.remove(connection, key)
+    snapshots.remove(connection, key)

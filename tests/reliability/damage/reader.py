@@ -38,7 +38,7 @@ class Reader:
         try:
             async with asyncio.timeout(HANG_SECONDS):
                 record = await store.get(life.key)
-                state, live, _ = await reading.reach(record)
+                (state, _), live, _ = await reading.reach(record)
                 if live.task is not None:
                     await asyncio.wait([live.task])
                 recovery = await store.recover(life.key)

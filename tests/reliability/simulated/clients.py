@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import detangle
 
 from server import errors
+from server.catalogue import NewSession
 from server.engine import Engine
 from server.library import Library
 from server.live import Halted
@@ -140,13 +141,14 @@ class Client:
             await getattr(self, self.doing)(f"{self.name}{number}")
 
     async def create(self, tag: str = "") -> None:
-        await self._of_the_name("create", tag, lambda library: library.create(*KEY, {"tag": tag}))
+        new = NewSession(KEY.id, {"tag": tag})
+        await self._of_the_name("create", tag, lambda library: library.catalogue.create(KEY.tenant, new))
 
     async def delete(self, tag: str = "") -> None:
-        await self._of_the_name("delete", tag, lambda library: library.delete(KEY))
+        await self._of_the_name("delete", tag, lambda library: library.catalogue.delete(KEY))
 
     async def get(self, tag: str = "") -> None:
-        await self._of_the_name("get", tag, lambda library: library.get(KEY))
+        await self._of_the_name("get", tag, lambda library: library.catalogue.get(KEY))
 
     async def _of_the_name(self, deed: str, tag: str, work: Any) -> None:
         replica, names = self._replica(), self.scene.names
@@ -179,7 +181,7 @@ class Client:
         """Whether it is over."""
         replica, began, receipt = self._replica(), detangle.now(), self.receipt if offset is not None else None
         try:
-            state = await replica.call(replica.library.append(KEY, offset, _streamed(body), receipt))
+            state = await replica.call(replica.library.texts.append(KEY, offset, _streamed(body), receipt))
         except (errors.OffsetMismatch, errors.ContentConflict):
             self.receipt = None
         except (SessionMissing, errors.TextRolledBack) as refusal:

@@ -105,8 +105,8 @@ class WatchedStore(MemoryStore):
     def _life(self, key: SessionKey) -> Life:
         return self.lives[self._session(key).record.lineage]
 
-    async def create(self, record: SessionRecord) -> None:
-        await super().create(record)
+    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
+        await super().create(record, checkpoint)
         self.lives[record.lineage] = Life()
 
     async def delete(self, key: SessionKey) -> None:
@@ -223,7 +223,7 @@ class Reader:
     def halt_reading(self) -> None:
         self._halting = True
 
-    async def read(self, memory: Told, segments: Sequence[Sequence[int]]) -> ReadResult:
+    async def read(self, memory: Told, segments: Sequence[Sequence[int]], tenant: str) -> ReadResult:
         if segments:
             await self._weather.pause()
             await self._way.runs()

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from server.store.chain import extended
+from server.store.chain import EMPTY_CHAIN, extended
 from server.store.contract import (
     LEASE_SECONDS,
     Appended,
@@ -33,6 +33,33 @@ def record(id: str = "book", tenant: str = "acme", created_at: float = 1.0) -> S
 def checkpoint(version: int, offset: int) -> StoredCheckpoint:
     value = f"memory {version} at {offset}".encode() * 10
     return StoredCheckpoint(version, offset, value, tokens=offset // 2, segments=version, memory_bytes=len(value))
+
+
+def read(text: bytes, version: int, value_bytes: int = 0) -> StoredCheckpoint:
+    """The memory of all of this text, in at least so many bytes."""
+    memory = checkpoint(version, len(text))
+    value = memory.value.ljust(value_bytes, b".")
+    return replace(memory, value=value, memory_bytes=len(value), chain=extended(EMPTY_CHAIN, text))
+
+
+def beginning(record: SessionRecord, memory: StoredCheckpoint) -> SessionRecord:
+    """The record of a session that begins with this memory."""
+    return record.updated(
+        accepted_bytes=memory.offset,
+        read_bytes=memory.offset,
+        version=memory.version,
+        tokens=memory.tokens,
+        segments=memory.segments,
+        memory_bytes=memory.memory_bytes,
+        chain=memory.chain,
+        read_chain=memory.chain,
+    )
+
+
+async def with_text(store: Store, *pieces: bytes, keep_text: bool = False) -> None:
+    await store.create(record().updated(keep_text=keep_text))
+    for piece in pieces:
+        await store.append(key(), None, piece, at=2.0)
 
 
 async def keep(store: Store, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:

@@ -1,37 +1,26 @@
 """The contract, sentence by sentence, against every store."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
+from server.store import rules
 from server.store.chain import EMPTY_CHAIN, extended
 from server.store.contract import (
-    JOURNAL_BYTES_KEPT,
-    LEASE_SECONDS,
     PIECE_BYTES_MAX,
     REPEATS_KEPT,
     ContentConflict,
     Lease,
-    LeaseHeld,
-    LeaseLost,
     OffsetMismatch,
-    SessionExpired,
     SessionMissing,
     SessionTaken,
     StaleCheckpoint,
     Store,
     StoreUnavailable,
 )
-from tests.server.store.samples import checkpoint, keep, key, record, told
+from tests.server.store.samples import checkpoint, keep, key, read, record, told, with_text
 
 pytestmark = pytest.mark.anyio
-
-
-async def with_text(store: Store, *pieces: bytes) -> None:
-    await store.create(record())
-    for piece in pieces:
-        await store.append(key(), None, piece, at=2.0)
 
 
 async def test_a_record_comes_back_as_it_was_kept(store: Store) -> None:
@@ -90,6 +79,13 @@ async def test_what_is_not_there_is_missing_everywhere(store: Store) -> None:
         store.recover(nobody),
         store.quarantine(nobody, "why", at=1.0),
         store.list("acme", 9, after="nobody"),
+        store.keep_snapshot(nobody, "name", "", checkpoint(1, 0), at=1.0),
+        store.snapshots(nobody),
+        store.load_snapshot(nobody, "name"),
+        store.drop_snapshot(nobody, "name"),
+        store.rewind(record("nobody"), checkpoint(1, 0), "new", at=1.0),
+        store.rebuild(record("nobody"), "delta", "f00d", "new", at=1.0),
+        store.revise(nobody, {}, at=1.0),
     ):
         with pytest.raises(SessionMissing):
             await operation
@@ -256,187 +252,59 @@ async def test_the_journal_is_read_by_windows(store: Store) -> None:
             await store.journal(key(), offset, limit)
 
 
-async def test_a_checkpoint_moves_the_read_state(store: Store) -> None:
-    await with_text(store, b"once read")
-    newest = checkpoint(1, 6)
-    await keep(store, key(), newest, at=7.0)
-    assert await store.get(key()) == record().updated(
-        accepted_bytes=9,
-        chain=extended(EMPTY_CHAIN, b"once read"),
-        updated_at=7.0,
-        read_bytes=6,
-        read_chain=extended(EMPTY_CHAIN, b"once r"),
-        version=1,
-        tokens=newest.tokens,
-        segments=newest.segments,
-        memory_bytes=newest.memory_bytes,
-    )
-
-
-async def test_the_journal_is_kept_behind_the_oldest_kept_checkpoint(store: Store) -> None:
-    await with_text(store, b"once", b" ", b"read")
-    await keep(store, key(), checkpoint(1, 4), at=3.0)
-    recovery = await store.recover(key())
-    assert (recovery.checkpoints, recovery.journal_offset) == ((checkpoint(1, 4),), 0)
-    await keep(store, key(), checkpoint(2, 5), at=3.0)
-    recovery = await store.recover(key())
-    assert (recovery.checkpoints, recovery.journal_offset) == ((checkpoint(2, 5), checkpoint(1, 4)), 4)
-    await keep(store, key(), checkpoint(3, 9), at=3.0)
-    recovery = await store.recover(key())
-    assert (recovery.checkpoints, recovery.journal_offset) == ((checkpoint(3, 9), checkpoint(2, 5)), 5)
-    assert recovery.record == await store.get(key())
-    assert recovery.damaged == ()
-    assert await store.journal(key(), 5, 99) == b"read"
-    with pytest.raises(StaleCheckpoint):
-        await store.journal(key(), 4, 99)
-
-
-async def test_the_last_bytes_stay_in_the_journal_whatever_covers_them(store: Store) -> None:
-    await with_text(store, b"o", b"n", b"c", b"e")
-    for version in (1, 2, 3):
-        await keep(store, key(), checkpoint(version, 4), at=3.0)
-    assert (await store.recover(key())).journal_offset == 4 - JOURNAL_BYTES_KEPT
-    assert await store.journal(key(), 1, 99) == b"nce"
-    with pytest.raises(StaleCheckpoint):
-        await store.journal(key(), 0, 99)
-
-
-async def test_unread_are_the_sound_sessions_of_all_tenants_with_enough_text(store: Store) -> None:
-    for id, tenant, text in (("a", "acme", b"12345"), ("b", "acme", b"1234"), ("a", "other", b"123456")):
-        await store.create(record(id, tenant))
-        await store.append(key(id, tenant), None, text, at=2.0)
-
-    async def unread(bytes_min: int) -> list[tuple[str, str]]:
-        return sorted((found.key.tenant, found.key.id) for found in await store.unread(bytes_min))
-
-    assert await unread(5) == [("acme", "a"), ("other", "a")]
-    await keep(store, key("a", "other"), checkpoint(1, 2), at=3.0)
-    assert await unread(5) == [("acme", "a")]
-    assert await unread(4) == [("acme", "a"), ("acme", "b"), ("other", "a")]
-    await store.quarantine(key("a"), "why", at=4.0)
-    assert await unread(4) == [("acme", "b"), ("other", "a")]
-
-
-@pytest.mark.parametrize(("version", "offset"), [(1, 6), (3, 6), (2, 5), (2, 10)])
-async def test_a_checkpoint_that_does_not_follow_is_stale_and_changes_nothing(
-    store: Store, version: int, offset: int
-) -> None:
-    await with_text(store, b"once read")
-    await keep(store, key(), checkpoint(1, 6), at=3.0)
-    before = await store.recover(key())
-    with pytest.raises(StaleCheckpoint):
-        await keep(store, key(), checkpoint(version, offset), at=4.0)
-    assert await store.recover(key()) == before
-
-
-async def test_one_holder_at_a_time_has_the_lease(store: Store) -> None:
+async def test_metadata_and_time_to_live_can_be_changed(store: Store) -> None:
     await store.create(record())
-    first = await store.lease(key(), "a", LEASE_SECONDS)
-    with pytest.raises(LeaseHeld) as refusal:
-        await store.lease(key(), "b", LEASE_SECONDS)
-    assert refusal.value.holder == "a"
-    await store.renew(first, LEASE_SECONDS)
-    await store.release(first)
-    second = await store.lease(key(), "b", LEASE_SECONDS)
-    assert second.epoch > first.epoch
-    await store.release(first)
-    with pytest.raises(LeaseLost):
-        await store.renew(first, LEASE_SECONDS)
-    with pytest.raises(LeaseHeld):
-        await store.lease(key(), "a", LEASE_SECONDS)
+    revised = await store.revise(key(), {"metadata": {"title": "other"}}, at=2.0)
+    assert revised == record().updated(metadata={"title": "other"}, updated_at=2.0)
+    revised = await store.revise(key(), {"ttl_seconds": 5.0}, at=3.0)
+    assert (revised.metadata, revised.ttl_seconds, revised.expires_at) == ({"title": "other"}, 5.0, 8.0)
+    both = {"metadata": dict[str, str](), "ttl_seconds": None}
+    assert await store.revise(key(), both, at=4.0) == record().updated(metadata={}, updated_at=4.0)
+    assert await store.get(key()) == record().updated(metadata={}, updated_at=4.0)
 
 
-async def test_a_holder_that_begins_anew_loses_its_earlier_lease(store: Store) -> None:
+async def test_nothing_else_can_be_changed(store: Store) -> None:
     await store.create(record())
-    first = await store.lease(key(), "a", LEASE_SECONDS)
-    second = await store.lease(key(), "a", LEASE_SECONDS)
-    assert second.epoch > first.epoch
-    with pytest.raises(LeaseLost):
-        await store.renew(first, LEASE_SECONDS)
-    assert await store.wanted([first]) == {key()}
-    assert await store.wanted([second]) == set()
+    with pytest.raises(ValueError, match="metadata and ttl_seconds can be changed, not accepted_bytes, lineage"):
+        await store.revise(key(), {"lineage": "other", "metadata": {}, "accepted_bytes": 5}, at=2.0)
+    assert await store.get(key()) == record()
 
 
-async def test_a_lease_that_has_run_out_may_be_taken(store: Store) -> None:
-    await store.create(record())
-    first = await store.lease(key(), "a", 0.0)
-    second = await store.lease(key(), "b", LEASE_SECONDS)
-    assert second.epoch > first.epoch
-    with pytest.raises(LeaseLost):
-        await store.renew(first, LEASE_SECONDS)
+async def test_a_session_that_becomes_mortal_ends_and_one_that_no_longer_is_does_not(store: Store) -> None:
+    for id, ttl_seconds in (("mortal", None), ("sooner", 50.0), ("lasting", 10.0)):
+        await store.create(rules.used(record(id).updated(ttl_seconds=ttl_seconds), at=1.0))
+    await store.revise(key("mortal"), {"ttl_seconds": 10.0}, at=2.0)
+    await store.revise(key("sooner"), {"ttl_seconds": 10.0}, at=3.0)
+    await store.revise(key("lasting"), {"ttl_seconds": None}, at=3.0)
+    assert await store.expire(at=11.9) == []
+    assert await store.expire(at=12.0) == [key("mortal")]
+    assert await store.expire(at=99.0) == [key("sooner")]
+    # What was found not to end is found again once it may.
+    await store.revise(key("lasting"), {"ttl_seconds": 1.0}, at=100.0)
+    assert await store.expire(at=101.0) == [key("lasting")]
 
 
-async def test_a_lease_that_has_run_out_may_be_renewed_while_nobody_took_it(store: Store) -> None:
-    await store.create(record())
-    first = await store.lease(key(), "a", 0.0)
-    await store.renew(first, LEASE_SECONDS)
-    with pytest.raises(LeaseHeld):
-        await store.lease(key(), "b", LEASE_SECONDS)
-
-
-async def test_a_holder_is_told_when_another_asks(store: Store) -> None:
-    for id in ("book", "other"):
-        await store.create(record(id))
-    leases = [await store.lease(key(id), "a", LEASE_SECONDS) for id in ("book", "other")]
-    with pytest.raises(LeaseHeld):
-        await store.lease(key(), "b", LEASE_SECONDS)
-    assert await store.wanted(leases) == set()
-    with pytest.raises(LeaseHeld):
-        await store.lease(key(), "b", LEASE_SECONDS, ask=True)
-    assert await store.wanted(leases) == {key()}
-    assert await store.wanted([]) == set()
-    await store.release(leases[0])
-    assert await store.wanted([await store.lease(key(), "b", LEASE_SECONDS)]) == set()
-
-
-async def test_what_comes_under_an_old_lease_is_stale_and_changes_nothing(store: Store) -> None:
-    await with_text(store, b"once read")
-    old = await store.lease(key(), "a", 0.0)
-    new = await store.lease(key(), "b", LEASE_SECONDS)
-    before = await store.recover(key())
-    with pytest.raises(StaleCheckpoint, match="lease"):
-        await store.checkpoint(old, checkpoint(1, 6), at=3.0)
-    assert await store.recover(key()) == before
-    await store.checkpoint(new, replace(checkpoint(1, 6), chain=extended(EMPTY_CHAIN, b"once r")), at=3.0)
-
-
-async def test_a_session_ends_when_it_is_not_used_for_its_time(store: Store) -> None:
-    for id in ("mortal", "used"):
-        await store.create(record(id).updated(ttl_seconds=10.0, expires_at=11.0))
-        await store.append(key(id), None, b"text", at=5.0)
-        assert (await store.get(key(id))).expires_at == 15.0
-    await store.create(record("lasting"))
-    await store.touch(key("used"), at=9.0)
-    assert await store.expire(at=14.9) == []
-    assert await store.expire(at=15.0) == [key("mortal")]
-    for operation in (
-        store.get(key("mortal")),
-        store.append(key("mortal"), None, b"x", at=16.0),
-        store.recover(key("mortal")),
-        store.lease(key("mortal"), "a", LEASE_SECONDS),
-    ):
-        with pytest.raises(SessionExpired, match="mortal"):
-            await operation
-    assert [found.key.id for found in await store.list("acme", 9)] == ["used", "lasting"]
-    assert await store.expire(at=19.0) == [key("used")]
-
-
-async def test_an_expired_session_can_be_created_anew_or_forgotten(store: Store) -> None:
-    for id in ("anew", "forgotten", "in time"):
-        await store.create(record(id).updated(ttl_seconds=1.0, expires_at=2.0))
-        await store.append(key(id), None, b"old", at=1.0)
-    assert sorted(await store.expire(at=3.0)) == [key("anew"), key("forgotten"), key("in time")]
-    await store.create(record("anew"))
-    assert await store.journal(key("anew"), 0, 9) == b""
-    await store.delete(key("forgotten"))
-    with pytest.raises(SessionMissing):
-        await store.get(key("forgotten"))
-
-
-async def test_quarantine_says_why(store: Store) -> None:
-    await store.create(record())
-    await store.quarantine(key(), "checkpoint 3 is damaged", at=2.0)
-    assert await store.get(key()) == record().updated(quarantined="checkpoint 3 is damaged", updated_at=2.0)
+async def test_sessions_and_what_they_take_are_counted_for_each_tenant(store: Store) -> None:
+    assert (await store.count("acme"), await store.stored_bytes("acme")) == (0, 0)
+    await with_text(store, b"abcd", b"efgh")
+    await store.create(record("other"))
+    await store.create(record(tenant="other"))
+    await store.append(key(tenant="other"), 0, b"theirs", at=2.0)
+    assert (await store.count("acme"), await store.stored_bytes("acme")) == (2, 8)
+    memories = [checkpoint(version, 8) for version in (1, 2, 3)]
+    for memory in memories:
+        await keep(store, key(), memory, at=3.0)
+    taken_bytes = 4 + sum(len(memory.value) for memory in memories[1:])
+    assert await store.stored_bytes("acme") == taken_bytes
+    await store.keep_snapshot(key(), "name", "", read(b"abcdefgh", 3), at=4.0)
+    assert await store.stored_bytes("acme") == taken_bytes + len(read(b"abcdefgh", 3).value)
+    # Of a time that no two ways of writing numbers write alike.
+    await store.create(record("third", created_at=1700000000.1))
+    assert await store.count("acme") == 3
+    for id in ("book", "third"):
+        await store.delete(key(id))
+    assert (await store.count("acme"), await store.stored_bytes("acme")) == (1, 0)
+    assert (await store.count("other"), await store.stored_bytes("other")) == (1, 6)
 
 
 async def test_a_closed_store_says_so(store: Store) -> None:

@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from server.store import open_store
-from server.store.contract import Appended, SessionKey, Store, StoreError
+from server.store.contract import Appended, SessionKey, SessionRecord, Snapshot, Store, StoreError
 from server.store.memory import MemoryStore
 from tests.redis_servers import RedisServer
 from tests.server.store.conftest import keys_file
-from tests.server.store.samples import checkpoint, keep, record, told
+from tests.server.store.samples import beginning, checkpoint, keep, read, record, told
 
 KEYS = [SessionKey("acme", "a"), SessionKey("acme", "b"), SessionKey("other", "a")]
 
 keys = st.sampled_from(KEYS)
 texts = st.text("ab", min_size=1, max_size=6).map(str.encode)
 places = st.floats(0, 1)
+names = st.sampled_from(["x", "y"])
 
 
 async def outcome(operation: Coroutine[Any, Any, object]) -> object:
@@ -48,6 +49,7 @@ class Twins(RuleBasedStateMachine):
         self.stores = {name: self.opened(name) for name in self.addresses}
         self.memory = MemoryStore()
         self.texts: dict[SessionKey, bytes] = {}
+        self.kept: dict[tuple[SessionKey, str], bytes] = {}
         self.clock = 0.0
 
     def opened(self, name: str) -> Store:
@@ -63,15 +65,83 @@ class Twins(RuleBasedStateMachine):
         self.clock += 1
         return self.clock
 
-    @rule(key=keys, created_at=st.sampled_from([1.0, 2.0]))
-    def create(self, key: SessionKey, created_at: float) -> None:
-        if self.both(lambda store: store.create(record(key.id, key.tenant, created_at))) is None:
+    def sought(self, key: SessionKey) -> SessionRecord:
+        """The session's record, or one of a session that is not there."""
+        return self.runner.run(self.memory.get(key)) if key in self.texts else record(key.id, key.tenant)
+
+    def forget(self, key: SessionKey) -> None:
+        self.texts.pop(key, None)
+        self.kept = {place: text for place, text in self.kept.items() if place[0] != key}
+
+    @rule(key=keys, created_at=st.sampled_from([1.0, 2.0]), keep_text=st.booleans())
+    def create(self, key: SessionKey, created_at: float, keep_text: bool) -> None:
+        new = record(key.id, key.tenant, created_at).updated(keep_text=keep_text, lineage=str(self.now()))
+        if self.both(lambda store: store.create(new)) is None:
             self.texts[key] = b""
+
+    @rule(key=keys, source=keys, part=places, keep_text=st.booleans())
+    def fork(self, key: SessionKey, source: SessionKey, part: float, keep_text: bool) -> None:
+        text = self.texts.get(source, b"")
+        text = text[: round(part * len(text))]
+        memory = read(text, int(self.now()))
+        new = beginning(record(key.id, key.tenant), memory).updated(keep_text=keep_text, lineage=str(self.clock))
+        if self.both(lambda store: store.create(new, memory)) is None:
+            self.texts[key] = text
 
     @rule(key=keys)
     def delete(self, key: SessionKey) -> None:
         self.both(lambda store: store.delete(key))
-        self.texts.pop(key, None)
+        self.forget(key)
+
+    @rule(key=keys, name=names, part=places, other=st.booleans())
+    def keep_snapshot(self, key: SessionKey, name: str, part: float, other: bool) -> None:
+        text = self.texts.get(key, b"")
+        text = text[: round(part * len(text))] + b"x" * other
+        memory, at, lineage = read(text, int(self.now())), self.clock, self.sought(key).lineage
+        if isinstance(self.both(lambda store: store.keep_snapshot(key, name, lineage, memory, at)), Snapshot):
+            self.kept[key, name] = text
+
+    @rule(key=keys, name=names)
+    def load_snapshot(self, key: SessionKey, name: str) -> None:
+        answer = self.both(lambda store: store.load_snapshot(key, name))
+        if (key, name) in self.kept:
+            text = self.kept[key, name]
+            assert isinstance(answer, tuple)
+            assert answer[1] == read(text, answer[0].version)
+
+    @rule(key=keys, name=names)
+    def drop_snapshot(self, key: SessionKey, name: str) -> None:
+        self.both(lambda store: store.drop_snapshot(key, name))
+        self.kept.pop((key, name), None)
+
+    @rule(key=keys, name=names)
+    def go_back(self, key: SessionKey, name: str) -> None:
+        """To what was kept, whatever became of the text meanwhile."""
+        self.rewind(key, self.kept.get((key, name), b"other"), 1)
+
+    @rule(key=keys, part=places, version=st.sampled_from([0, 1, 1, 2]))
+    def go_back_a_part(self, key: SessionKey, part: float, version: int) -> None:
+        text = self.texts.get(key, b"")
+        self.rewind(key, text[: round(part * len(text))], version)
+
+    def rewind(self, key: SessionKey, text: bytes, version: int) -> None:
+        now, at = self.sought(key), self.now()
+        memory = read(text, now.version + version)
+        if isinstance(self.both(lambda store: store.rewind(now, memory, str(at), at)), SessionRecord):
+            self.texts[key] = text
+
+    @rule(key=keys)
+    def rebuild(self, key: SessionKey) -> None:
+        now, at = self.sought(key), self.now()
+        self.both(lambda store: store.rebuild(now, "model", str(at), str(at), at))
+
+    @rule(key=keys, metadata=st.none() | st.just({"a": "b"}), ttl_seconds=st.sampled_from([None, 1.0, 5.0, 0.0]))
+    def revise(self, key: SessionKey, metadata: dict[str, str] | None, ttl_seconds: float | None) -> None:
+        at = self.now()
+        change: dict[str, object] = {} if metadata is None else {"metadata": metadata}
+        if ttl_seconds != 0.0:
+            change["ttl_seconds"] = ttl_seconds
+        self.both(lambda store: store.revise(key, change, at))
 
     @rule(key=keys, piece=texts)
     def append(self, key: SessionKey, piece: bytes) -> None:
@@ -156,13 +226,19 @@ class Twins(RuleBasedStateMachine):
         over = self.both(expired)
         assert isinstance(over, list)
         for key in over:
-            del self.texts[key]
+            self.forget(key)
 
     @rule()
     def compare_all(self) -> None:
+        for tenant in ("acme", "other"):
+            assert self.both(lambda store, tenant=tenant: store.count(tenant)) == sum(  # type: ignore[misc]
+                key.tenant == tenant for key in self.texts
+            )
+            self.both(lambda store, tenant=tenant: store.stored_bytes(tenant))  # type: ignore[misc]
         for key in KEYS:
             self.both(lambda store, key=key: store.get(key))  # type: ignore[misc]
             self.both(lambda store, key=key: store.recover(key))  # type: ignore[misc]
+            self.both(lambda store, key=key: store.snapshots(key))  # type: ignore[misc]
             if key in self.texts:
                 kept_from = self.runner.run(self.memory.recover(key)).journal_offset
                 kept = self.both(lambda store, key=key, low=kept_from: store.journal(key, low, 999))  # type: ignore[misc]

@@ -9,12 +9,7 @@ local lease = redis.call('HMGET', KEYS[2], 'holder', 'epoch')
 if lease[1] ~= ARGV[3] or lease[2] ~= ARGV[4] then
   return 'lease'
 end
-for i = 8, #ARGV do
-  if redis.call('HSTRLEN', KEYS[5], string.format('%.0f', i - 8)) ~= tonumber(ARGV[i]) then
-    return 'parts'
-  end
-end
-if redis.call('HLEN', KEYS[5]) ~= #ARGV - 7 then
+if not are_here(KEYS[5], 8) then
   return 'parts'
 end
 redis.call('PERSIST', KEYS[5])

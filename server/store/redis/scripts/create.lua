@@ -1,8 +1,13 @@
--- A new record, unless there is one. KEYS: record, then whatever an earlier session may have left. ARGV: record.
+-- A new record, unless there is one, and the memory that it begins with, if it begins with any.
+-- KEYS: record, the memory, then whatever an earlier session may have left. ARGV: record, each part's length in bytes.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
-for i = 2, #KEYS do
+if not are_here(KEYS[2], 2) then
+  return 'parts'
+end
+redis.call('PERSIST', KEYS[2])
+for i = 3, #KEYS do
   redis.call('UNLINK', KEYS[i])
 end
 redis.call('SET', KEYS[1], ARGV[1])

@@ -11,13 +11,11 @@ import apsw
 import pytest
 
 from server.store.contract import (
-    SessionExpired,
     StoreUnavailable,
 )
 from server.store.sqlite import SqliteStore
 from server.store.sqlite.folder import LOCK_NAME
 from server.store.sqlite.schema import FILE_NAME
-from tests.server.store.samples import key, record
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +29,7 @@ pytestmark = pytest.mark.anyio
         ("journal_mode", "wal"),
         ("synchronous", 2),
         ("temp_store", 2),
-        ("user_version", 2),
+        ("user_version", 3),
     ],
 )
 async def test_the_settings_took(sqlite: SqliteStore, pragma: str, answer: int | str) -> None:
@@ -49,30 +47,16 @@ async def test_a_file_with_other_settings_is_refused(tmp_path: Path) -> None:
 async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     await (await SqliteStore.open(tmp_path)).close()
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.pragma("user_version", 3)
+    direct.pragma("user_version", 4)
     direct.close()
     with pytest.raises(StoreUnavailable) as refusal:
         await SqliteStore.open(tmp_path)
     # While the error is still held, for it must not hold the file.
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.pragma("user_version", 2)
+    direct.pragma("user_version", 3)
     direct.close()
-    assert "schema version 3, this server understands 2" in str(refusal.value)
+    assert "schema version 4, this server understands 3" in str(refusal.value)
     await (await SqliteStore.open(tmp_path)).close()
-
-
-async def test_a_file_of_the_first_schema_is_taken_over_with_what_it_holds(tmp_path: Path) -> None:
-    store = await SqliteStore.open(tmp_path)
-    await store.create(record().updated(ttl_seconds=1.0, expires_at=2.0))
-    await store.close()
-    direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.execute("DROP TABLE tombstone; PRAGMA user_version = 1")
-    direct.close()
-    store = await SqliteStore.open(tmp_path)
-    assert await store.expire(at=3.0) == [key()]
-    with pytest.raises(SessionExpired):
-        await store.get(key())
-    await store.close()
 
 
 async def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Every call of the interface as one table: the scope that it needs, the work that it is, and how its body comes.
+
+Pure: it knows methods and paths, and nothing of keys or of what lies behind a route.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from starlette.routing import compile_path
+
+Scope = Literal["read", "ask", "admin"]
+Phase = Literal["text", "queries"]
+SCOPES: tuple[Scope, ...] = ("read", "ask", "admin")
+
+# What anybody may look at.
+OPEN = frozenset("/livez /readyz /health /version /metrics /docs /docs/oauth2-redirect /redoc /openapi.json".split())
+
+_SESSIONS = "/v1/sessions"
+_SESSION = f"{_SESSIONS}/{{id}}"
+
+
+class Call(NamedTuple):
+    """`scope` None: any valid key will do. A long body is bounded by its rate alone."""
+
+    method: str
+    path: str
+    scope: Scope | None
+    phase: Phase | None = None
+    long_body: bool = False
+
+
+CALLS = (
+    Call("GET", _SESSIONS, None),
+    Call("POST", _SESSIONS, "read"),
+    Call("GET", _SESSION, None),
+    Call("PATCH", _SESSION, "read"),
+    Call("DELETE", _SESSION, "admin"),
+    Call("POST", f"{_SESSION}/text", "read", "text", long_body=True),
+    Call("PATCH", f"{_SESSION}/text", "read", "text", long_body=True),
+    Call("HEAD", f"{_SESSION}/text", "read"),
+    Call("POST", f"{_SESSION}/queries", "ask", "queries"),
+    Call("GET", f"{_SESSION}/snapshots", "read"),
+    Call("POST", f"{_SESSION}/snapshots", "read"),
+    Call("GET", f"{_SESSION}/snapshots/{{name}}", "read"),
+    Call("DELETE", f"{_SESSION}/snapshots/{{name}}", "admin"),
+    Call("POST", f"{_SESSION}/restore", "admin"),
+    Call("POST", f"{_SESSION}/rebuild", "admin"),
+    Call("GET", f"{_SESSION}/memory", "admin"),
+    Call("PUT", f"{_SESSION}/memory", "admin", long_body=True),
+    Call("GET", "/v1/models", "ask"),
+    Call("GET", "/v1/models/{model}", "ask"),
+    Call("POST", "/v1/chat/completions", "ask", "queries"),
+    Call("POST", "/v1/completions", "ask", "queries"),
+)
+# The router's own patterns: what it would not take for a call must not be taken for one here.
+_PATTERNS = tuple((call, compile_path(call.path)[0]) for call in CALLS)
+
+
+def call_of(method: str, path: str) -> Call | None:
+    """The call that a request is, or None."""
+    return next((call for call, pattern in _PATTERNS if call.method == method and pattern.match(path)), None)

@@ -1,0 +1,11 @@
+-- The session has read nothing: the lease ends, and the memories go. KEYS: record, lease, the memories.
+-- ARGV: old record, new record.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+redis.call('HDEL', KEYS[2], 'holder', 'until', 'wanted')
+for i = 3, #KEYS do
+  redis.call('UNLINK', KEYS[i])
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1

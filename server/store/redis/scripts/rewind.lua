@@ -1,0 +1,32 @@
+-- The session becomes what a memory says whose parts are here: the text behind it goes, and the lease ends.
+-- KEYS: record, lease, journal, pieces, the new memory, the memories to let go of.
+-- ARGV: old record, new record, from where the text goes (0: all of it), the piece and its line that lie there instead
+-- or two times nothing, each part's length in bytes.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+if not are_here(KEYS[5], 6) then
+  return 'parts'
+end
+redis.call('PERSIST', KEYS[5])
+for i = 6, #KEYS do
+  redis.call('UNLINK', KEYS[i])
+end
+redis.call('HDEL', KEYS[2], 'holder', 'until', 'wanted')
+if ARGV[3] == '0' then
+  redis.call('UNLINK', KEYS[3], KEYS[4])
+end
+for _, line in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], ARGV[3], '+inf')) do
+  -- As where text is trimmed, a line that lies where it does not belong takes no piece along.
+  local start = string.match(line, '^%d+')
+  if start and tonumber(start) >= tonumber(ARGV[3]) then
+    redis.call('HDEL', KEYS[3], start)
+  end
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[4], ARGV[3], '+inf')
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
+  redis.call('ZADD', KEYS[4], ARGV[3], ARGV[5])
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
