@@ -15,6 +15,7 @@ import torch
 
 from benchmarks import (
     acknowledge,
+    fairness,
     first_token,
     length,
     machine,
@@ -24,6 +25,7 @@ from benchmarks import (
     replaying,
     restart,
     sizes,
+    slow_clients,
     stores,
 )
 from benchmarks.plan import Plan, Sizes, quick
@@ -33,7 +35,20 @@ from server.settings import Settings
 
 MEASUREMENTS = {
     module.NAME: module.measure
-    for module in (sizes, matrix_rate, mechanisms, replaying, length, rate, first_token, restart, acknowledge, stores)
+    for module in (
+        sizes,
+        matrix_rate,
+        mechanisms,
+        replaying,
+        length,
+        rate,
+        first_token,
+        fairness,
+        restart,
+        acknowledge,
+        slow_clients,
+        stores,
+    )
 }
 BUSY_LOAD = 0.5
 

@@ -58,11 +58,11 @@ def build_app(settings: Settings) -> FastAPI:
     for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_error)
 
-    def refusal(heavy: bool) -> errors.ApiError | None:
+    def refusal(heavy: bool, tenant: str) -> errors.ApiError | None:
         library: Library = app.state.library
         if library.draining:
             return errors.Draining("the server is shutting down; send the request to another replica, or again later")
-        if heavy and (reason := library.overload()):
+        if heavy and (reason := library.overload(tenant)):
             return errors.Overloaded(f"{reason}; send the request again after the seconds in Retry-After")
         return None
 

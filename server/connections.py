@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from server import errors
 from server.bounds import is_long
@@ -39,6 +39,7 @@ class Connection(HttpToolsProtocol):
         self._fed_bytes = self._head_bytes = self._header_bytes = self._unsent_bytes = 0
         self._patience = Patience(settings.body_bytes_per_second_min, settings.body_stall_seconds)
         self._is_long = False
+        self._answered: RequestResponseCycle | None = None
         # Times begin with the first look that sees it so: they may end late, and never early.
         self._since: float | None = None
         self._looked_at = self._unread_since = 0.0
@@ -48,6 +49,13 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > self._settings.connections_max:
             self._end(errors.NotReady("as many connections are open as this server takes; connect again later"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # uvicorn tells the last request alone, and the one that is being answered may be another.
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+        super().connection_lost(exc)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -90,6 +98,10 @@ class Connection(HttpToolsProtocol):
         types = [value.decode("latin-1") for name, value in self.headers if name == b"content-type"]
         self._is_long = is_long(call_of(self.scope["method"], self.scope["path"]), types[0] if types else "")
         self._patience = Patience(self._settings.body_bytes_per_second_min, self._settings.body_stall_seconds)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         self._patience.received(len(body))
@@ -167,7 +179,7 @@ class Connection(HttpToolsProtocol):
     def _end(self, error: errors.ApiError) -> None:
         """The error, where an answer is due and none has begun, and then the end."""
         begun = self.cycle.response_started if self._taking == "body" else self._is_answering()
-        if not begun:
+        if not begun and not self.pipeline:
             self._rejected(error.status)
             self.transport.write(self._rendered(error))
         self.transport.close()

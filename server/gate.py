@@ -29,7 +29,7 @@ class Gate:
     def __init__(
         self,
         app: ASGIApp,
-        refusal: Callable[[bool], errors.ApiError | None],
+        refusal: Callable[[bool, str], errors.ApiError | None],
         auth: Auth,
         settings: Settings,
         telemetry: Telemetry,
@@ -83,7 +83,9 @@ class Gate:
             return None
         must_be_allowed(identity, call)
         scope["state"]["identity"] = identity
-        if call.method in ("POST", "PUT", "PATCH") and (refused := self._refusal(call.phase is not None)):
+        if call.method in ("POST", "PUT", "PATCH") and (
+            refused := self._refusal(call.phase is not None, identity.tenant)
+        ):
             raise refused
         length = headers.get("content-length", "")
         if length.isdecimal() and not is_long(call, headers.get("content-type", "")):

@@ -86,7 +86,7 @@ class Library:
         """The memory that has read nothing."""
         return self.asking.standpoint(time.perf_counter(), self._nothing, 0, Origin("device", 0.0))
 
-    def overload(self, tenant: str = "default") -> str | None:
+    def overload(self, tenant: str) -> str | None:
         """Why no more work of a tenant is taken now, or None."""
         if not self._engine.has_room(tenant):
             return f"{self._engine.load().answers_waiting} questions are waiting"

@@ -6,17 +6,23 @@ It knows neither what is kept in them nor a network that parts them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tests.redis_servers import HOST, RedisServer, free_port, until
+from tests.redis_servers import HOST, LOOPBACK, Place, RedisServer, free_port, until
 
 Group = TypeVar("Group", bound="_Group")
 
 SLOTS = 16_384
+# How often a sentinel does what it does again and again: with its own seconds a test would mostly wait. By the period
+# of its pings it also judges whether what it knows of a replica is too old for a master: that one stays. Four times the
+# period of what it publishes is how long one that was cut off waits for news before it makes the new master a replica
+# again, so that this must be well above the second that it takes to connect anew: else what was acknowledged is lost.
+PERIODS_MILLISECONDS = {"INFO-PERIOD": 500, "ASK-PERIOD": 100, "PUBLISH-PERIOD": 1_000}
 
 
 class _Group(ABC):
@@ -54,34 +60,63 @@ class _Group(ABC):
 
 
 class Sentinels(_Group):
-    """A master and two replicas, with the settings given, and three sentinels that watch them."""
+    """A master and two replicas, with the settings given, and three sentinels that watch them.
+
+    A server and a sentinel are in each of the places.
+    """
 
     NAME = "mymaster"
 
-    def __init__(self, binary: str, folder: Path, *, down_after_milliseconds: int = 1_000, **settings: Any) -> None:
-        self.servers = [RedisServer(binary, folder / f"server-{number}", **settings) for number in range(3)]
+    def __init__(
+        self,
+        binary: str,
+        folder: Path,
+        *,
+        down_after_milliseconds: int = 1_000,
+        places: Sequence[Place] = (LOOPBACK,) * 3,
+        **settings: Any,
+    ) -> None:
+        self.servers = [
+            RedisServer(binary, folder / f"server-{number}", place=place, **settings)
+            for number, place in enumerate(places)
+        ]
         watch = (
-            f"monitor {self.NAME} {HOST} {self.servers[0].port} 2",
+            f"monitor {self.NAME} {places[0].address} {self.servers[0].port} 2",
             f"down-after-milliseconds {self.NAME} {down_after_milliseconds}",
             f"failover-timeout {self.NAME} {5 * down_after_milliseconds}",
             f"parallel-syncs {self.NAME} 2",
         )
         self.sentinels = [
-            RedisServer(binary, folder / f"sentinel-{number}", sentinel=watch, appendonly="no") for number in range(3)
+            RedisServer(binary, folder / f"sentinel-{number}", place=place, sentinel=watch, appendonly="no")
+            for number, place in enumerate(places)
         ]
         self.members = [*self.servers, *self.sentinels]
-        self.url = f"redis+sentinel://{','.join(f'{HOST}:{each.port}' for each in self.sentinels)}/{self.NAME}"
+        self.url = (
+            f"redis+sentinel://{','.join(f'{each.place.address}:{each.port}' for each in self.sentinels)}/{self.NAME}"
+        )
 
     def start(self) -> None:
         for member in self.members:
             member.start()
             if member in self.servers[1:]:
                 member.replica_of(self.servers[0])
+        for sentinel in self.sentinels:
+            sentinel.command("SENTINEL", "DEBUG", *chain.from_iterable(PERIODS_MILLISECONDS.items()))
         until(self._acquainted, "every sentinel knows all replicas and sentinels")
 
     def master(self) -> RedisServer:
         """Returns once all sentinels awake name the same server, and it takes itself for the master too."""
-        return until(self._agreed, "the sentinels agree on a master that is one")
+        return until(lambda: self._agreed(self.sentinels), "the sentinels agree on a master that is one")
+
+    def successor(self, old: RedisServer, place: Place) -> RedisServer:
+        """The master once another is one than the old, for all sentinels but the one in this place."""
+        others = [sentinel for sentinel in self.sentinels if sentinel.place != place]
+
+        def found() -> RedisServer | None:
+            new = self._agreed(others)
+            return None if new is old else new
+
+        return until(found, f"the sentinels agree on another master than {old}")
 
     def kill_master(self) -> RedisServer:
         """The master that was; `master` waits for the next."""
@@ -89,15 +124,15 @@ class Sentinels(_Group):
         master.kill()
         return master
 
-    def _asked(self, question: str) -> list[Any]:
-        return [each.command("SENTINEL", question, self.NAME) for each in self.sentinels if each.awake]
+    def _asked(self, question: str, sentinels: Sequence[RedisServer]) -> list[Any]:
+        return [each.command("SENTINEL", question, self.NAME) for each in sentinels if each.awake]
 
     def _acquainted(self) -> bool:
-        known = chain(self._asked("REPLICAS"), self._asked("SENTINELS"))
+        known = chain(self._asked("REPLICAS", self.sentinels), self._asked("SENTINELS", self.sentinels))
         return all(len(others) == 2 for others in known)
 
-    def _agreed(self) -> RedisServer | None:
-        ports = {int(address[1]) for address in self._asked("GET-MASTER-ADDR-BY-NAME")}
+    def _agreed(self, sentinels: Sequence[RedisServer]) -> RedisServer | None:
+        ports = {int(address[1]) for address in self._asked("GET-MASTER-ADDR-BY-NAME", sentinels)}
         if len(ports) != 1 or not (named := self.at(ports.pop())).awake:
             return None
         return named if named.command("INFO", "replication")["role"] == "master" else None

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -30,6 +31,20 @@ from tests.redis_tls import Certificates
 T = TypeVar("T")
 
 HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server runs: the address that it listens on, and the words in front of its command that bring it there.
+
+    Elsewhere than on the loopback it is asked over a socket in its folder, whatever becomes of the network.
+    """
+
+    address: str = HOST
+    through: tuple[str, ...] = ()
+
+
+LOOPBACK = Place()
 DEADLINE_SECONDS = 30
 
 # Durable at every answer; a replica's first copy is not held back for others that might want one too.
@@ -92,24 +107,27 @@ class RedisServer:
         *,
         login: tuple[str, str] | None = None,
         tls: Certificates | None = None,
+        place: Place = LOOPBACK,
         **settings: str | tuple[str, ...],
     ) -> None:
-        self.binary, self.folder, self.login, self.tls = binary, folder, login, tls
+        self.binary, self.folder, self.login, self.tls, self.place = binary, folder, login, tls, place
         self.port = free_port()
-        self.url = f"redis{'s' if tls else ''}://{':'.join(login) + '@' if login else ''}{HOST}:{self.port}"
-        every = DEFAULTS | {"port": str(self.port)} | self._access()
+        self.url = f"redis{'s' if tls else ''}://{':'.join(login) + '@' if login else ''}{place.address}:{self.port}"
+        every = DEFAULTS | {"port": str(self.port), "dir": f'"{folder}"'} | self._access()
         every |= {name.replace("_", "-"): value for name, value in settings.items()}
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "redis.conf").open("w") as file:
             for name, value in every.items():
                 file.writelines(f"{name} {line}\n" for line in ((value,) if isinstance(value, str) else value))
         path = str(BINARIES[binary]())
-        self._command = [path, "redis.conf", *(["--sentinel"] if "sentinel" in every else [])]
+        self._command = [path, str(folder / "redis.conf"), *(["--sentinel"] if "sentinel" in every else [])]
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
 
     def _access(self) -> dict[str, str | tuple[str, ...]]:
         access: dict[str, str | tuple[str, ...]] = {}
+        if self._is_elsewhere:
+            access |= {"bind": self.place.address, "protected-mode": "no", "unixsocket": f'"{self._socket}"'}
         if self.login:
             user, password = self.login
             access |= {"user": ("default off", f"{user} on >{password} ~* &* +@all")}
@@ -121,9 +139,23 @@ class RedisServer:
         return access
 
     @property
+    def _is_elsewhere(self) -> bool:
+        return self.place.address != HOST
+
+    @property
+    def _socket(self) -> Path:
+        return self.folder / "socket"
+
+    @property
     def log(self) -> str:
         """What it wrote since it was first started in this folder."""
         return (self.folder / "log").read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """Its process's, or that of the last one that it had."""
+        assert self._process is not None, f"{self} was never started"
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -139,8 +171,7 @@ class RedisServer:
         with (self.folder / "log").open("ab") as log:
             self._process = _STARTER.submit(
                 subprocess.Popen,
-                [sys.executable, "-IS", "-c", _ENDS_WITH_US, *self._command],
-                cwd=self.folder,
+                [*self.place.through, sys.executable, "-IS", "-c", _ENDS_WITH_US, *self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -157,6 +188,8 @@ class RedisServer:
         """A client with connections of its own that tries once; the options are redis-py's."""
         user, password = self.login or (None, None)
         mine: dict[str, Any] = {"port": self.port, "username": user, "password": password, "socket_timeout": 5}
+        if self._is_elsewhere:
+            mine["unix_socket_path"] = str(self._socket)
         if self.tls:
             mine |= {"ssl": True, "ssl_ca_certs": str(self.tls.authority)}
             mine |= {"ssl_certfile": str(self.tls.client), "ssl_keyfile": str(self.tls.client_key)}
@@ -168,7 +201,7 @@ class RedisServer:
 
     def replica_of(self, other: RedisServer) -> RedisServer:
         """Follows the other from now on, over restarts too; returns when it has the other's data."""
-        self.command("REPLICAOF", HOST, other.port)
+        self.command("REPLICAOF", other.place.address, other.port)
         self.command("CONFIG", "REWRITE")
         until(self.follows, f"{self} follows {other}")
         return self

@@ -45,12 +45,12 @@ TOO_LARGE: dict[int | str, dict[str, Any]] = {413: {**PROBLEM, "description": "T
 WRONG_TYPE: dict[int | str, dict[str, Any]] = {415: {**PROBLEM, "description": "Not a type that this route takes"}}
 
 
-def library_of(request: Request) -> Library:
+async def library_of(request: Request) -> Library:
     library: Library = request.app.state.library
     return library
 
 
-def settings_of(request: Request) -> Settings:
+async def settings_of(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
@@ -67,7 +67,7 @@ async def tenant_of(identity: Annotated[Identity, Depends(identity_of)]) -> str:
 TheTenant = Annotated[str, Depends(tenant_of)]
 
 
-def session_key(tenant: TheTenant, id: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]) -> SessionKey:
+async def session_key(tenant: TheTenant, id: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]) -> SessionKey:
     return SessionKey(tenant, id)
 
 

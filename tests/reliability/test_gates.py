@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.redis_binaries import BINARIES, require
+from tests.reliability import namespaces
 from tests.reliability.check import Check
 from tests.reliability.checks import CHECKS
 
@@ -24,8 +25,12 @@ def parts() -> Iterator[None]:
     """Skips where a server is not installed that the checks start; where `CI` is set it is missed instead."""
     for name in BINARIES:
         require(name)
-    if shutil.which("haproxy") is None and "CI" not in os.environ:
-        pytest.skip("HAProxy is not installed: `make parts`")
+    if "CI" not in os.environ:
+        for program in ("haproxy", "strace", "ip"):
+            if shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is None:
+                pytest.skip(f"{program} is not installed: `make parts`")
+        if not namespaces.allowed():
+            pytest.skip("the kernel gives this user no namespaces")
     yield
     # Here, and not in whichever test comes next.
     gc.collect()

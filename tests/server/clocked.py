@@ -59,12 +59,13 @@ class Counting(Connection):
 class Serving:
     """uvicorn with our connections on a thread. Its application does what the header `Do` says.
 
-    `going` lets an application that waits go on; `gone` holds the paths of those whose client has left.
+    `lets_go` lets an application that waits go on; `until_gone` waits until one has found its client gone.
     """
 
     def __init__(self) -> None:
         self.rejected: list[int] = []
-        self.gone: list[str] = []
+        self._gone: set[str] = set()
+        self._left = threading.Condition()
         self.port = 0
         self._sent: dict[int, int] = {}
         self._taken: dict[int, int] = {}
@@ -117,6 +118,16 @@ class Serving:
     def open(self) -> int:
         return len(self._server.server_state.connections)
 
+    def until_gone(self, path: str) -> None:
+        """Returns once the application of this path has found its client gone."""
+        with self._left:
+            assert self._left.wait_for(lambda: path in self._gone, 60)
+
+    def _leaves(self, path: str) -> None:
+        with self._left:
+            self._gone.add(path)
+            self._left.notify_all()
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
@@ -156,7 +167,7 @@ class Serving:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                self.gone.append(scope["path"])
+                self._leaves(scope["path"])
                 return
             length, more = length + len(message["body"]), message["more_body"]
         await answer(send, str(length).encode())
@@ -182,9 +193,9 @@ class Serving:
         await send(START)
         await send({"type": "http.response.body", "body": b"begun", "more_body": True})
         await self._going.wait()
-        await receive()
-        await receive()
-        self.gone.append(scope["path"])
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._leaves(scope["path"])
 
     async def _flood(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers with more than all buffers on the way take."""

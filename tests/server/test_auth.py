@@ -92,7 +92,7 @@ async def test_a_route_that_the_table_does_not_know_gets_no_tenant() -> None:
     async def tenant(tenant: TheTenant) -> str:
         return tenant
 
-    def refusal(heavy: bool) -> None:
+    def refusal(heavy: bool, tenant: str) -> None:
         return None
 
     app.add_middleware(Gate, refusal=refusal, auth=Auth(None), settings=Settings(), telemetry=Telemetry())

@@ -57,6 +57,19 @@ def test_headers_in_time_are_answered_however_they_come(serving: Serving) -> Non
     assert serving.rejected == []
 
 
+def test_every_request_of_a_connection_has_its_own_time(serving: Serving) -> None:
+    head = request(path="/", Content_Length=2900)
+    with serving.connect() as connection:
+        for _ in range(3):
+            serving.send(connection, head[:20])
+            serving.passes(9)
+            serving.send(connection, head[20:])
+            serving.passes(29, lambda: serving.send(connection, b"x" * 100))
+            until(connection, b"\r\n\r\n2900")
+            serving.passes(40)
+    assert serving.rejected == []
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_dribbles_is_cut_and_its_application_told(serving: Serving, chunked: bool) -> None:
     framing: dict[str, Any] = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": 10**9}
@@ -67,7 +80,8 @@ def test_a_body_that_dribbles_is_cut_and_its_application_told(serving: Serving, 
         serving.passes(3, lambda: serving.send(connection, piece) if is_open(connection) else None)
         detail = must_be_refused(connection, 408)
     assert "slower than 100 bytes a second" in detail
-    assert (serving.rejected, serving.gone) == ([408], [TEXT])
+    serving.until_gone(TEXT)
+    assert serving.rejected == [408]
 
 
 def test_a_body_that_is_fast_enough_may_take_for_ever(serving: Serving) -> None:

@@ -77,7 +77,7 @@ def test_trailers_count_as_headers(serving: Serving) -> None:
     trailers = b"".join(b"T: " + b"x" * 100 + b"\r\n" for _ in range(20))
     with serving.connect(request(Transfer_Encoding="chunked") + b"1\r\nx\r\n0\r\n" + trailers + b"\r\n") as connection:
         assert received(connection).startswith(b"HTTP/1.1 400 ")
-    assert serving.gone == [TEXT]
+    serving.until_gone(TEXT)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,12 @@ def test_a_slow_body_behind_a_request_spoils_no_answer(serving: Serving) -> None
         serving.passes(20)
         assert b"HTTP/1.1" not in received(connection)
     assert serving.rejected == []
+
+
+def test_whoever_is_answered_is_known_to_be_gone_whatever_came_behind(serving: Serving) -> None:
+    with serving.connect(request("listen", path="/first", method="GET")) as connection:
+        until(connection, b"begun")
+        serving.send(connection, request(path="/next", method="GET"))
+        serving.passes(1)
+        serving.lets_go()
+    serving.until_gone("/first")

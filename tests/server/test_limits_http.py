@@ -155,6 +155,14 @@ def test_headers_have_a_bound_together(server: Server, more: int, status: int, c
         assert f"more than {HEADER_BYTES} bytes" in body["detail"]
 
 
+@pytest.mark.parametrize(("more", "status"), [(0, b"100"), (1, b"413")])
+def test_a_body_that_is_announced_too_large_is_not_asked_for(server: Server, more: int, status: bytes) -> None:
+    head = "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(f"{head}Content-Length: {BODY_BYTES + more}\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
+
+
 def test_a_url_that_never_ends_is_refused_before_it_has_come(server: Server) -> None:
     status, body = raw(server, b"GET /" + b"x" * URL_BYTES)
     assert (status, body["error"]["code"]) == (400, "invalid_request")

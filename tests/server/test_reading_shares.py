@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -41,9 +41,11 @@ class SlowForOne(MemoryStore):
 
 
 @asynccontextmanager
-async def reading_one_at_a_time(store: SlowForOne, tokenizer: TextTokenizer) -> AsyncIterator[Reading]:
+async def reading_one_at_a_time(
+    store: SlowForOne, tokenizer: TextTokenizer, observe: Callable[[], None] = lambda: None
+) -> AsyncIterator[Reading]:
     model = random_model(tiny_config())
-    engine = Engine(Forward(model), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: None)
+    engine = Engine(Forward(model), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: observe())
     engine.start()
     loaded = LoadedModel("tiny", "f00d", model, tokenizer)
     reading = Reading(store, engine, loaded, Settings(reading_sessions_max=1, idle_seconds=0.0), Telemetry())
@@ -103,3 +105,15 @@ async def test_unread_text_counts_by_the_bytes_that_a_token_had(tokenizer: TextT
         expected = len(TEXT) * state.tokens / state.offset
         assert reading.backlog.waiting_tokens == pytest.approx(expected)
         assert expected != len(TEXT) / TOKEN_BYTES
+
+
+async def test_text_that_the_engine_has_is_not_counted_twice(tokenizer: TextTokenizer) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def observe() -> None:
+        seen.append((reading.backlog.behind_bytes, reading.backlog.waiting_tokens))
+
+    store = SlowForOne()
+    async with reading_one_at_a_time(store, tokenizer, observe) as reading:
+        await reading.reach(await with_text(store, "b", "read"))
+    assert set(seen) == {(len(TEXT), 0.0)}

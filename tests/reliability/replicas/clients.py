@@ -84,6 +84,19 @@ class Customer:
         """Ends every thread's work; what a writer does not know then is not acknowledged."""
         self.over.set()
 
+    def delete(self) -> None:
+        """Deletes the session; whoever is asked from then on must say that there is none."""
+        with self._http() as http:
+            while (reply := self._try(http, "DELETE", self._path())) is None:
+                continue
+            # One whose answer was lost did it.
+            if reply.status_code not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
+                self._refusal(reply)
+            while (reply := self._try(http, "GET", self._path())) is None:
+                continue
+            if reply.status_code != HTTPStatus.NOT_FOUND:
+                self._refusal(reply)
+
     def _further(self) -> int:
         return min(self.acknowledged_bytes + self._dice.randint(1, PIECE_BYTES_MAX), len(self.document))
 

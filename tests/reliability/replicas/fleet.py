@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -68,11 +69,15 @@ class Replica(Server):
                 self.wait()
         self.start()
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def pause(self) -> None:
         """Returns when it stands still: connections stay, answers do not come."""
         self.send(signal.SIGSTOP)
-        assert self._process is not None
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         self.send(signal.SIGCONT)
@@ -88,12 +93,18 @@ def make_weights(folder: Path) -> Path:
 class Fleet:
     """Valkey, and its replicas; a killed replica starts again in the background."""
 
-    def __init__(self, folder: Path, lease_seconds: float, module: tuple[str, ...] = ("server",)) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lease_seconds: float,
+        module: tuple[str, ...] = ("server",),
+        settings: Mapping[str, str] = SETTINGS,
+    ) -> None:
         self.folder, keys = folder, folder / "seal.keys"
         self.weights = make_weights(folder / "weights")
         self.valkey = RedisServer("valkey9", folder / "valkey")
         self.options = StoreOptions(keys_file=keys)
-        every = {**SETTINGS, "lease_seconds": str(lease_seconds), "seal_keys_file": str(keys)}
+        every = {**settings, "lease_seconds": str(lease_seconds), "seal_keys_file": str(keys)}
         self.replicas = [Replica(module, self.weights, self.valkey.url, **every) for _ in range(REPLICAS)]
         self._starting: dict[Replica, Future[None]] = {}
         self._stack = ExitStack()
@@ -128,6 +139,11 @@ class Fleet:
             if len(running) >= at_least:
                 return running
             wait(self._starting.values(), return_when=FIRST_COMPLETED)
+
+    def processes(self) -> dict[str, int]:
+        """The process ids of those that run and have begun to serve; for whoever looks at them from another thread."""
+        servers = {f"replica {n}": each.pid for n, each in enumerate(self.replicas) if each not in self._starting}
+        return servers | {"valkey": self.valkey.pid}
 
     def all_running(self) -> float:
         """Returns once nobody is dead, and since when."""

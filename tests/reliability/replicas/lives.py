@@ -76,12 +76,17 @@ class Life:
 
     def _count(self, counts: Counts, customers: list[Customer], observer: Observer) -> None:
         counts.violations += [f"life {self.number}: {what}" for what in self.history.violations()]
-        for fact in self.history.facts:
-            if fact.kind in ("accepted", "covered"):
-                counts.add({"an append": "appends acknowledged", "an answer": "answers"}.get(fact.how, "looks"))
-        counts.add("resends", sum(customer.resends for customer in customers))
-        counts.add("bytes acknowledged", sum(customer.acknowledged_bytes for customer in customers))
+        count(counts, self.history, customers)
         counts.add("hand-overs", observer.hand_overs)
+
+
+def count(counts: Counts, history: History, customers: list[Customer]) -> None:
+    """Adds what clients were told, and what they had to send again."""
+    for fact in history.facts:
+        if fact.kind in ("accepted", "covered"):
+            counts.add({"an append": "appends acknowledged", "an answer": "answers"}.get(fact.how, "looks"))
+    counts.add("resends", sum(customer.resends for customer in customers))
+    counts.add("bytes acknowledged", sum(customer.acknowledged_bytes for customer in customers))
 
 
 @contextmanager

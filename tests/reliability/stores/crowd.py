@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from time import monotonic
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from server.store.contract import (
     Store,
     StoredCheckpoint,
     StoreError,
+    StoreFull,
     StoreUnavailable,
 )
 from tests.server.store.sqlite import appender
@@ -76,16 +78,27 @@ class Crowd:
 
     `wrong` says what no fault excuses. `surprises` are refusals and answers that contradict what was acknowledged:
     where a store has but one place, they are as wrong; where it has several, one of them may have been asked too late.
+
+    Half of the writers and of the readers are `elsewhere`, where there is another way to the same store. Sessions are
+    as old as they can be, unless told otherwise: what is listed and not there is taken for long gone.
     """
 
-    def __init__(self, store: Store, seed: str, pace_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        seed: str,
+        pace_seconds: float = 0.0,
+        elsewhere: Store | None = None,
+        since_seconds: float = 0.0,
+    ) -> None:
         self.store, self.seed, self.pace_seconds = store, seed, pace_seconds
+        self._elsewhere, self._since_seconds = elsewhere or store, since_seconds
         self.may: dict[SessionKey, tuple[Told | None, ...]] = {key: (None,) for key in KEYS}
         self.epochs = dict.fromkeys(KEYS, 0)
         self.wrong: list[str] = []
         self.surprises: list[str] = []
         self.acknowledged: dict[str, int] = {}
-        self.in_doubt = 0
+        self.in_doubt = self.refused_as_full = 0
         self._over = False
         self._clock = 0
         self._surprises_before = 0
@@ -96,10 +109,10 @@ class Crowd:
         """The clients work until the block ends; then each finishes what it began."""
         self._over, self._clock, self._surprises_before = False, self._clock + 1, len(self.surprises)
         async with asyncio.TaskGroup() as tasks:
-            for key in KEYS:
-                tasks.create_task(self._write(key, self._dice("writer", key)))
-                for holder in ("one replica", "another"):
-                    tasks.create_task(self._read(key, holder, self._dice(holder, key)))
+            for key, writes in zip(KEYS, cycle((self.store, self._elsewhere))):
+                tasks.create_task(self._write(key, writes, self._dice("writer", key)))
+                for holder, reads in (("one replica", self.store), ("another", self._elsewhere)):
+                    tasks.create_task(self._read(key, reads, holder, self._dice(holder, key)))
             tasks.create_task(self._look())
             try:
                 yield
@@ -113,9 +126,20 @@ class Crowd:
             self._news.clear()
             await asyncio.wait_for(self._news.wait(), max(0.0, end - monotonic()))
 
+    async def see(self, condition: Callable[[], bool], what: str) -> None:
+        """Returns once this is so, while the clients work."""
+        end = monotonic() + DEADLINE_SECONDS
+        while not condition():
+            assert monotonic() < end, f"{what}: not within {DEADLINE_SECONDS} seconds"
+            await asyncio.sleep(PAUSE_SECONDS)
+
     @property
     def heard(self) -> int:
         return sum(self.acknowledged.values())
+
+    @property
+    def _now(self) -> float:
+        return self._since_seconds + self._clock
 
     def _dice(self, who: str, key: SessionKey) -> random.Random:
         return random.Random(f"{self.seed} {self._clock} {who} {key.id}")
@@ -138,53 +162,58 @@ class Crowd:
                 if monotonic() > end:
                     raise AssertionError(f"no answer within {DEADLINE_SECONDS} seconds") from error
                 self.in_doubt, doubted = self.in_doubt + 1, True
+            except StoreFull as error:
+                # There may be room at any moment. Of an append nothing was kept; what has several steps may have begun.
+                if monotonic() > end:
+                    raise AssertionError(f"no room within {DEADLINE_SECONDS} seconds") from error
+                self.refused_as_full, doubted = self.refused_as_full + 1, doubted or done is not None
             except StoreError as refusal:
                 if doubted and done is not None and isinstance(refusal, done):
                     return None
                 raise
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _write(self, key: SessionKey, dice: random.Random) -> None:
+    async def _write(self, key: SessionKey, store: Store, dice: random.Random) -> None:
         while not self._over:
             await asyncio.sleep(dice.random() * self.pace_seconds)
             told = self.may[key][-1]
             try:
                 if told is None:
-                    await self._create(key)
+                    await self._create(key, store)
                 elif dice.random() < 0.03:
-                    await self._delete(key)
+                    await self._delete(key, store)
                 else:
-                    await self._append(key, told, dice)
+                    await self._append(key, store, told, dice)
             except StoreError as refusal:
                 self._surprise(key, refusal)
                 return
 
-    async def _create(self, key: SessionKey) -> None:
+    async def _create(self, key: SessionKey, store: Store) -> None:
         self._clock += 1
         new = Told(f"{key.id} {self._clock}")
         self.may[key] = (*self.may[key], new)
-        record = SessionRecord(key, self._clock, self._clock, "delta", "f00d", lineage=new.lineage)
+        record = SessionRecord(key, self._now, self._now, "delta", "f00d", lineage=new.lineage)
 
         async def ask(doubted: bool) -> bool:
-            await self.store.create(record)
+            await store.create(record)
             return True
 
         if await self._surely(ask, SessionTaken):
             self.may[key] = (new,)
             self._acknowledge("creations")
 
-    async def _delete(self, key: SessionKey) -> None:
+    async def _delete(self, key: SessionKey, store: Store) -> None:
         self.may[key] = (*self.may[key], None)
 
         async def ask(doubted: bool) -> bool:
-            await self.store.delete(key)
+            await store.delete(key)
             return True
 
         if await self._surely(ask, SessionMissing):
             self.may[key] = (None,)
             self._acknowledge("deletions")
 
-    async def _append(self, key: SessionKey, told: Told, dice: random.Random) -> None:
+    async def _append(self, key: SessionKey, store: Store, told: Told, dice: random.Random) -> None:
         known = told.accepted_bytes
         start = dice.choice((known, known, known, dice.choice(told.starts)))
         open_end = start == known and dice.random() < 0.3
@@ -193,7 +222,7 @@ class Crowd:
         told.sent_bytes = end
         # Without an offset it must not be sent twice.
         appended = await self._surely(
-            lambda doubted: self.store.append(key, None if open_end and not doubted else start, piece, self._clock)
+            lambda doubted: store.append(key, None if open_end and not doubted else start, piece, self._now)
         )
         assert appended is not None
         if appended.accepted_bytes != end or appended.record.chain != told.chain_at(end):
@@ -203,40 +232,40 @@ class Crowd:
         self.may[key] = (told,)
         self._acknowledge("appends")
 
-    async def _read(self, key: SessionKey, holder: str, dice: random.Random) -> None:
+    async def _read(self, key: SessionKey, store: Store, holder: str, dice: random.Random) -> None:
         while not self._over:
             await asyncio.sleep(dice.random() * LEASE_SECONDS / 2)
             try:
-                await self._checkpoint(key, holder, dice)
+                await self._checkpoint(key, store, holder, dice)
             except DamagedValue as damage:
                 self._surprise(key, damage)
             except StoreError:
                 # The session may be gone, another may read it, the store may be away: all in a reader's day.
                 continue
 
-    async def _checkpoint(self, key: SessionKey, holder: str, dice: random.Random) -> None:
+    async def _checkpoint(self, key: SessionKey, store: Store, holder: str, dice: random.Random) -> None:
         latest = self.epochs[key]
-        lease = await self.store.lease(key, holder, LEASE_SECONDS)
+        lease = await store.lease(key, holder, LEASE_SECONDS)
         if lease.epoch <= latest:
             self.wrong.append(f"{key.id}: epoch {lease.epoch} behind {latest}")
         self.epochs[key] = max(self.epochs[key], lease.epoch)
-        record = await self.store.get(key)
+        record = await store.get(key)
         told = next((told for told in self.may[key] if told and told.lineage == record.lineage), None)
         offset = dice.randint(record.read_bytes, record.accepted_bytes)
-        read = await self.store.journal(key, record.read_bytes, offset - record.read_bytes)
-        same_life = (await self.store.get(key)).lineage == record.lineage
+        read = await store.journal(key, record.read_bytes, offset - record.read_bytes)
+        same_life = (await store.get(key)).lineage == record.lineage
         if same_life and read != text(record.lineage, record.read_bytes, offset):
             self._surprise(key, f"other bytes than were sent before {offset}")
         latest = self.epochs[key]
         new = memory(record.lineage, record.version + 1, offset, extended(record.read_chain, read))
-        await self.store.checkpoint(lease, new, self._clock)
+        await store.checkpoint(lease, new, self._now)
         if lease.epoch < latest:
             self._surprise(key, f"a checkpoint under epoch {lease.epoch} behind {latest}")
         if told:
             told.version = max(told.version, new.version)
         self._acknowledge("checkpoints")
         if dice.random() < 0.7:
-            await self.store.release(lease)
+            await store.release(lease)
 
     async def _look(self) -> None:
         while not self._over:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -126,6 +128,17 @@ class Losses:
             return None
 
 
+async def go_through(crowd: Crowd, losses: Losses, fault: Callable[[], None], dice: random.Random) -> list[str]:
+    """What is wrong, in words, after a fault under load."""
+    async with crowd.busy():
+        await crowd.hear(dice.randint(1, HEARD_MAX))
+        await asyncio.to_thread(fault)
+    await losses.look()
+    found = await crowd.examine()
+    await losses.write_over()
+    return [*losses.found, *losses.missed, *found]
+
+
 async def life(
     kind: tuple[type[Group], str], failovers: int, seed: str, durability: str, counts: Counts, tick: Tick
 ) -> list[str]:
@@ -148,15 +161,9 @@ async def life(
             for number in range(failovers):
                 if counts.violations:
                     break
-                async with crowd.busy():
-                    await crowd.hear(dice.randint(1, HEARD_MAX))
-                    await asyncio.to_thread(fail_over, group, dice.choice(KEYS), dice.random() < killed_share)
-                await losses.look()
-                said = f"{seed}, failover {number} of {make.__name__} on {binary}"
-                found = await crowd.examine()
-                await losses.write_over()
-                for wrong in [*losses.found, *losses.missed, *found]:
-                    counts.wrong(f"{said}: {wrong}")
+                fault = partial(fail_over, group, dice.choice(KEYS), dice.random() < killed_share)
+                for wrong in await go_through(crowd, losses, fault, dice):
+                    counts.wrong(f"{seed}, failover {number} of {make.__name__} on {binary}: {wrong}")
                 counts.cases += 1
                 counts.add(f"failovers of {make.__name__} on {binary}")
                 counts.add("losses found by receipts", len(losses.found))

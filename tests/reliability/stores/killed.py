@@ -36,7 +36,7 @@ Restart = Callable[[], Awaitable[None]]
 async def killable(kind: str, folder: Path, durability: str) -> AsyncIterator[tuple[Store, Restart]]:
     """A store of this kind, and how it is killed and started again."""
     if kind == SQLITE:
-        process = StoreProcess(folder)
+        process = StoreProcess(f"sqlite:///{folder}")
         await process.start()
 
         async def anew() -> None:

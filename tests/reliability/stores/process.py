@@ -1,4 +1,4 @@
-"""The embedded store in a process of its own, asked over a pipe, so that it can be killed under those who ask.
+"""A store in a process of its own, asked over a pipe, so that it can be killed under those who ask, or be elsewhere.
 
 It knows neither what is asked nor when it is killed; who waits for an answer then is told that none comes.
 """
@@ -12,9 +12,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
+from server.store.address import StoreOptions, open_store
 from server.store.contract import StoreError, StoreUnavailable
 
 HEAD_BYTES = 4
@@ -23,8 +23,8 @@ HEAD_BYTES = 4
 class StoreProcess:
     """Whatever a store can be asked, as it is asked there; `start` again after `kill`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, url: str, options: StoreOptions | None = None, through: tuple[str, ...] = ()) -> None:
+        self._url, self._options, self._through = url, options, through
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._process: asyncio.subprocess.Process | None = None
@@ -34,11 +34,13 @@ class StoreProcess:
     async def start(self) -> None:
         """Returns when the store is open there."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", __name__, str(self._folder)),
+            *(*self._through, sys.executable, "-m", __name__),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )
+        assert self._process.stdin is not None
+        self._process.stdin.write(packed((self._url, self._options)))
         opened = self._waiting[0] = asyncio.get_running_loop().create_future()
         self._listener = asyncio.create_task(self._listen(self._process.stdout))
         await opened
@@ -71,14 +73,20 @@ class StoreProcess:
         assert answers is not None
         while (message := await received(answers)) is not None:
             number, answer = message
-            future = self._waiting.pop(number)
-            if isinstance(answer, StoreError):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+            give(self._waiting.pop(number), answer)
         for future in self._waiting.values():
-            future.set_exception(StoreUnavailable("its process ended before it answered"))
+            give(future, StoreUnavailable("its process ended before it answered"))
         self._waiting.clear()
+
+
+def give(future: asyncio.Future[Any], answer: object) -> None:
+    """To whoever still waits for it."""
+    if future.done():
+        return
+    if isinstance(answer, StoreError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 def packed(message: object) -> bytes:
@@ -94,12 +102,10 @@ async def received(stream: asyncio.StreamReader) -> Any:
         return None
 
 
-async def serve(folder: Path) -> None:
-    from server.store.sqlite import SqliteStore
-
+async def serve() -> None:
     loop, asked = asyncio.get_running_loop(), asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(asked), sys.stdin.buffer)
-    store = await SqliteStore.open(folder)
+    store = await open_store(*await received(asked))
 
     def answer(number: int, what: object) -> None:
         sys.stdout.buffer.write(packed((number, what)))
@@ -120,4 +126,4 @@ async def serve(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])))
+    asyncio.run(serve())

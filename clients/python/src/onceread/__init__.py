@@ -1,0 +1,36 @@
+"""A client of Onceread: texts of any length are read once into a memory of fixed size, and questions answered from it.
+
+    client = Onceread("http://127.0.0.1:8000")
+    session = client.sessions.create(metadata={"title": "Middlemarch"})
+    session.read(Path("middlemarch.txt"))
+    print(session.ask("Where is Mary?").text)
+
+It knows where everything is, and does nothing itself.
+"""
+
+from onceread.async_client import AsyncOnceread
+from onceread.async_session import AsyncAnswerStream, AsyncSession
+from onceread.client import Onceread
+from onceread.errors import ApiError, ConnectionFailed, OncereadError
+from onceread.results import Answer, Progress, SessionInfo, Snapshot
+from onceread.session import AnswerStream, Session
+from onceread.settings import VERSION
+from onceread.wire.retrying import Retries
+
+__version__ = VERSION
+__all__ = [
+    "Answer",
+    "AnswerStream",
+    "ApiError",
+    "AsyncAnswerStream",
+    "AsyncOnceread",
+    "AsyncSession",
+    "ConnectionFailed",
+    "Onceread",
+    "OncereadError",
+    "Progress",
+    "Retries",
+    "Session",
+    "SessionInfo",
+    "Snapshot",
+]

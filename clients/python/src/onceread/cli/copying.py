@@ -1,0 +1,101 @@
+"""`onceread fork`, `snapshot`, `save` and `load`: copies of a memory.
+
+It knows names and files, and nothing of what is in a memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onceread.cli.exits import Unusable, reported
+from onceread.cli.output import Output, size
+from onceread.cli.server import Json, SessionName, address
+from onceread.session import Session
+
+NewId = Annotated[str | None, typer.Option("--id", help="The new session's id; left out, one is made up.")]
+
+
+def fork(
+    context: typer.Context,
+    session: SessionName,
+    id: NewId = None,
+    snapshot: Annotated[str | None, typer.Option(help="From this snapshot instead of now.")] = None,
+    title: Annotated[str | None, typer.Option(help="The new session's title.")] = None,
+    json: Json = False,
+) -> None:
+    """Makes a new session with the memory of another."""
+    output = Output(json)
+    with reported(output), address(context).client() as client:
+        source = client.sessions.get(session)
+        metadata = None if title is None else {**source.metadata, "title": title}
+        copy = source.fork(id=id, metadata=metadata, snapshot=snapshot)
+        output.result(copy.info, copy.id)
+
+
+def snapshot(
+    context: typer.Context,
+    session: SessionName,
+    name: Annotated[str | None, typer.Argument(help="The snapshot's name; left out, all are listed.")] = None,
+    restore: Annotated[bool, typer.Option("--restore", help="Go back to it; what came after it is forgotten.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Forget the snapshot.")] = False,
+    json: Json = False,
+) -> None:
+    """Keeps a session's memory under a name, goes back to one, forgets one, or lists them."""
+    output = Output(json)
+    with reported(output), address(context).client() as client:
+        if (restore and delete) or ((restore or delete) and name is None):
+            raise Unusable("name one snapshot, and either --restore or --delete")
+        found = client.sessions.get(session)
+        if name is None:
+            _list(output, found)
+        elif restore:
+            output.result(found.restore(name), f"{session} is as it was in {name}")
+        elif delete:
+            found.delete_snapshot(name)
+            output.result({"session": session, "name": name, "deleted": True}, f"forgot {name}")
+        else:
+            kept = found.snapshot(name)
+            output.result(kept, f"{name}: {kept.offset:,} bytes of text, {kept.tokens:,} tokens")
+
+
+def _list(output: Output, session: Session) -> None:
+    kept = session.snapshots()
+    if output.json:
+        output.line(kept)
+    elif kept:
+        output.rows(
+            "", ("snapshot", "bytes", "tokens"), ([one.name, size(one.offset), f"{one.tokens:,}"] for one in kept)
+        )
+    else:
+        output.note(f"{session.id} has no snapshots; onceread snapshot {session.id} NAME takes one")
+
+
+def save(
+    context: typer.Context,
+    session: SessionName,
+    file: Annotated[Path, typer.Argument(help="Where to; a file that is there is replaced.")],
+    json: Json = False,
+) -> None:
+    """Writes a session's memory to a safetensors file."""
+    output = Output(json)
+    with reported(output), address(context).client() as client:
+        found = client.sessions.get(session)
+        found.save(file)
+        written = file.stat().st_size
+        output.result({"session": session, "file": str(file), "bytes": written}, f"{file}: {size(written)}")
+
+
+def load(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `save` wrote.")],
+    id: NewId = None,
+    json: Json = False,
+) -> None:
+    """Makes a new session with a memory from a file; the server must have the same weights."""
+    output = Output(json)
+    with reported(output), address(context).client() as client:
+        session = client.sessions.load(file, id=id)
+        output.result(session.info, session.id)

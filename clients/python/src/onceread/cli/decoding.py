@@ -1,0 +1,65 @@
+"""Bytes of any encoding as text, and where they are not what they are said to be.
+
+It knows encodings, and nothing of what is written in them.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from charset_normalizer import from_bytes
+
+from onceread.cli.exits import Unusable
+
+READ_BYTES = 1024 * 1024
+SAMPLE_BYTES = 64 * 1024
+# Of files that are not UTF-8; others that fit as well are proposed only where this one does not.
+COMMONEST = "cp1252"
+
+
+def checked(encoding: str) -> str:
+    """The encoding's name for Python; a mark at the beginning of UTF-8 is not part of the text."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise Unusable(f"there is no encoding {encoding!r}; for instance utf-8, utf-16, cp1252, shift_jis") from None
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def whole_text(path: Path, encoding: str) -> str:
+    with path.open("rb") as file:
+        return "".join(decoded(file.read, encoding, path.name))
+
+
+def decoded(read: Callable[[int], bytes], encoding: str, name: str) -> Iterator[str]:
+    """The text of what `read` gives piece by piece; `Unusable` names the first byte that does not belong there."""
+    decoder = codecs.getincrementaldecoder(checked(encoding))()
+    offset = 0
+    while True:
+        piece = read(READ_BYTES)
+        held = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(piece, final=not piece)
+        except UnicodeDecodeError as error:
+            at = max(0, offset - held + error.start)
+            raise Unusable(
+                f"{name}: byte {at} is not {encoding} ({error.reason}); {_proposal(error.object, encoding)}"
+            ) from None
+        offset += len(piece)
+        if text:
+            yield text
+        if not piece:
+            return
+
+
+def _proposal(sample: bytes, encoding: str) -> str:
+    guesses = from_bytes(sample[:SAMPLE_BYTES])
+    best = guesses.best()
+    if best is None:
+        return f"name the right one with --encoding, for instance --encoding {COMMONEST}"
+    alike = (guess for guess in guesses if (guess.chaos, guess.coherence) == (best.chaos, best.coherence))
+    likely = {name for guess in alike for name in guess.could_be_from_charset} - {checked(encoding), encoding}
+    proposed = COMMONEST if COMMONEST in likely else min(likely, default=COMMONEST)
+    return f"it may be {proposed}: try --encoding {proposed}"

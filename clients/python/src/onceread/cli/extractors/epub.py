@@ -1,0 +1,42 @@
+"""The text of an EPUB book: its chapters, in the order of its spine.
+
+It knows where a book lists its chapters (EPUB 3.3, sections 3 to 5); a chapter is HTML like any other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from posixpath import dirname, join, normpath
+from urllib.parse import unquote
+from xml.etree import ElementTree
+from zipfile import BadZipFile, ZipFile
+
+from onceread.cli.exits import Unusable
+from onceread.cli.extractors.html import text_of
+
+CONTAINER = "META-INF/container.xml"
+HTML_TYPES = ("application/xhtml+xml", "text/html")
+
+
+def text(path: Path, encoding: str) -> str:
+    """The encoding says nothing here: a book says it itself."""
+    try:
+        with ZipFile(path) as book:
+            return "\n".join(text_of(book.read(chapter).decode("utf-8-sig")) for chapter in _chapters(book))
+    except (BadZipFile, ElementTree.ParseError, KeyError, UnicodeDecodeError) as error:
+        raise Unusable(f"{path.name} is no sound EPUB book: {error}") from None
+
+
+def _chapters(book: ZipFile) -> list[str]:
+    """The names of the chapters in the archive."""
+    container = ElementTree.fromstring(book.read(CONTAINER))
+    package_name = container.find(".//{*}rootfile")
+    if package_name is None:
+        raise KeyError(f"{CONTAINER} names no package")
+    place = package_name.attrib["full-path"]
+    package = ElementTree.fromstring(book.read(place))
+    items = {item.attrib["id"]: item.attrib for item in package.iterfind("{*}manifest/{*}item")}
+    spine = [items[reference.attrib["idref"]] for reference in package.iterfind("{*}spine/{*}itemref")]
+    return [
+        normpath(join(dirname(place), unquote(item["href"]))) for item in spine if item.get("media-type") in HTML_TYPES
+    ]

@@ -1,0 +1,20 @@
+"""The text of an HTML file, as inscriptis lays it out.
+
+It knows nothing of HTML itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inscriptis import get_text  # type: ignore[import-untyped]
+
+from onceread.cli.decoding import whole_text
+
+
+def text(path: Path, encoding: str) -> str:
+    return text_of(whole_text(path, encoding))
+
+
+def text_of(html: str) -> str:
+    return str(get_text(html)).strip() + "\n"

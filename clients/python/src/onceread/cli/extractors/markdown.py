@@ -1,0 +1,38 @@
+"""The text of a Markdown file: what is read, without the marks.
+
+It knows Markdown's parts by markdown-it's names for them, and nothing of how they look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from onceread.cli.decoding import whole_text
+
+
+def text(path: Path, encoding: str) -> str:
+    tokens = MarkdownIt("commonmark").enable("table").parse(whole_text(path, encoding))
+    return "\n\n".join(part for part in _parts(tokens) if part) + "\n"
+
+
+def _parts(tokens: Sequence[Token]) -> Iterator[str]:
+    for token in tokens:
+        match token.type:
+            case "inline":
+                yield "".join(map(_words, token.children or ()))
+            case "fence" | "code_block":
+                yield token.content.rstrip("\n")
+
+
+def _words(token: Token) -> str:
+    match token.type:
+        case "text" | "code_inline" | "image":
+            return token.content
+        case "softbreak" | "hardbreak":
+            return "\n"
+        case _:
+            return ""

@@ -1,0 +1,50 @@
+"""`onceread sessions` and `onceread rm`: what is there, and away with it.
+
+It knows sessions from without, and nothing of texts or questions.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from onceread.cli.exits import reported
+from onceread.cli.output import SESSION_COLUMNS, Output, session_row
+from onceread.cli.server import Json, address
+
+
+def sessions(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, newest first.")] = 20,
+    json: Json = False,
+) -> None:
+    """Lists sessions, newest first."""
+    output = Output(json)
+    with reported(output), address(context).client() as client:
+        found = [session.info for session in islice(client.sessions.list(), limit)]
+        if json:
+            output.line(found)
+        elif found:
+            output.rows("", SESSION_COLUMNS, map(session_row, found))
+        else:
+            output.note("there are no sessions yet; onceread read FILE makes one")
+
+
+def rm(
+    context: typer.Context,
+    sessions: Annotated[list[str], typer.Argument(metavar="SESSION…", help="Ids of sessions.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before.")] = False,
+    json: Json = False,
+) -> None:
+    """Forgets sessions: their texts, their memories, their snapshots. At a terminal it asks before."""
+    output = Output(json)
+    with reported(output), address(context).client() as client:
+        found = [client.sessions.get(id) for id in sessions]
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Forget {', '.join(sessions)} for good?", abort=True)
+        for session in found:
+            session.delete()
+        output.result([{"id": session.id, "deleted": True} for session in found], f"forgot {', '.join(sessions)}")

@@ -1,0 +1,74 @@
+"""The files of a command as one text: each decoded or extracted, one behind the other.
+
+It knows files and formats, and nothing of sessions.
+"""
+
+from __future__ import annotations
+
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from onceread.cli.decoding import checked, decoded
+from onceread.cli.exits import Unusable
+from onceread.cli.extractors import extractor
+from onceread.sources import RemadeSource, Source, StreamSource
+
+STANDARD_INPUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file's text; `again` says whether it can be read more than once."""
+
+    pieces: Callable[[], Iterator[str]]
+    again: bool
+
+
+def source(paths: list[Path], encoding: str, plain: bool) -> Source:
+    """All files as one text, a line's end between them; looked through first, for faults and to count the bytes."""
+    checked(encoding)
+    parts = [_part(path, encoding, plain) for path in paths]
+
+    def pieces() -> Iterator[bytes]:
+        return _joined(parts)
+
+    if all(part.again for part in parts):
+        return RemadeSource(pieces, total_bytes=sum(map(len, pieces())))
+    return StreamSource(pieces(), eager=True)
+
+
+def _joined(parts: list[Part]) -> Iterator[bytes]:
+    last = "\n"
+    for part in parts:
+        if not last.endswith("\n"):
+            yield b"\n"
+        for last in part.pieces():
+            yield last.encode()
+
+
+def _part(path: Path, encoding: str, plain: bool) -> Part:
+    if path == STANDARD_INPUT:
+        return Part(lambda: decoded(_reads(sys.stdin.buffer), encoding, "standard input"), again=False)
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise Unusable(f"{path} is a folder; name the files in it")
+    extracted = None if plain else extractor(path)
+    if extracted is None:
+        return Part(lambda: _plain(path, encoding), again=stat.S_ISREG(mode))
+    text = extracted(path, encoding)
+    return Part(lambda: iter([text]), again=True)
+
+
+def _plain(path: Path, encoding: str) -> Iterator[str]:
+    with path.open("rb") as file:
+        yield from decoded(_reads(file), encoding, path.name)
+
+
+def _reads(file: BinaryIO) -> Callable[[int], bytes]:
+    """Gives what there is, also of a pipe."""
+    read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+    return read

@@ -1,0 +1,129 @@
+"""The requests of the interface, one function each.
+
+Pure: it knows paths, headers and bodies, and nothing of replies.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+from onceread.wire.steps import SILENCE_SECONDS, Request
+
+RECEIPT = "Onceread-Receipt"
+EVENTS = "text/event-stream"
+MEMORY = "application/octet-stream"
+PATIENCE_SECONDS = 600.0
+
+
+def session_path(id: str, *parts: str) -> str:
+    return "/v1/sessions/" + "/".join(quote(part, safe="") for part in (id, *parts))
+
+
+def body(method: str, path: str, content: Mapping[str, Any], **more: Any) -> Request:
+    headers = {"Content-Type": "application/json", **more.pop("headers", {})}
+    return Request(method, path, headers, content=json.dumps(content).encode(), **more)
+
+
+def shown(receipt: str | None) -> dict[str, str]:
+    """The header that shows the server the receipt of what was durable."""
+    return {} if receipt is None else {RECEIPT: receipt}
+
+
+def create(id: str, settings: Mapping[str, Any], repeatable: bool) -> Request:
+    return body("POST", "/v1/sessions", {"id": id, **settings}, repeatable=repeatable)
+
+
+def get(id: str) -> Request:
+    return Request("GET", session_path(id), repeatable=True)
+
+
+def page(limit: int, after: str | None) -> Request:
+    params = {"limit": str(limit)} | ({} if after is None else {"after": after})
+    return Request("GET", "/v1/sessions", params=params, repeatable=True)
+
+
+def update(id: str, changes: Mapping[str, Any]) -> Request:
+    return body("PATCH", session_path(id), changes, repeatable=True)
+
+
+def delete(id: str) -> Request:
+    return Request("DELETE", session_path(id), repeatable=True)
+
+
+def append(id: str, position: int, piece: bytes, receipt: str | None) -> Request:
+    """The resumable append of the IETF draft, with its digest after RFC 9530."""
+    headers = {
+        "Content-Type": "application/partial-upload",
+        "Upload-Offset": str(position),
+        "Content-Digest": f"sha-256=:{b64encode(sha256(piece).digest()).decode()}:",
+        **shown(receipt),
+    }
+    return Request("PATCH", session_path(id, "text"), headers, content=piece, repeatable=True)
+
+
+def nothing(id: str, receipt: str | None) -> Request:
+    """An append of nothing: its answer says whether the receipt still holds, and has a new one."""
+    return Request("POST", session_path(id, "text"), {"Content-Type": "text/plain", **shown(receipt)}, repeatable=True)
+
+
+def follow(id: str, end: int, receipt: str | None) -> Request:
+    """An append of nothing at the text's end, answered by events until all of it has been read."""
+    headers = {"Content-Type": "text/plain", "Accept": EVENTS, "Upload-Offset": str(end), **shown(receipt)}
+    return Request("POST", session_path(id, "text"), headers, repeatable=True)
+
+
+def ask(id: str, question: Mapping[str, Any], receipt: str | None) -> Request:
+    """A question may be asked again as long as it is not remembered; a streamed one is never silent for long."""
+    return body(
+        "POST",
+        session_path(id, "queries"),
+        question,
+        headers=shown(receipt),
+        repeatable=not question.get("remember", False),
+        silence_seconds=SILENCE_SECONDS if question.get("stream") else PATIENCE_SECONDS,
+    )
+
+
+def snapshot(id: str, name: str) -> Request:
+    return body(
+        "POST", session_path(id, "snapshots"), {"name": name}, repeatable=True, silence_seconds=PATIENCE_SECONDS
+    )
+
+
+def snapshots(id: str) -> Request:
+    return Request("GET", session_path(id, "snapshots"), repeatable=True)
+
+
+def get_snapshot(id: str, name: str) -> Request:
+    return Request("GET", session_path(id, "snapshots", name), repeatable=True)
+
+
+def delete_snapshot(id: str, name: str) -> Request:
+    return Request("DELETE", session_path(id, "snapshots", name), repeatable=True)
+
+
+def restore(id: str, name: str) -> Request:
+    return body("POST", session_path(id, "restore"), {"snapshot": name}, repeatable=True)
+
+
+def rebuild(id: str) -> Request:
+    return Request("POST", session_path(id, "rebuild"), repeatable=True)
+
+
+def save(id: str) -> Request:
+    """The memory as of everything acknowledged before: what is unread is read first."""
+    return Request("GET", session_path(id, "memory"), repeatable=True, silence_seconds=PATIENCE_SECONDS)
+
+
+def load(id: str, memory: bytes, repeatable: bool) -> Request:
+    headers = {"Content-Type": MEMORY}
+    return Request("PUT", session_path(id, "memory"), headers, content=memory, repeatable=repeatable)
+
+
+def operation(name: str) -> Request:
+    return Request("GET", f"/{name}", repeatable=True)

@@ -1,0 +1,47 @@
+{{- define "onceread.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "onceread.valkey" -}}
+{{ include "onceread.name" . }}-valkey
+{{- end }}
+
+{{- define "onceread.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "onceread.labels" -}}
+{{ include "onceread.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "onceread.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "onceread.secret" -}}
+{{ .Values.secrets.existing | default (include "onceread.name" .) }}
+{{- end }}
+
+{{- define "onceread.store" -}}
+{{ .Values.store.url | default (printf "redis://onceread@%s:6379" (include "onceread.valkey" .)) }}
+{{- end }}
+
+{{/* What Pod Security calls restricted, and a root that nobody writes to. */}}
+{{- define "onceread.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "onceread.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}

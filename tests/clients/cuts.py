@@ -1,0 +1,99 @@
+"""Reading through a line that is cut again and again; `python -m tests.clients.cuts` does it with 20 MB.
+
+It knows how a line is cut and what must come of it, and nothing of stores.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import TypeAlias
+
+from safetensors import safe_open
+
+from onceread import Onceread, Retries
+from tests.clients.cutting_proxy import CuttingProxy
+from tests.conftest import prose
+from tests.server.serving import ROOT, Server
+
+Memory: TypeAlias = tuple[dict[str, bytes], dict[str, str]]
+
+CUTS = 100
+# Nothing is durable of most connections here, so more tries than by default go by in between.
+STUBBORN = Retries(attempts=CUTS, first_seconds=0.01, longest_seconds=0.02)
+
+
+def lives(seed: int, all_bytes: int) -> Iterator[int]:
+    """How many bytes each connection lives: most end within their first request, every fifth carries some text.
+
+    All together are less than `all_bytes`: a text of so many can not be through before the last cut.
+    """
+    random = Random(seed)
+    longest = all_bytes // 20
+    return iter([random.randint(1, 500 if number % 5 else longest) for number in range(CUTS - 1, -1, -1)])
+
+
+def story(seed: int, size: int) -> bytes:
+    """A text of at least this size, with a fact now and then that the default weights remember."""
+    random = Random(seed)
+    people, places = ("Mary", "John", "Sandra", "Daniel"), ("kitchen", "garden", "office", "hallway", "bathroom")
+    noise = prose(seed, 20_000)
+    parts: list[str] = []
+    for _ in range(size // len(noise) + 1):
+        parts.append(noise)
+        parts.append(f"\n{random.choice(people)} went to the {random.choice(places)}.\n")
+    return "".join(parts).encode()
+
+
+def memory(client: Onceread, id: str) -> Memory:
+    """What a session's memory is as a file: its tensors, and what the file says of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "memory.safetensors"
+        client.sessions.get(id).save(path)
+        with safe_open(path, "np") as file:
+            tensors = {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata()
+
+
+def undisturbed(server: Server, text: bytes) -> Memory:
+    """The memory of a session that gets the text in peace."""
+    with Onceread(server.url) as client:
+        session = client.sessions.create()
+        session.read(text)
+        return memory(client, session.id)
+
+
+def cut_a_hundred_times(server: Server, size: int, read: Callable[[str], str], seed: int = 7) -> Memory:
+    """The memory of the session that `read` fills through a proxy of this address with so much text."""
+    with CuttingProxy(server.port, lives(seed, size)) as proxy:
+        id = read(proxy.url)
+        assert proxy.cuts == CUTS
+    with Onceread(server.url) as client:
+        return memory(client, id)
+
+
+def main() -> None:
+    text = story(7, 20_000_000)
+    with tempfile.TemporaryDirectory() as folder, Server(ROOT / "model" / "default", f"sqlite:///{folder}") as server:
+
+        def read(url: str) -> str:
+            with Onceread(url, retries=STUBBORN) as client:
+                session = client.sessions.create()
+                session.read(text)
+                return session.id
+
+        began = time.monotonic()
+        expected = undisturbed(server, text)
+        between = time.monotonic()
+        got = cut_a_hundred_times(server, len(text), read)
+        print(f"{len(text):,} bytes in peace: {between - began:.1f} s")
+        print(f"{len(text):,} bytes, cut {CUTS} times: {time.monotonic() - between:.1f} s")
+        print(f"the same memory, {sum(map(len, got[0].values())):,} bytes: {got == expected}")
+        assert got == expected
+
+
+if __name__ == "__main__":
+    main()

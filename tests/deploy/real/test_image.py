@@ -1,0 +1,144 @@
+"""The image as it is built: what is in it, how it is shut in, and that it loses nothing however it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+import httpx
+import pytest
+
+from server.version import VERSION
+from tests.conftest import prose
+from tests.deploy.real.containers import STRICT, Container
+from tests.deploy.real.engine import podman
+from tests.server.replies import appended, asked, created, offsets
+from tests.server.serving import Server
+from tests.test_readme import ADDRESS, commands, run
+
+pytestmark = pytest.mark.deploy
+
+TEXT = (prose(71, 60_000) + " Mary went to the kitchen. " + prose(72, 60_000)).encode()
+PIECE = 4096
+MEBIBYTE = 1 << 20
+
+
+def config(image: str) -> dict[str, object]:
+    [found] = json.loads(podman("image", "inspect", image))
+    return dict(found)
+
+
+def test_what_the_image_says_of_itself(image: str) -> None:
+    found = config(image)
+    settings = found["Config"]
+    assert isinstance(settings, dict)
+    assert settings["User"] == "10001:10001"
+    assert settings["StopSignal"] == "SIGTERM"
+    assert settings["Entrypoint"] == ["/opt/venv/bin/python", "-m", "server"]
+    assert settings["Volumes"] == {"/data": {}}
+    assert settings["ExposedPorts"] == {"8000/tcp": {}}
+    assert settings["Labels"]["org.opencontainers.image.version"] == VERSION
+    assert found["Healthcheck"]["Test"][0] == "CMD"  # type: ignore[index]
+    size = int(str(found["Size"]))
+    print(f"the image has {size / MEBIBYTE:,.0f} MiB")
+    assert size < 1100 * MEBIBYTE
+
+
+def test_it_runs_as_nobody_in_particular_and_writes_nowhere_else(image: str, volume: str) -> None:
+    with Container(volume) as container:
+        status = container.status()
+        assert status["Uid"].split() == ["10001"] * 4
+        assert status["Gid"].split() == ["10001"] * 4
+        assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+        assert status["NoNewPrivs"] == "1"
+        for place in ("/", "/app", "/opt/venv", "/tmp", "/models"):
+            said = container.python(
+                f"try: open('{place}/x', 'w')\nexcept OSError as error: print(error.errno)\nelse: print('written')"
+            )
+            assert int(said) in (13, 30), place
+        container.python("open('/data/x', 'w')")
+        podman("healthcheck", "run", container.name)
+
+
+def test_the_image_is_all_that_is_needed(image: str) -> None:
+    """Without a volume that anybody made, and nothing set but the port."""
+    with Container(None) as container:
+        assert httpx.get(f"{container.url}/version").json()["model"] == "default"
+
+
+def test_the_readmes_sixty_seconds(image: str, volume: str, tmp_path: Path) -> None:
+    (tmp_path / "novel.txt").write_text(prose(7, 120_000))
+    prepare_and_read, ask = commands()
+    # Of a server the commands know the address, which a container has too.
+    with Container(volume) as container:
+        run(prepare_and_read, cast(Server, container), tmp_path)
+        before = json.loads(run(ask, cast(Server, container), tmp_path))
+        assert before["answer"] == "kitchen"
+    with Container(volume) as container:
+        assert json.loads(run(ask, cast(Server, container), tmp_path))["answer"] == "kitchen"
+    assert ADDRESS.endswith(":8000")
+
+
+def test_sigterm_drains_in_time_and_loses_nothing(image: str, volume: str) -> None:
+    with Container(volume) as container, container.client() as http:
+        session = created(http)
+        http.post(f"/v1/sessions/{session}/text", content=TEXT).raise_for_status()
+        accepted, _ = offsets(http, session)
+        assert accepted == len(TEXT)
+        # Its time is the chart's: not 137, which is what it would be had it been killed.
+        assert container.stop(60) == 0
+        assert "drained: every memory is stored" in container.log
+    must_be_whole(volume, session, len(TEXT))
+
+
+def test_sigkill_loses_nothing(image: str, volume: str) -> None:
+    acknowledged = 0
+    with Container(volume) as container, container.client() as http:
+        session = created(http)
+        while acknowledged < len(TEXT) // 2:
+            piece = TEXT[acknowledged : acknowledged + PIECE]
+            headers = {"Upload-Offset": str(acknowledged)}
+            reply = http.post(f"/v1/sessions/{session}/text", content=piece, headers=headers)
+            acknowledged = reply.raise_for_status().json()["accepted_bytes"]
+        container.kill()
+        assert container.inspected["State"]["ExitCode"] == 137
+    must_be_whole(volume, session, acknowledged)
+
+
+def must_be_whole(volume: str, session: str, accepted: int) -> None:
+    """In a new container the session has all that was acknowledged, and answers like one that nothing happened to."""
+    with Container(volume) as container, container.client() as http:
+        assert offsets(http, session)[0] == accepted
+        undisturbed = created(http)
+        appended(http, undisturbed, TEXT[:accepted])
+        question = {"question": "Where is Mary?"}
+        mine, other = asked(http, session, **question), asked(http, undisturbed, **question)
+        assert mine["memory"]["offset"] == accepted
+        assert (mine["answer"], mine["usage"]) == (other["answer"], other["usage"])
+
+
+def test_it_stays_within_its_memory(image: str, volume: str) -> None:
+    limit = ("--memory", "1g", "--memory-swap", "1g")
+    with Container(volume, *limit) as container, container.client() as http:
+        session = created(http)
+        appended(http, session, TEXT * 20)
+        asked(http, session)
+        found = container.inspected
+        assert found["HostConfig"]["Memory"] == 1 << 30
+        assert not found["State"]["OOMKilled"]
+        used = int(container.status()["VmHWM"].split()[0]) * 1024
+        print(f"at most {used / MEBIBYTE:,.0f} MiB were used")
+        assert used < 1 << 30
+
+
+def test_a_memory_limit_is_one(image: str, volume: str) -> None:
+    """The control of the test above: with less than torch needs it is killed, and the engine says why."""
+    container = Container(volume, "--memory", "100m", "--memory-swap", "100m")
+    with pytest.raises(AssertionError), container:
+        pass
+
+
+def test_other_commands_need_no_server(image: str, volume: str) -> None:
+    said = podman("run", "--rm", "--volume", f"{volume}:/data", *STRICT, image, "doctor")
+    assert "ok   sqlite opens" in said

@@ -1,0 +1,69 @@
+"""The alerts: Prometheus reads them, each has a test that makes it speak, and a section that says what to do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from server import errors
+from tests.deploy.charts import DEPLOY
+from tests.deploy.expressions import ALERTS, alerts
+from tests.deploy.programs import require
+
+TESTS = DEPLOY / "prometheus" / "alerts_test.yaml"
+RUNBOOK = DEPLOY / "RUNBOOK.md"
+REASON = re.compile(r'onceread_requests_rejected_total\{reason="(\w+)"')
+
+
+def promtool(*arguments: str) -> str:
+    done = subprocess.run([require("promtool"), *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_reads_the_rules_and_its_configuration() -> None:
+    assert f"{len(alerts())} rules found" in promtool("check", "rules", str(ALERTS))
+    promtool("check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yaml"))
+
+
+def test_every_alert_speaks_when_it_should_and_not_before() -> None:
+    promtool("test", "rules", str(TESTS))
+
+
+def test_every_alert_has_such_a_test() -> None:
+    tests = yaml.safe_load(TESTS.read_text())["tests"]
+    cases = [case for test in tests for case in test["alert_rule_test"]]
+    names = {rule["alert"] for rule in alerts()}
+    quiet, loud = tests[0]["alert_rule_test"], [case["alertname"] for case in cases if case.get("exp_alerts")]
+    assert {case["alertname"] for case in quiet} == names, "each is quiet when all is well"
+    assert sorted(loud) == sorted(names)
+
+
+def test_a_test_that_expects_the_wrong_thing_fails(tmp_path: Path) -> None:
+    text = TESTS.read_text().replace("../helm/onceread/files/alerts.yaml", str(ALERTS))
+    (tmp_path / "wrong.yaml").write_text(text.replace("summary: No server answers", "summary: All is well"))
+    with pytest.raises(AssertionError, match="OncereadAllDown"):
+        promtool("test", "rules", str(tmp_path / "wrong.yaml"))
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: str(rule["alert"]))
+def test_every_alert_says_what_it_is_and_where_to_read_on(rule: dict[str, dict[str, str]]) -> None:
+    name = str(rule["alert"])
+    assert rule["labels"]["severity"] in ("warning", "critical")
+    assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+    assert rule["annotations"]["runbook"] == f"deploy/RUNBOOK.md#{name.lower()}"
+    sections = re.split(r"^### ", RUNBOOK.read_text(), flags=re.MULTILINE)
+    [section] = [section for section in sections if section.startswith(f"{name}\n")]
+    for part in ("**What it means.**", "**How to look.**", "**What to do.**"):
+        assert part in section, f"{name} has no {part}"
+
+
+def test_the_reasons_that_alerts_name_are_codes_of_errors() -> None:
+    codes = {kind.code for kind in errors.ApiError.__subclasses__()}
+    named = {reason for rule in alerts() for reason in REASON.findall(str(rule["expr"]))}
+    assert len(named) >= 4
+    assert named <= codes

@@ -1,0 +1,100 @@
+"""The chart's Valkey, started with its rendered settings: the server is content with it, and strangers get nowhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis.exceptions import AuthenticationError, NoPermissionError
+
+from tests.deploy.bundled_valkey import PASSWORD, BundledValkey
+from tests.deploy.charts import CHART
+from tests.server.serving import ROOT, Server
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundledValkey]:
+    with BundledValkey(tmp_path_factory.mktemp("bundled") / "valkey") as valkey:
+        yield valkey
+
+
+@pytest.fixture(scope="module")
+def files(valkey: BundledValkey, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The settings that lead to what the chart has in its Secret."""
+    keys = tmp_path_factory.mktemp("keys") / "seal.keys"
+    keys.write_text("0f" * 32 + "\n")
+    return {"store_password_file": str(valkey.password_file), "seal_keys_file": str(keys)}
+
+
+@pytest.fixture(scope="module")
+def server(valkey: BundledValkey, files: dict[str, str]) -> Iterator[Server]:
+    with Server(ROOT / "model" / "default", valkey.url, **files) as server:
+        yield server
+
+
+def test_strangers_may_see_that_it_is_there_and_no_more(valkey: BundledValkey) -> None:
+    with valkey.of() as nobody:
+        assert nobody.ping()
+        for command in (("KEYS", "*"), ("GET", "onceread:x"), ("INFO",), ("CONFIG", "GET", "*"), ("FLUSHALL",)):
+            with pytest.raises(NoPermissionError):
+                nobody.execute_command(*command)
+    with valkey.of("onceread", "wrong") as guesser, pytest.raises(AuthenticationError):
+        guesser.ping()
+
+
+def test_the_servers_user_keeps_to_its_keys(valkey: BundledValkey) -> None:
+    with valkey.of("onceread", PASSWORD) as user:
+        assert user.set("onceread:x", "1")
+        for command in (
+            ("SET", "other:x", "1"),
+            ("FLUSHALL",),
+            ("CONFIG", "SET", "appendfsync", "no"),
+            ("ACL", "LIST"),
+        ):
+            with pytest.raises(NoPermissionError):
+                user.execute_command(*command)
+        user.delete("onceread:x")
+
+
+def test_the_doctor_is_content_with_it(valkey: BundledValkey, files: dict[str, str]) -> None:
+    settings = {"store": valkey.url, **files}
+    environment = {**os.environ, **{f"ONCEREAD_{name.upper()}": value for name, value in settings.items()}}
+    command = [sys.executable, "-m", "server", "doctor"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "appendfsync always" in done.stdout
+    assert "maxmemory-policy noeviction" in done.stdout
+    assert "BAD" not in done.stdout
+
+
+def quickstart(server: Server, is_open: str) -> subprocess.CompletedProcess[str]:
+    """The script of `helm test`, as its pod runs it."""
+    environment = {"ONCEREAD_URL": server.url, "ONCEREAD_OPEN": is_open, "PATH": os.defpath}
+    command = [sys.executable, "-I", "-S", str(CHART / "files" / "quickstart.py")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_helms_test_passes_against_a_server(server: Server) -> None:
+    done = quickstart(server, "true")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "answered: kitchen\n"
+
+
+def test_helms_test_fails_where_keys_are_promised_and_not_asked_for(server: Server) -> None:
+    done = quickstart(server, "false")
+    assert done.returncode != 0
+    assert "without a key was answered" in done.stderr
+
+
+def test_helms_test_is_content_where_keys_are_asked_for(tmp_path: Path) -> None:
+    keys = {"ONCEREAD_KEYS_FILE": str(tmp_path / "keys.json")}
+    command = [sys.executable, "-m", "server", "keys", "create", "--tenant", "default"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **keys}, capture_output=True, timeout=120, check=True)
+    with Server(ROOT / "model" / "default", "memory://", keys_file=keys["ONCEREAD_KEYS_FILE"]) as server:
+        done = quickstart(server, "false")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "ready, and asks for keys\n"

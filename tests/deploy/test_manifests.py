@@ -1,0 +1,20 @@
+"""The plain manifests are what the chart renders, and name no release's namespace."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.deploy.charts import objects
+from tests.deploy.manifests import MANIFESTS, manifests
+
+
+@pytest.mark.parametrize("program", ["helm3", "helm4"])
+def test_the_manifests_are_what_the_chart_renders(program: str) -> None:
+    assert MANIFESTS.read_text() == manifests(program), "python -m tests.deploy.manifests renders them anew"
+
+
+def test_they_go_into_any_namespace() -> None:
+    rendered = objects(MANIFESTS.read_text())
+    assert len(rendered) > 10
+    assert not any("namespace" in manifest["metadata"] for manifest in rendered)
+    assert not any(manifest["kind"] in ("Secret", "Pod") for manifest in rendered)
