@@ -10,7 +10,7 @@ serve: $(VENV)/serve  ## Serves on 127.0.0.1:8000; ONCEREAD_* settings are passe
 	$(BIN)/python -m server
 
 test: $(VENV)/develop  ## The whole test suite.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/develop  ## Lint, types, layers.
 	$(BIN)/ruff check .
