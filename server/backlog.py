@@ -32,7 +32,7 @@ class Backlog:
         read = [live.state for live in self._residents if live.state is not None]
         tokens = sum(state.tokens for state in read)
         token_bytes = sum(state.offset for state in read) / tokens if tokens else TOKEN_BYTES
-        return sum(max(0, live.behind_bytes) for live in self._residents) / token_bytes
+        return sum(max(0, live.behind_bytes - live.taken_bytes) for live in self._residents) / token_bytes
 
     def has_room(self, tenant: str, bytes_max: int) -> bool:
         """Whether a tenant may have more text waiting: up to the limit, and beyond it up to its share of it."""
