@@ -123,7 +123,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     known = as_api_error(error)
     if isinstance(known, errors.MethodNotAllowed):
         known.headers = {"Allow": ", ".join(_methods_at(request))}
-    request_id = request.scope.get("state", {}).get("request_id", "")
+    state = request.scope.setdefault("state", {})
+    state["refusal_code"], request_id = known.code, state.get("request_id", "")
     return JSONResponse(known.body(request_id), known.status, known.headers, media_type="application/problem+json")
 
 

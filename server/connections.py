@@ -32,7 +32,7 @@ class Refused(Exception):
 class Connection(HttpToolsProtocol):
     """Takes in a request's head, then its body, then nothing until the next; answers may be under way meanwhile."""
 
-    def __init__(self, settings: Settings, rejected: Callable[[int], None], **uvicorn: Any) -> None:
+    def __init__(self, settings: Settings, rejected: Callable[[str], None], **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._settings, self._rejected = settings, rejected
         self._refusal: errors.ApiError | None = None
@@ -180,7 +180,7 @@ class Connection(HttpToolsProtocol):
         """The error, where an answer is due and none has begun, and then the end."""
         begun = self.cycle.response_started if self._taking == "body" else self._is_answering()
         if not begun and not self.pipeline:
-            self._rejected(error.status)
+            self._rejected(error.code)
             self.transport.write(self._rendered(error))
         self.transport.close()
 

@@ -53,14 +53,14 @@ class Gate:
             if message["type"] == "http.response.start":
                 started = True
                 MutableHeaders(scope=message).update({"X-Request-ID": name} | (turn.headers() if turn else {}))
-                if message["status"] >= 400:
-                    self._telemetry.rejected.labels(reason=str(message["status"])).inc()
+                if (code := scope["state"].get("refusal_code")) is not None:
+                    self._telemetry.rejected.labels(reason=code).inc()
             await send(message)
 
         try:
             turn = self._admitted(scope, headers, call)
         except errors.ApiError as refused:
-            await answer(refused, name, send_with_headers)
+            await answer(refused, scope, send_with_headers)
             return
         try:
             with turn or nullcontext():
@@ -70,7 +70,7 @@ class Gate:
         except Exception as error:
             if started:
                 raise
-            await answer(as_api_error(error), name, send_with_headers)
+            await answer(as_api_error(error), scope, send_with_headers)
         if call is not None and call.phase is not None:
             self._telemetry.request_seconds.labels(phase=call.phase).observe(time.perf_counter() - began)
 
@@ -101,8 +101,9 @@ class Gate:
         return bounded(receive, self._body_bytes, self._json_depth if is_json(content_type) else None)
 
 
-async def answer(error: errors.ApiError, request_id: str, send: Send) -> None:
+async def answer(error: errors.ApiError, scope: Scope, send: Send) -> None:
     """The error as a whole response."""
-    headers, body = error.rendered(request_id)
+    scope["state"]["refusal_code"] = error.code
+    headers, body = error.rendered(scope["state"]["request_id"])
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

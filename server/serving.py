@@ -31,7 +31,7 @@ class DrainingServer(uvicorn.Server):
         rejected = app.state.telemetry.rejected
 
         def connection(**options: Any) -> Connection:
-            return Connection(settings, lambda status: rejected.labels(reason=str(status)).inc(), **options)
+            return Connection(settings, lambda code: rejected.labels(reason=code).inc(), **options)
 
         super().__init__(
             uvicorn.Config(

@@ -63,7 +63,7 @@ class Serving:
     """
 
     def __init__(self) -> None:
-        self.rejected: list[int] = []
+        self.rejected: list[str] = []
         self._gone: set[str] = set()
         self._left = threading.Condition()
         self.port = 0

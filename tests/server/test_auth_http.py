@@ -223,7 +223,10 @@ def test_refusals_are_counted(bare: httpx.Client, keyring: Keyring) -> None:
     def counts() -> list[float]:
         for token in (WRONG, keyring.of_scope["read"]):
             assert bare.delete("/v1/sessions/never", headers=bearer(token)).status_code in (401, 403)
-        return [metric(bare, f'onceread_requests_rejected_total{{reason="{status}"}}') for status in (401, 403)]
+        return [
+            metric(bare, f'onceread_requests_rejected_total{{reason="{code}"}}')
+            for code in ("invalid_api_key", "not_allowed")
+        ]
 
     before = counts()
     assert counts() == [count + 1 for count in before]

@@ -30,7 +30,7 @@ def test_headers_have_so_long(serving: Serving, begun: bytes) -> None:
         assert is_open(connection)
         serving.passes(2)
         assert "headers took too long" in must_be_refused(connection, 408)
-    assert serving.rejected == [408]
+    assert serving.rejected == ["invalid_request"]
 
 
 @pytest.mark.parametrize("dribbled", [b"X: y\r\n", b"x", b"\r\n"])
@@ -81,7 +81,7 @@ def test_a_body_that_dribbles_is_cut_and_its_application_told(serving: Serving, 
         detail = must_be_refused(connection, 408)
     assert "slower than 100 bytes a second" in detail
     serving.until_gone(TEXT)
-    assert serving.rejected == [408]
+    assert serving.rejected == ["invalid_request"]
 
 
 def test_a_body_that_is_fast_enough_may_take_for_ever(serving: Serving) -> None:

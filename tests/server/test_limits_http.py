@@ -171,9 +171,9 @@ def test_a_url_that_never_ends_is_refused_before_it_has_come(server: Server) -> 
 
 def test_such_refusals_are_counted(server: Server, http: httpx.Client) -> None:
     raw(server, b"GET /" + b"x" * URL_BYTES)
-    before = metric(http, 'onceread_requests_rejected_total{reason="400"}')
+    before = metric(http, 'onceread_requests_rejected_total{reason="invalid_request"}')
     raw(server, b"GET /" + b"x" * URL_BYTES)
-    assert metric(http, 'onceread_requests_rejected_total{reason="400"}') == before + 1
+    assert metric(http, 'onceread_requests_rejected_total{reason="invalid_request"}') == before + 1
 
 
 REQUESTS = 12

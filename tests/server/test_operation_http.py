@@ -71,7 +71,7 @@ def test_what_is_done_is_counted(http: httpx.Client) -> None:
     asked(http, session)
     http.get("/v1/sessions/never")
     before = [metric(http, name) for name in counted]
-    refused = metric(http, 'onceread_requests_rejected_total{reason="404"}')
+    refused = metric(http, 'onceread_requests_rejected_total{reason="session_not_found"}')
     steps = metric(http, "onceread_step_seconds_count")
 
     other = created(http)
@@ -82,7 +82,7 @@ def test_what_is_done_is_counted(http: httpx.Client) -> None:
     grown = [metric(http, name) - value for name, value in zip(counted, before, strict=True)]
     tokens = http.get(f"/v1/sessions/{other}").json()["text"]["tokens"]
     assert grown == [tokens, answer["usage"]["completion_tokens"], 1, 1, 1, 1]
-    assert metric(http, 'onceread_requests_rejected_total{reason="404"}') == refused + 1
+    assert metric(http, 'onceread_requests_rejected_total{reason="session_not_found"}') == refused + 1
     assert metric(http, "onceread_step_seconds_count") > steps
     assert metric(http, "onceread_unread_bytes") == 0
     assert metric(http, 'onceread_num_requests_running{phase="answer"}') == 0

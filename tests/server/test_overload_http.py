@@ -77,7 +77,7 @@ def test_more_questions_than_may_wait_are_refused_and_the_others_answered(
         problem(reply, 429, "overloaded")
         assert int(reply.headers["Retry-After"]) >= 1
     assert {reply.json()["answer"] for reply in replies if reply.status_code == 200} == {expected}
-    assert metric(http, 'onceread_requests_rejected_total{reason="429"}') >= len(refused)
+    assert metric(http, 'onceread_requests_rejected_total{reason="overloaded"}') >= len(refused)
     assert asked(http, session, **SHORT)["answer"] == expected
 
 
