@@ -45,11 +45,20 @@ class Gate:
         headers, call = Headers(scope=scope), call_of(scope["method"], scope["path"])
         name = scope.setdefault("state", {})["request_id"] = request_id(headers.get("x-request-id", ""))
         began = time.perf_counter()
-        started = False
+        started = gone = False
         turn: Turn | None = None
+
+        async def watching_receive() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
+            return message
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
+            if gone:
+                # What is said of half a body is said to nobody, and no refusal.
+                return
             if message["type"] == "http.response.start":
                 started = True
                 MutableHeaders(scope=message).update({"X-Request-ID": name} | (turn.headers() if turn else {}))
@@ -64,7 +73,7 @@ class Gate:
             return
         try:
             with turn or nullcontext():
-                await self._app(scope, self._body(receive, headers, call, turn), send_with_headers)
+                await self._app(scope, self._body(watching_receive, headers, call, turn), send_with_headers)
         except ClientGone:
             return
         except Exception as error:

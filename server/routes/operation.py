@@ -36,19 +36,15 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/health", responses=_NOT_NOW)
 async def health(request: Request) -> JSONResponse:
-    """What `readyz` says, with the model's name."""
+    """What `readyz` says, and what `version` does."""
     await _must_be_ready(request)
-    loaded = request.app.state.loaded
-    return JSONResponse(
-        {"status": "ready", "model": loaded.name, "fingerprint": loaded.fingerprint, "version": VERSION}
-    )
+    return JSONResponse({"status": "ready", **_identity(request)})
 
 
 @router.get("/version")
 async def version(request: Request) -> JSONResponse:
-    """The server's version, and the model that it serves."""
-    loaded = request.app.state.loaded
-    return JSONResponse(_identity(loaded))
+    """The server's version, the model that it serves, the kind of store, and what acknowledged text survives."""
+    return JSONResponse(_identity(request))
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -59,8 +55,15 @@ async def metrics(request: Request) -> Response:
     return Response(state.telemetry.text(), media_type="text/plain; version=0.0.4")
 
 
-def _identity(loaded: LoadedModel) -> dict[str, str]:
-    return {"version": VERSION, "model": loaded.name, "fingerprint": loaded.fingerprint}
+def _identity(request: Request) -> dict[str, str]:
+    state = request.app.state
+    return {
+        "version": VERSION,
+        "model": state.loaded.name,
+        "fingerprint": state.loaded.fingerprint,
+        "store": state.settings.store.partition(":")[0],
+        "durability": state.library.durability,
+    }
 
 
 async def _must_be_ready(request: Request) -> None:

@@ -32,7 +32,8 @@ def test_it_lives_and_is_ready(http: httpx.Client, path: str) -> None:
 
 def test_health_and_version_name_what_is_served(http: httpx.Client) -> None:
     version = http.get("/version").json()
-    assert version == {"version": VERSION, "model": "tiny", "fingerprint": version["fingerprint"]}
+    named = {"version": VERSION, "model": "tiny", "store": "memory", "durability": "volatile"}
+    assert version == {**named, "fingerprint": version["fingerprint"]}
     assert len(version["fingerprint"]) == 64
     assert http.get("/health").json() == {"status": "ready", **version}
 
