@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.blocks import Angles, Block, Past, make_norm, rotary_angles
+from model.blocks import Angles, Block, Past, first_angles, make_norm, rotary_angles
 from model.config import ModelConfig
 
 SLOTS_STEP = 64
@@ -96,6 +96,13 @@ class Backbone(nn.Module):
             return vectors + self.position_embedding(positions), None
         cos, sin = rotary_angles(self.config, positions)
         return vectors, (cos[:, None].to(vectors.dtype), sin[:, None].to(vectors.dtype))
+
+    def placed_first(self, vectors: Tensor) -> tuple[Tensor, Angles | None]:
+        """Vectors (B, N, D) at positions 0 to N - 1, as a segment has them."""
+        tokens = vectors.shape[1]
+        if self.position_embedding is not None:
+            return vectors + self.position_embedding.weight[:tokens], None
+        return vectors, first_angles(self.config, tokens, vectors.device, vectors.dtype)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (..., vocab_size) of the next token, in float32 or better, from final hidden states (..., D)."""

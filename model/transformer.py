@@ -14,6 +14,7 @@ from torch import Tensor
 from model.backbone import Backbone, WindowCache, slots_for
 from model.blocks import Angles
 from model.memory import MemoryState
+from model.side_by_side import SideBySide
 
 
 class MemoryTransformer(Backbone, ABC):
@@ -24,6 +25,9 @@ class MemoryTransformer(Backbone, ABC):
 
     def settle(self) -> None:
         """Prepares for work what can be worked out once: the weights change no more, nor move."""
+        for module in self.modules():
+            if isinstance(module, SideBySide):
+                module.lay()
 
     @abstractmethod
     def initial_memory(self, batch: int) -> MemoryState:

@@ -20,7 +20,10 @@ EPSILON = 1e-5
 
 
 class ArmtMemory(nn.Module):
-    """One layer's reading and writing weights; A (B, P, D), z (B, P) and whether anything was read come and go."""
+    """One layer's reading and writing weights; A (B, P, D), z (B, P) and whether anything was read come and go.
+
+    For a group of layers all of them are (L, B, ...), and h is (L, B, N, D).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -37,8 +40,7 @@ class ArmtMemory(nn.Module):
         While A is zero, so is what is added: that a first segment does not read needs no case of its own.
         """
         queries = self._features(self.query(h))
-        rows = associations.shape[0]
-        together = queries.reshape(rows, -1, queries.shape[2])
+        together = queries.reshape(*associations.shape[:-2], -1, queries.shape[-1])
         found = (together @ associations) / (together @ norms[..., None] + EPSILON)
         return h + found.view(h.shape).to(h.dtype)
 
@@ -55,10 +57,10 @@ class ArmtMemory(nn.Module):
         lengths = 1.0 if self.normalized else keys.square().sum(dim=-1, keepdim=True) + EPSILON
         shares = (1 - weight / lengths).clamp(0, 1).detach()
         known = keys @ associations / weight
-        before = begun[:, None, None]
+        before = begun[..., None, None]
         wanted = strengths * (values - torch.where(before, known, torch.zeros_like(known)))
         shares = torch.where(before, shares, torch.ones_like(shares))
-        return associations + keys.transpose(1, 2) @ wanted, norms + (shares * keys).sum(dim=1)
+        return associations + keys.mT @ wanted, norms + (shares * keys).sum(dim=-2)
 
     def _features(self, x: Tensor) -> Tensor:
         return (unit_dpfp if self.normalized else dpfp)(at_least_float32(x), self.rolls)
@@ -89,7 +91,7 @@ class ArmtTransformer(MemoryTransformer):
     def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
         rows, size = segment.shape
         vectors = torch.cat([self.embedded(segment), self.memory_tokens.expand(rows, -1, -1)], dim=1)
-        h, angles = self.placed(vectors, torch.arange(vectors.shape[1], device=segment.device)[None])
+        h, angles = self.placed_first(vectors)
         associations, norms = [], []
         for block, mechanism, a, z in zip(self.blocks, self.memories, *self._layers(memory), strict=True):
             h = block(mechanism.read(h, a, z), angles)  # type: ignore[operator]

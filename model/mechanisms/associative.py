@@ -10,23 +10,61 @@ import torch
 from torch import Tensor, nn
 
 
-def dpfp(x: Tensor, rolls: int) -> Tensor:
-    """φ(x): (..., d) to (..., 2 d rolls) (2102.11174, equation 37)."""
-    u = torch.cat([torch.relu(x), torch.relu(-x)], dim=-1)
-    return torch.cat([u * u.roll(shift, dims=-1) for shift in range(1, rolls + 1)], dim=-1)
+def dpfp(x: Tensor, rolls: int, dim: int = -1) -> Tensor:
+    """φ(x) along `dim`, d numbers to 2 d rolls: [u * roll(u, 1), u * roll(u, 2), ...] (2102.11174, equation 37)."""
+    return _products(_halves(x, dim), rolls, dim)
 
 
-def unit_dpfp(x: Tensor, rolls: int) -> Tensor:
+def unit_dpfp(x: Tensor, rolls: int, dim: int = -1) -> Tensor:
     """φ(x) divided by its length."""
-    features = dpfp(x, rolls)
-    # rsqrt of a sum with a floor, not a division by the norm: its gradient is finite at zero.
-    return features * torch.rsqrt(features.square().sum(dim=-1, keepdim=True) + 1e-12)
+    u = _halves(x, dim)
+    squares = u * u
+    first, *others = _rolled(squares, rolls, dim)
+    lengths = (squares * sum(others, first)).sum(dim=dim, keepdim=True)
+    # φ(cu) = c² φ(u), so that u is scaled, which has a fraction of the numbers. A power of a sum with a floor, not a
+    # division by the norm: its gradient is finite at zero.
+    return _products(u * (lengths + 1e-12).rsqrt().sqrt(), rolls, dim)
+
+
+def _halves(x: Tensor, dim: int) -> Tensor:
+    """[relu(x); relu(-x)]"""
+    return torch.cat([x, -x], dim=dim).relu()
+
+
+def _rolled(u: Tensor, rolls: int, dim: int) -> list[Tensor]:
+    """u rolled by 1 to `rolls`, as views of one copy."""
+    size = u.shape[dim]
+    twice = torch.cat([u, u], dim=dim)
+    return [twice.narrow(dim, size - shift % size, size) for shift in range(1, rolls + 1)]
+
+
+def _products(u: Tensor, rolls: int, dim: int) -> Tensor:
+    turned = _rolled(u, rolls, dim)
+    if torch.is_grad_enabled():
+        return torch.cat([u * other for other in turned], dim=dim)
+    shape = list(u.shape)
+    shape[dim] *= rolls
+    features = u.new_empty(shape)
+    # Straight into their places: features are the largest thing in a layer, and one more copy is felt.
+    for part, other in zip(features.chunk(rolls, dim=dim), turned, strict=True):
+        torch.mul(u, other, out=part)
+    return features
 
 
 def convolved(x: Tensor, taps: Tensor) -> Tensor:
-    """Σ_j taps_j * x_(t-j) of x (B, N, D), taps (J, D), zeros in front (short convolution, 2406.06484, section 4)."""
-    padded = nn.functional.pad(x.transpose(1, 2), (taps.shape[0] - 1, 0))
-    return nn.functional.conv1d(padded, taps.flip(0).t()[:, None], groups=taps.shape[1]).transpose(1, 2)
+    """Σ_j taps_j * x_(t-j) of x (B, N, D), taps (J, D), zeros in front (short convolution, 2406.06484, section 4).
+
+    For a group of layers x is (L, B, N, D), and taps (L, 1, J, D).
+    """
+    if taps.dim() > 2:
+        channels = x.permute(1, 2, 0, 3).flatten(2)
+        mixed = convolved(channels, taps[:, 0].transpose(0, 1).flatten(1))
+        return mixed.unflatten(2, (x.shape[0], x.shape[3])).permute(2, 0, 1, 3)
+    # As an image of one row, channels last: so the tokens stay as they lie.
+    image = x.transpose(1, 2)[:, :, None]
+    kernel = taps.flip(0).t()[:, None, None]
+    mixed = nn.functional.conv2d(image, kernel, padding=(0, len(taps) - 1), groups=taps.shape[1])
+    return mixed[:, :, 0, : x.shape[1]].transpose(1, 2)
 
 
 def convolved_at(x: Tensor, slots: Tensor, taps: Tensor) -> Tensor:
@@ -39,12 +77,13 @@ def convolved_at(x: Tensor, slots: Tensor, taps: Tensor) -> Tensor:
 
 
 def delta_updates(memory: Tensor, keys: Tensor, values: Tensor, strengths: Tensor) -> Tensor:
-    """What T sequential delta-rule writes add under their keys: U (…, T, D), as one triangular solve.
+    """What T sequential delta-rule writes add under their keys: U (…, D, T), as one triangular solve.
 
-    U = (I + strictly_lower(β K Kᵀ))⁻¹ β (V - K A)   (2406.06484, section 3.2)
-    memory A (…, P, D), keys (…, T, P), values (…, T, D), strengths β (…, T, 1), all float32.
+    U = β (V - Aᵀ K) (I + strictly_upper(Kᵀ K β))⁻¹   (2406.06484, section 3.2, transposed)
+    memory A (…, P, D), keys K (…, P, T), values V (…, D, T), strengths β (…, 1, T), all float32.
     """
-    overlap = (strengths * (keys @ keys.transpose(-1, -2))).tril(-1)
-    wanted = strengths * (values - keys @ memory)
-    updates: Tensor = torch.linalg.solve_triangular(overlap, wanted, upper=False, unitriangular=True)
+    # What lies on and below the diagonal is not looked at.
+    overlap = strengths * (keys.mT @ keys)
+    wanted = strengths * (values - memory.mT @ keys)
+    updates: Tensor = torch.linalg.solve_triangular(overlap, wanted, upper=True, left=False, unitriangular=True)
     return updates

@@ -6,6 +6,7 @@ It knows associations, their layers and the glance before them, and nothing of s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,14 @@ from model.config import ModelConfig
 from model.glance import Glance
 from model.mechanisms.associative import convolved, convolved_at, delta_updates, unit_dpfp
 from model.memory import MemoryState
+from model.side_by_side import SideBySide
 from model.transformer import MemoryTransformer
 
 # Scores so near the threshold are read in earnest: another batch shape may round them to its other side.
 MARGIN = 1e-2
+
+# Tokens that write are taken so many together, or as many as make this many parts of a segment.
+WRITTEN_TOGETHER, PARTS_MAX = 16, 16
 
 # Where heads begin to look, as tokens back from and to: "Mary went to the garden" binds what comes first to what comes
 # last, "the garden is north of the hall" also the other way round, "gave the milk to Fred" what stands between.
@@ -35,6 +40,30 @@ def _starting_taps(config: ModelConfig, windows: Sequence[tuple[int, int]], chan
         first = min(first, config.memory_taps - 1)
         taps[first:end, head] = (min(end, config.memory_taps) - first) ** -0.5
     return taps.flatten(1)
+
+
+class Writing(NamedTuple):
+    """Tokens that write one after another: their places (..., W) in a window, and how far the glance lets them."""
+
+    places: Tensor
+    gates: Tensor
+
+
+def in_parts(places: Tensor, gates: Tensor) -> list[Writing]:
+    """All places (..., T) that write, those first that do, in parts of one size (2406.06484, section 3: in blocks).
+
+    A part that writes nothing in a row changes no bit of it, so that company does not matter. How many there are is
+    looked up where that is no wait for a device, and else taken to be all.
+    """
+    tokens = places.shape[-1]
+    size = max(WRITTEN_TOGETHER, -(-tokens // PARTS_MAX))
+    count = int((gates > 0).sum(dim=-1).max()) if gates.device.type == "cpu" else tokens
+    return [Writing(places[..., at : at + size], gates[..., at : at + size]) for at in range(0, count, size)]
+
+
+def _at(x: Tensor, places: Tensor) -> Tensor:
+    """x (..., N, E) at places (..., W): (..., W, E)."""
+    return x.gather(-2, places[..., None].expand(*places.shape, x.shape[-1]))
 
 
 class DeltaMemory(nn.Module):
@@ -57,6 +86,7 @@ class DeltaMemory(nn.Module):
         self.value = nn.Linear(d, d, bias=False)
         self.value_taps = nn.Parameter(_starting_taps(config, VALUES_LOOK_BACK, d))
         self.strength = nn.Linear(d, self.heads)
+        self.inputs = SideBySide([self.query, self.key, self.value])
 
     def read(self, h: Tensor, memory: Tensor, past: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """h (B Q, T, D) <- h + φ(q) A, with A (B, H, P, D/H) in float32, shared by Q rows, and nothing written.
@@ -76,26 +106,42 @@ class DeltaMemory(nn.Module):
         found = (together @ memory).view(rows, self.heads, -1, tokens, memory.shape[3]).transpose(1, 2).flatten(0, 1)
         return h + self._joined(found).to(h.dtype)
 
-    def step(self, h: Tensor, memory: Tensor, gate: Tensor, context: int) -> tuple[Tensor, Tensor]:
-        """h and the memory A (B, H, P, D/H) after T tokens have each read and then written.
+    def step(
+        self, h: Tensor, memory: Tensor, writing: Sequence[Writing], readers: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """h (B, N, D) and the memory A (B, H, P, D/H) after the tokens of a window have each read and then written.
 
-        h (B, context + T, D), gate (B, T). Token t reads what the tokens before it have left:
+        All of them may be a group of layers' instead, (L, B, ...). Token t reads what the tokens before it have left:
         h_t <- h_t + q_t A_(t-1), A_t = A_(t-1) + k_t u_tᵀ, so that it does not matter to a fact in which segment
         an earlier one stood. The context has written with its own segment; here it reads, and lends itself to the keys,
         queries and values behind it: they are causal convolutions over the last tokens, so that what is said of
-        somebody finds the name said just before. β = gate * σ(w norm(h) + b), for each head.
+        somebody finds the name said just before. β = gate * σ(w norm(h) + b), for each head. Only the first `readers`
+        rows (of a group: layers) read and are given back, where the others' tokens are for nobody.
         """
         x = self.norm(h)
-        queries = self._features(convolved(self.query(x), self.query_taps))
-        keys = self._features(convolved(self.key(x), self.key_taps))[:, :, context:]
-        values = self._split(at_least_float32(convolved(self.value(x), self.value_taps)))[:, :, context:]
-        # Contiguous: of a strided view with several rows, torch takes the products by another routine.
-        heard = x[:, context:].contiguous()
-        strengths = gate[..., None] * torch.sigmoid(at_least_float32(self.strength(heard)))
-        updates = delta_updates(memory, keys, values, strengths.transpose(1, 2)[..., None])
-        recent = (queries[:, :, context:] @ keys.transpose(-1, -2)).tril(-1) @ updates
-        found = queries @ memory + nn.functional.pad(recent, (0, 0, context, 0))
-        return h + self._joined(found).to(h.dtype), memory + keys.transpose(-1, -2) @ updates
+        taps = torch.cat([self.query_taps, self.key_taps, self.value_taps], dim=-1)
+        mixed = at_least_float32(convolved(self.inputs(x), taps))
+        asking, telling = mixed.tensor_split(self.inputs.widths[:1], dim=-1)
+        queries = unit_dpfp(self._tokens_last(asking[:readers]), self.rolls, dim=-2)
+        after, reading = memory.flatten(0, -3), queries.shape[0]
+        found = after[:reading].mT @ queries
+        for places, gates in writing:
+            told, said = _at(telling, places).split(self.inputs.widths[1:], dim=-1)
+            keys, values = unit_dpfp(self._tokens_last(told), self.rolls, dim=-2), self._tokens_last(said)
+            heard = at_least_float32(self.strength(_at(x, places)))
+            strengths = self._tokens_last(gates[..., None] * torch.sigmoid(heard))
+            updates = delta_updates(after, keys, values, strengths)
+            not_yet = (places[:readers, ..., None] >= torch.arange(h.shape[-2], device=h.device)).flatten(0, -3)
+            seen = (keys[:reading].mT @ queries).unflatten(0, (reading // self.heads, self.heads))
+            seen = seen.masked_fill(not_yet[:, None], 0.0).flatten(0, 1)
+            found = torch.baddbmm(found, updates[:reading], seen)
+            after = torch.baddbmm(after, keys, updates.mT)
+        h = h[:readers]
+        return h + found.view(h.mT.shape).mT.to(h.dtype), after.view(memory.shape)
+
+    def _tokens_last(self, x: Tensor) -> Tensor:
+        """Each head's part of x (..., N, H d) as (rows H, d, N): features are made and compared along what is contiguous."""
+        return x.mT.unflatten(-2, (self.heads, -1)).flatten(0, -3).contiguous()
 
     def _features(self, x: Tensor) -> Tensor:
         """φ of each head's part of x (B, N, H d_key): (B, H, N, P)."""
@@ -130,6 +176,7 @@ class DeltaTransformer(MemoryTransformer):
         nn.init.constant_(self.glance.score.bias, 2.0)
 
     def settle(self) -> None:
+        super().settle()
         self.glance.tabulate(self.embedding.weight * self.config.embedding_scale)
 
     def initial_memory(self, batch: int) -> MemoryState:
@@ -141,13 +188,15 @@ class DeltaTransformer(MemoryTransformer):
     def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
         context = memory["context"]
         window = torch.cat([context, segment], dim=1)
-        positions = torch.arange(window.shape[1], device=window.device)[None]
-        h, angles = self.placed(self.embedded(window), positions)
-        gate = self.gates(window)[:, context.shape[1] :]
+        h, angles = self.placed_first(self.embedded(window))
+        writing = in_parts(*self.writing(window, context.shape[1]))
         written = []
-        for block, mechanism, before in zip(self.blocks, self.memories, memory["associations"].unbind(1), strict=True):
-            h, after = mechanism.step(h, before, gate, context.shape[1])  # type: ignore[operator]
-            h = block(h, angles)
+        for layer, before in enumerate(memory["associations"].unbind(1)):
+            # What the last layer makes of the tokens is for nobody: only its memory stays.
+            if layer:
+                h = self.blocks[layer - 1](h, angles)
+            last = layer == len(self.memories) - 1
+            h, after = self.memories[layer].step(h, before, writing, 0 if last else None)  # type: ignore[operator]
             written.append(after)
         return MemoryState(
             {"associations": torch.stack(written, dim=1), "context": window[:, window.shape[1] - context.shape[1] :]}
@@ -157,9 +206,21 @@ class DeltaTransformer(MemoryTransformer):
         """How much each token of windows (B, N) looks worth remembering, as the logit of the gate."""
         return self.glance(self.embedded(windows))  # type: ignore[no-any-return]
 
-    def gates(self, windows: Tensor) -> Tensor:
-        """How far the glance opens every layer's memory to each token of windows (B, N); zero is shut."""
-        return self.glance.gate(self.glance_scores(windows))
+    def gates(self, windows: Tensor, first: int = 0) -> Tensor:
+        """How far the glance opens every layer's memory to each token of windows (B, N) behind the first; zero is shut."""
+        return self.glance.gate(self._scores(windows, first))
+
+    def writing(self, windows: Tensor, first: int) -> Writing:
+        """The places of all tokens of windows (B, N) behind the first, those that may write before the others."""
+        gates = self.gates(windows, first)
+        order = (gates == 0).to(torch.uint8).argsort(dim=1, stable=True)
+        return Writing(first + order, gates.gather(1, order))
+
+    def _scores(self, windows: Tensor, first: int) -> Tensor:
+        """Scores (B, N - first), from the table where there is one."""
+        if self.glance.table is not None:
+            return self.glance.skim(windows, first)
+        return self.glance_scores(windows)[:, first:]
 
     def loud(self, segments: Tensor, memory: MemoryState) -> list[int]:
         """Those that may hold a token that the glance lets through; the others leave every association, bit for bit."""
@@ -167,8 +228,7 @@ class DeltaTransformer(MemoryTransformer):
         size = context.shape[1]
         text = torch.cat([context, segments.reshape(1, -1)], dim=1)[0]
         windows = text.unfold(0, size + segments.shape[1], segments.shape[1])
-        tabulated = self.glance.table is not None
-        scores = self.glance.skim(windows, size) if tabulated else self.glance_scores(windows)[:, size:]
+        scores = self._scores(windows, size)
         return (scores > self.glance.threshold_score - MARGIN).any(dim=1).nonzero()[:, 0].tolist()
 
     def passed(self, segment: Tensor, memory: MemoryState) -> MemoryState:

@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from model.weights import LoadedModel
 from server import errors, gauges
 from server.routes.shared import PROBLEM
 from server.version import VERSION

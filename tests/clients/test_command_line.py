@@ -95,6 +95,13 @@ def test_a_newcomer_reads_asks_copies_keeps_and_loads(onceread: CommandLine, cli
     assert onceread("ask", session, QUESTION).status == 3
 
 
+def test_a_title_is_shown_as_it_is_whatever_it_looks_like(onceread: CommandLine, client: Onceread) -> None:
+    title = "[bold]A :book: of[/bold] marks[/]"
+    client.sessions.create(metadata={"title": title})
+    assert title in onceread("sessions", "--limit", "1").out
+    assert title in onceread("watch", "--looks", "1", "--limit", "1").out
+
+
 def test_watch_shows_sessions_look_by_look(onceread: CommandLine, book: str) -> None:
     done = onceread("watch", "--looks", "2", "--every", "0.1", "--json")
     first, second = map(json.loads, done.out.splitlines())

@@ -59,17 +59,3 @@ def test_the_library_says_its_version(installed: Path) -> None:
     file, version = python("-c", code, PYTHONPATH=str(installed)).split()
     assert Path(file).is_relative_to(installed)
     assert f'version = "{version}"' in (PROJECT / "pyproject.toml").read_text()
-
-
-def test_the_readmes_commands_and_calls_are_there() -> None:
-    from onceread import AsyncOnceread, Onceread, Session
-    from onceread.cli.app import app
-
-    readme = (PROJECT / "README.md").read_text()
-    for command in app.registered_commands:
-        assert f"`{command.name}" in readme, command.name
-    for name in ("ask", "read", "snapshot", "fork", "save"):
-        assert f"session.{name}(" in readme
-        assert hasattr(Session, name)
-    assert Onceread.__name__ in readme
-    assert AsyncOnceread.__name__ in readme

@@ -35,4 +35,4 @@ def serve_check(context: typer.Context, json: Json = False) -> None:
             "store": str(server.fields.get("store", "the server does not say")),
             "durability": str(server.fields.get("durability", "the server does not say")),
         }
-        output.rows("", ("", ""), told.items())
+        output.rows(("", ""), told.items())

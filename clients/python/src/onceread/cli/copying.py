@@ -66,9 +66,8 @@ def _list(output: Output, session: Session) -> None:
     if output.json:
         output.line(kept)
     elif kept:
-        output.rows(
-            "", ("snapshot", "bytes", "tokens"), ([one.name, size(one.offset), f"{one.tokens:,}"] for one in kept)
-        )
+        rows = ([one.name, size(one.offset), f"{one.tokens:,}"] for one in kept)
+        output.rows(("snapshot", "bytes", "tokens"), rows)
     else:
         output.note(f"{session.id} has no snapshots; onceread snapshot {session.id} NAME takes one")
 

@@ -61,6 +61,9 @@ def reported(output: Output) -> Iterator[None]:
     """Says what went wrong, and ends the command with its number."""
     try:
         yield
+    except BrokenPipeError:
+        # Whoever read this has seen enough.
+        raise
     except KeyboardInterrupt:
         output.failure(Interrupted("interrupted"))
         raise typer.Exit(Exit.INTERRUPTED) from None

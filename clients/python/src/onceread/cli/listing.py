@@ -28,7 +28,7 @@ def sessions(
         if json:
             output.line(found)
         elif found:
-            output.rows("", SESSION_COLUMNS, map(session_row, found))
+            output.rows(SESSION_COLUMNS, map(session_row, found))
         else:
             output.note("there are no sessions yet; onceread read FILE makes one")
 

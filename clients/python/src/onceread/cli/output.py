@@ -24,8 +24,9 @@ class Output:
 
     def __init__(self, json: bool = False) -> None:
         self.json = json
-        self.results = Console(highlight=False, soft_wrap=True)
-        self.notes = Console(stderr=True, highlight=False, soft_wrap=True)
+        # What is shown is somebody's text: nothing in it is markup.
+        self.results = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self.notes = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @property
     def for_people(self) -> bool:
@@ -41,32 +42,32 @@ class Output:
         if self.json:
             self.line(value)
         else:
-            self.results.print(said, markup=False)
+            self.results.print(said)
 
-    def rows(self, title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-        self.results.print(table(title, columns, rows))
+    def rows(self, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+        self.results.print(table(columns, rows))
 
     def note(self, said: str) -> None:
         """Beside the result, for people."""
         if not self.json:
-            self.notes.print(said, markup=False)
+            self.notes.print(said)
 
     def progress(self, progress: Progress, said: str) -> None:
         if self.json:
             self._json_note({"progress": asdict(progress)})
         else:
-            self.notes.print(said, markup=False)
+            self.notes.print(said)
 
     def unfinished(self, told: Mapping[str, Any], said: str) -> None:
         """How to go on with what is about to end."""
         if self.json:
             self._json_note({"unfinished": told})
         else:
-            self.notes.print(said, markup=False)
+            self.notes.print(said)
 
     def failure(self, error: Exception) -> None:
         if not self.json:
-            self.notes.print(f"onceread: {error}", markup=False)
+            self.notes.print(f"onceread: {error}")
             return
         told: dict[str, Any] = {"message": str(error), "type": type(error).__name__}
         if isinstance(error, errors.ApiError):
@@ -77,8 +78,9 @@ class Output:
         print(json.dumps(value, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None) -> Table:
+    """Numbers to the right; columns without names have no row for them."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=any(columns))
     for name in columns:
         made.add_column(name, justify="right" if name in ("bytes", "read", "tokens", "tokens/s") else "left")
     for row in rows:

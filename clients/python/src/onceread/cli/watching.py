@@ -78,4 +78,4 @@ def _shown(look: Look) -> Table:
     total = sum(look.tokens_per_second.values())
     rows = ([*session_row(info), f"{look.tokens_per_second[info.id]:,.0f}"] for info in look.sessions)
     title = f"{len(look.sessions)} sessions, {total:,.0f} tokens/s"
-    return table(title, (*SESSION_COLUMNS, "tokens/s"), rows)
+    return table((*SESSION_COLUMNS, "tokens/s"), rows, title)
