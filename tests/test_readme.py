@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def novel(tmp_path: Path) -> Path:
 
 
 def test_sixty_seconds(novel: Path, tmp_path: Path) -> None:
-    prepare_and_read, ask = commands()
+    prepare_and_read, ask, _ = commands()
     server = Server(ROOT / "model" / "default", f"sqlite:///{tmp_path}/data")
     with server:
         run(prepare_and_read, server, novel)
@@ -55,6 +56,27 @@ def test_sixty_seconds(novel: Path, tmp_path: Path) -> None:
     assert after["memory"]["offset"] == before["memory"]["offset"]
     # From the store, or read again already: by how soon it was asked.
     assert after["memory"]["restored_from"] in ("store", "device")
+
+
+def test_the_client_in_the_shell_and_in_python(novel: Path, tmp_path: Path) -> None:
+    prepare_and_read, _, by_client = commands()
+    install, read, ask = by_client.splitlines()
+    assert install == "pip install ./clients/python"
+    python = re.search(r"```python\n(from pathlib.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert python
+    with Server(ROOT / "model" / "default", f"sqlite:///{tmp_path}/data") as server:
+        run(prepare_and_read, server, novel)
+        # The command of the tree, in place of the installed wheel's.
+        installed = (
+            f"export ONCEREAD_URL={server.url} PYTHONPATH={ROOT}/clients/python/src\n"
+            f'onceread() {{ {sys.executable} -m onceread "$@"; }}\n'
+        )
+        told = run(f"{installed}{read} --json", server, novel)
+        session = json.loads(told)["session"]
+        assert run(installed + ask.replace("SESSION", session), server, novel).strip() == "kitchen"
+        (novel / "example.py").write_text(python.group(1))
+        assert run(f"{installed}{sys.executable} example.py", server, novel) == "kitchen"
+    assert (novel / "book.safetensors").stat().st_size > 100_000
 
 
 def test_what_make_serves_is_what_is_documented() -> None:
