@@ -17,6 +17,7 @@ from benchmarks import (
     acknowledge,
     fairness,
     first_token,
+    floor,
     length,
     machine,
     matrix_rate,
@@ -27,6 +28,7 @@ from benchmarks import (
     sizes,
     slow_clients,
     stores,
+    wavefront,
 )
 from benchmarks.plan import Plan, Sizes, quick
 from benchmarks.report import Section, as_json, as_table, unmet
@@ -38,6 +40,8 @@ MEASUREMENTS = {
     for module in (
         sizes,
         matrix_rate,
+        floor,
+        wavefront,
         mechanisms,
         replaying,
         length,

@@ -26,7 +26,7 @@ ROWS = 8
 
 def measure(plan: Plan) -> Section:
     """The machine's rate from square products; the model's from segments that are all read in earnest, and skimmed."""
-    single, half = _products(torch.float32), _products(torch.bfloat16)
+    single, half = products_per_second(torch.float32), products_per_second(torch.bfloat16)
     model = plan.loaded.model
     segments = bare.segments_of(model, token_ids(plan.loaded.tokenizer, plan.sizes.round_tokens // ROWS, seed=7))
     memory = MemoryState.stack([model.initial_memory(1)] * ROWS)
@@ -53,8 +53,8 @@ def measure(plan: Plan) -> Section:
     )
 
 
-def _products(dtype: torch.dtype) -> float:
+def products_per_second(dtype: torch.dtype, device: torch.device | str = "cpu", size: int = SIZE) -> float:
     """Operations a second of square products, the median of several."""
-    one, other = (torch.randn(SIZE, SIZE).to(dtype) for _ in range(2))
+    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     one @ other
-    return 2 * SIZE**3 / median(seconds_of(lambda: one @ other) for _ in range(TURNS))
+    return 2 * size**3 / median(seconds_of(lambda: one @ other) for _ in range(TURNS))

@@ -59,7 +59,7 @@ def convolved(x: Tensor, taps: Tensor) -> Tensor:
     if taps.dim() > 2:
         channels = x.permute(1, 2, 0, 3).flatten(2)
         mixed = convolved(channels, taps[:, 0].transpose(0, 1).flatten(1))
-        return mixed.unflatten(2, (x.shape[0], x.shape[3])).permute(2, 0, 1, 3)
+        return mixed.view(*mixed.shape[:2], x.shape[0], x.shape[3]).permute(2, 0, 1, 3)
     # As an image of one row, channels last: so the tokens stay as they lie.
     image = x.transpose(1, 2)[:, :, None]
     kernel = taps.flip(0).t()[:, None, None]

@@ -126,22 +126,23 @@ class DeltaMemory(nn.Module):
         after, reading = memory.flatten(0, -3), queries.shape[0]
         found = after[:reading].mT @ queries
         for places, gates in writing:
-            told, said = _at(telling, places).split(self.inputs.widths[1:], dim=-1)
+            told, said = torch.split(_at(telling, places), self.inputs.widths[1:], dim=-1)
             keys, values = unit_dpfp(self._tokens_last(told), self.rolls, dim=-2), self._tokens_last(said)
             heard = at_least_float32(self.strength(_at(x, places)))
             strengths = self._tokens_last(gates[..., None] * torch.sigmoid(heard))
             updates = delta_updates(after, keys, values, strengths)
             not_yet = (places[:readers, ..., None] >= torch.arange(h.shape[-2], device=h.device)).flatten(0, -3)
-            seen = (keys[:reading].mT @ queries).unflatten(0, (reading // self.heads, self.heads))
-            seen = seen.masked_fill(not_yet[:, None], 0.0).flatten(0, 1)
+            seen = (keys[:reading].mT @ queries).masked_fill(not_yet.repeat_interleave(self.heads, dim=0), 0.0)
             found = torch.baddbmm(found, updates[:reading], seen)
             after = torch.baddbmm(after, keys, updates.mT)
         h = h[:readers]
         return h + found.view(h.mT.shape).mT.to(h.dtype), after.view(memory.shape)
 
     def _tokens_last(self, x: Tensor) -> Tensor:
-        """Each head's part of x (..., N, H d) as (rows H, d, N): features are made and compared along what is contiguous."""
-        return x.mT.unflatten(-2, (self.heads, -1)).flatten(0, -3).contiguous()
+        """Each head's part of x (..., N, H d) as (rows H, d, N): so what features are made of is contiguous."""
+        channels = x.mT
+        rows, width = channels.shape[:-2].numel(), channels.shape[-2] // self.heads
+        return channels.reshape(rows * self.heads, width, channels.shape[-1]).contiguous()
 
     def _features(self, x: Tensor) -> Tensor:
         """φ of each head's part of x (B, N, H d_key): (B, H, N, P)."""
@@ -207,7 +208,7 @@ class DeltaTransformer(MemoryTransformer):
         return self.glance(self.embedded(windows))  # type: ignore[no-any-return]
 
     def gates(self, windows: Tensor, first: int = 0) -> Tensor:
-        """How far the glance opens every layer's memory to each token of windows (B, N) behind the first; zero is shut."""
+        """How far the glance opens all memories to the tokens of windows (B, N) behind the first; zero is shut."""
         return self.glance.gate(self._scores(windows, first))
 
     def writing(self, windows: Tensor, first: int) -> Writing:

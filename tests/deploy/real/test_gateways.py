@@ -92,7 +92,15 @@ def chat(http: httpx.Client, session: str) -> httpx.Response:
     return http.post("/v1/chat/completions", json=body, headers={"X-Session-ID": session}).raise_for_status()
 
 
+def asks_another(http: httpx.Client, replicas: Replicas, before: list[float]) -> bool:
+    """Asks about a session of its own; whether by now every replica has written more than before."""
+    asked(http, created(http))
+    return all(after > first for first, after in zip(before, replicas.written(), strict=True))
+
+
 def test_a_session_stays_with_one_replica_and_sessions_are_spread(http: httpx.Client, replicas: Replicas) -> None:
+    before = replicas.written()
+    until(lambda: asks_another(http, replicas, before), "the gateway has found all replicas")
     owners: list[int] = []
     for _ in range(SESSIONS):
         session = created(http)

@@ -69,7 +69,7 @@ def test_the_image_is_all_that_is_needed(image: str) -> None:
 
 def test_the_readmes_sixty_seconds(image: str, volume: str, tmp_path: Path) -> None:
     (tmp_path / "novel.txt").write_text(prose(7, 120_000))
-    prepare_and_read, ask = commands()
+    prepare_and_read, ask, *_ = commands()
     # Of a server the commands know the address, which a container has too.
     with Container(volume) as container:
         run(prepare_and_read, cast(Server, container), tmp_path)

@@ -1,0 +1,59 @@
+"""The ways to read loud segments: in plain batches, and in the wavefront.
+
+It knows models, segments and memories, and measures nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmarks import bare
+from benchmarks.text import token_ids
+from model.cells import Cells
+from model.memory import MemoryState
+from model.tokenizer import TextTokenizer
+from model.transformer import MemoryTransformer
+from model.wavefront import Arrival, Wavefront
+
+
+def loud_segments(model: MemoryTransformer, tokenizer: TextTokenizer, count: int) -> Tensor:
+    """So many segments (S, T) of text, none of which may be passed over."""
+    ids = token_ids(tokenizer, 2 * count * model.config.segment_tokens, seed=7)
+    segments = bare.segments_of(model, ids)
+    return segments[model.loud(segments, model.initial_memory(1))][:count]
+
+
+@torch.inference_mode()
+def in_batches(model: MemoryTransformer, texts: Tensor, rows: int) -> list[MemoryState]:
+    """The memories after texts (sessions, S, T), so many of them at once."""
+    memories: list[MemoryState] = []
+    for some in torch.split(texts, rows):
+        memory = model.initial_memory(len(some))
+        for index in range(some.shape[1]):
+            memory = model.read(some[:, index], memory)
+        memories += memory.unstack()
+    return memories
+
+
+@torch.inference_mode()
+def in_wavefront(cells: Cells, texts: Tensor, lanes: int) -> list[MemoryState]:
+    """The same, every segment read, the next text following in a lane without a gap."""
+    wavefront = Wavefront(cells, lanes)
+    flow, blank = wavefront.begin(), cells.model.initial_memory(1)
+    sessions, segments = texts.shape[:2]
+    turns = -(-sessions // lanes) * segments
+    memories: dict[object, MemoryState] = {}
+    for step in range(turns + wavefront.layers - 1):
+        arrivals: list[Arrival | None] = []
+        for lane in range(lanes):
+            session, index = lane + step // segments * lanes, step % segments
+            inside = step < turns and session < sessions
+            arrivals.append(
+                Arrival(texts[session, index], None if index else blank, wanted=index == segments - 1, label=session)
+                if inside
+                else None
+            )
+        flow, departures = wavefront.step(flow, arrivals)
+        memories |= {d.label: d.memory for d in departures if d.memory is not None}
+    return [memories[session] for session in range(sessions)]
