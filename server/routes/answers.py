@@ -12,8 +12,17 @@ from typing import TypeAlias
 
 from server import errors, sse
 from server.asking import Answer, Piece
+from server.auth import Identity
 
 Answering: TypeAlias = AsyncGenerator[Piece | Answer, None]
+
+
+def may_remember(identity: Identity) -> None:
+    """Refuses to remember for a key that may ask, and may not put text into a session."""
+    if not identity.may("read"):
+        raise errors.NotAllowed(
+            "remember appends to the text, which needs the scope read; leave it out, or use a key with it"
+        )
 
 
 async def together(streams: list[Answering]) -> list[Answer]:

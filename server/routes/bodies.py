@@ -111,13 +111,19 @@ async def _lines(content: AsyncIterator[bytes], line_bytes_max: int) -> AsyncIte
     async for chunk in content:
         *lines, held = (held + chunk).split(b"\n")
         if len(held) > line_bytes_max:
-            raise errors.BodyTooLarge(f"line {number + 1} is longer than {line_bytes_max} bytes; cut it")
+            raise _long(number + 1, line_bytes_max)
         for line in lines:
             number += 1
+            if len(line) > line_bytes_max:
+                raise _long(number, line_bytes_max)
             if line.strip():
                 yield _text_of(line, f"line {number}")
     if held.strip():
         yield _text_of(held, f"line {number + 1}")
+
+
+def _long(number: int, line_bytes_max: int) -> errors.BodyTooLarge:
+    return errors.BodyTooLarge(f"line {number} is longer than {line_bytes_max} bytes; cut it")
 
 
 async def _whole(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -132,7 +138,8 @@ def _text_of(value: bytes, where: str) -> bytes:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             raise errors.InvalidRequest(f"{where} is not JSON: {first['ctx']['error']}") from None
-        field = ".".join(str(part) for part in first["loc"])
-        raise errors.InvalidField(
-            f'{where}: {field}: {first["msg"]}; send {{"text": "…"}}', param=field or "text"
-        ) from None
+        # An object without what it must have lacks its text; what is no object has no field to name.
+        field = ".".join(map(str, first["loc"])) or ("text" if first["type"] == "value_error" else None)
+        named = f"{where}: {field}" if field else where
+        message = first["msg"].removeprefix("Value error, ")
+        raise errors.InvalidField(f'{named}: {message}; send {{"text": "…"}}', param=field) from None

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from model.generation import Sampling
 from server import errors, sse
 from server.asking import Answer, Piece, Question, Standpoint
+from server.auth import Identity
 from server.library import Library
 from server.openai_schemas import (
     ChatAnswer,
@@ -36,15 +37,15 @@ from server.openai_schemas import (
     Wanted,
 )
 from server.problems import as_api_error
-from server.routes.answers import Answering, pinged, together
+from server.routes.answers import Answering, may_remember, pinged, together
 from server.routes.queries import must_be_bounded
 from server.routes.shared import (
     CONFLICT,
     PROBLEMS,
     TOO_LARGE,
+    TheIdentity,
     TheLibrary,
     TheSettings,
-    TheTenant,
     while_connected,
 )
 from server.schemas import SessionId
@@ -88,7 +89,7 @@ async def chat(
     request: Request,
     library: TheLibrary,
     settings: TheSettings,
-    tenant: TheTenant,
+    identity: TheIdentity,
     body: ChatRequest,
     session: TheSession = None,
 ) -> Response:
@@ -98,8 +99,8 @@ async def chat(
     tokens_max = body.max_completion_tokens or body.max_tokens or TOKENS
     question = _question(body, body.messages[last].text, tokens_max, bool(body.logprobs))
     must_be_bounded(question, settings, "messages", "max_tokens")
-    call = _call(request, body, question, tenant, session, chat=True)
-    return await _answer(request, library, settings, call, tenant, f"\n{earlier}\n" if earlier else "")
+    call = _call(request, body, question, identity, session, chat=True)
+    return await _answer(request, library, settings, call, identity.tenant, f"\n{earlier}\n" if earlier else "")
 
 
 @router.post("/completions", response_model=Completion, responses={**_REFUSALS, **_EVENTS})
@@ -107,15 +108,15 @@ async def complete(
     request: Request,
     library: TheLibrary,
     settings: TheSettings,
-    tenant: TheTenant,
+    identity: TheIdentity,
     body: CompletionRequest,
     session: TheSession = None,
 ) -> Response:
     """Answers the prompt."""
     question = _question(body, body.text, body.max_tokens or TOKENS, body.logprobs is not None)
     must_be_bounded(question, settings, "prompt", "max_tokens")
-    call = _call(request, body, question, tenant, session, chat=False)
-    return await _answer(request, library, settings, call, tenant, "")
+    call = _call(request, body, question, identity, session, chat=False)
+    return await _answer(request, library, settings, call, identity.tenant, "")
 
 
 def _question(wanted: Wanted, text: str, tokens_max: int, logprobs: bool) -> Question:
@@ -125,7 +126,9 @@ def _question(wanted: Wanted, text: str, tokens_max: int, logprobs: bool) -> Que
     return Question(text, tokens_max, sampling, tuple(wanted.stop), logprobs)
 
 
-def _call(request: Request, wanted: Wanted, question: Question, tenant: str, header: str | None, chat: bool) -> Call:
+def _call(
+    request: Request, wanted: Wanted, question: Question, identity: Identity, header: str | None, chat: bool
+) -> Call:
     served = request.app.state.loaded.name
     if wanted.model not in (None, served):
         raise errors.InvalidField(f"model: {served} is the one that is served", param="model")
@@ -136,7 +139,9 @@ def _call(request: Request, wanted: Wanted, question: Question, tenant: str, hea
     session = header or wanted.session_id
     if wanted.remember and session is None:
         raise errors.InvalidField("remember: there is no session to remember in; name one", param="remember")
-    key = None if session is None else SessionKey(tenant, session)
+    if wanted.remember:
+        may_remember(identity)
+    key = None if session is None else SessionKey(identity.tenant, session)
     id = f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(12)}"
     return Call(wanted, question, key, id, int(time.time()), served, chat)
 

@@ -16,11 +16,12 @@ from server import errors, sse
 from server.asking import Answer, Piece, Question, Scored, Standpoint
 from server.library import Library
 from server.problems import as_api_error
-from server.routes.answers import Answering, pinged, together
+from server.routes.answers import Answering, may_remember, pinged, together
 from server.routes.shared import (
     CONFLICT,
     PROBLEMS,
     TOO_LARGE,
+    TheIdentity,
     TheKey,
     TheLibrary,
     TheReceipt,
@@ -37,12 +38,20 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}
 
 @router.post("", response_model=AnswerOne | AnswerMany, responses={**CONFLICT, **TOO_LARGE, **_EVENTS})
 async def ask(
-    request: Request, library: TheLibrary, settings: TheSettings, key: TheKey, body: Ask, receipt: TheReceipt = None
+    request: Request,
+    library: TheLibrary,
+    settings: TheSettings,
+    identity: TheIdentity,
+    key: TheKey,
+    body: Ask,
+    receipt: TheReceipt = None,
 ) -> Response:
     """Answers from the session's memory as of everything acknowledged before; the session does not change.
 
     But for `remember`, which appends question and answer to its text.
     """
+    if body.remember:
+        may_remember(identity)
     asking, questions = library.asking, _questions(body, settings)
     prompts = [asking.prompt(question, _field(body, index)) for index, question in enumerate(questions)]
     standpoint = await while_connected(request, library.ask(key, receipt, body.min_offset or 0, body.snapshot))

@@ -60,7 +60,10 @@ async def identity_of(request: Request, _: Annotated[object, Security(_BEARER)])
     return identity
 
 
-async def tenant_of(identity: Annotated[Identity, Depends(identity_of)]) -> str:
+TheIdentity = Annotated[Identity, Depends(identity_of)]
+
+
+async def tenant_of(identity: TheIdentity) -> str:
     return identity.tenant
 
 

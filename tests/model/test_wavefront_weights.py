@@ -82,6 +82,16 @@ def test_what_is_settled_can_learn_again() -> None:
     assert_same(outputs(model.eval()), outputs(changed))
 
 
+def test_learning_goes_on_after_inference() -> None:
+    """What is kept of a window's positions was made in inference mode, and must serve both."""
+    model = random_model(tiny_config(rope_theta=123.0)).double().requires_grad_(True)
+    with torch.inference_mode():
+        model.read(TOKENS[None, :T], model.initial_memory(1))
+    memory = model.read(TOKENS[None, :T], model.initial_memory(1))
+    memory["associations"].sum().backward()
+    assert model.get_parameter("blocks.0.attention.query.weight").grad is not None
+
+
 def test_weights_that_were_stacked_are_saved_as_they_are(tmp_path: Path, tokenizer: TextTokenizer) -> None:
     model = random_model(tiny_config())
     wanted = outputs(model)

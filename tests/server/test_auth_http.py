@@ -253,3 +253,15 @@ def test_no_token_is_ever_logged(server: Server, bare: httpx.Client, keyring: Ke
         assert token.rpartition("_")[2] not in log
     content = keyring.path.read_text()
     assert keys.Keys.model_validate_json(content.replace('"reed"', '"read"')).pepper not in log
+
+
+def test_a_key_that_may_only_ask_has_nothing_remembered(bare: httpx.Client, keyring: Keyring) -> None:
+    bare.post("/v1/sessions", json={"id": "remembering"}, headers=bearer(keyring.of_scope["admin"]))
+    asking = bearer(keyring.of_scope["ask"])
+    native = {"question": "?", "max_tokens": 1}
+    chat = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 1, "session_id": "remembering"}
+    for path, body in (("/v1/sessions/remembering/queries", native), ("/v1/chat/completions", chat)):
+        assert bare.post(path, json=body, headers=asking).status_code == 200
+        problem(bare.post(path, json=body | {"remember": True}, headers=asking), 403, "not_allowed")
+        admin = bearer(keyring.of_scope["admin"])
+        assert bare.post(path, json=body | {"remember": True}, headers=admin).status_code == 200

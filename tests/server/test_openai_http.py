@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from tests.conftest import prose
-from tests.server.replies import appended, asked, created, problem, shown
+from tests.server.replies import appended, asked, created, metric, problem, shown
 from tests.server.serving import Server, client
 
 TEXT = prose(81, 700).encode()
@@ -155,12 +155,16 @@ def test_what_contradicts_itself_is_refused(http: httpx.Client) -> None:
 
 
 def test_its_retries_come_when_they_are_told_to(tiny_weights: Path) -> None:
-    """A server that refuses at first: the client waits for as long as Retry-After says, and is served."""
-    with Server(tiny_weights, "memory://", tenant_requests_per_second="1") as server:
-        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=20) as client_:
-            ai: Any = client_
-            replies = [ai.chat.completions.create(model="tiny", messages=USER, max_tokens=1) for _ in range(4)]
-        assert all(reply.choices for reply in replies)
-        with client(server) as http:
-            lines = http.get("/metrics").text.splitlines()
-    assert any(line.startswith('onceread_requests_rejected_total{reason="quota_exceeded"}') for line in lines)
+    """Refused at first, the client waits for as long as Retry-After says, and is served."""
+    rejected = 'onceread_requests_rejected_total{reason="quota_exceeded"}'
+    with (
+        Server(tiny_weights, "memory://", tenant_requests_per_second=str(60 / 60)) as server,
+        client(server) as http,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=20) as patient,
+    ):
+        ai: Any = patient
+        while http.get("/v1/sessions").status_code == 200:
+            pass
+        before = metric(http, rejected)
+        assert ai.chat.completions.create(model="tiny", messages=USER, max_tokens=1).choices
+        assert metric(http, rejected) > before
