@@ -209,6 +209,25 @@ def test_a_step_leaves_the_flow_and_the_memories_that_it_was_given(name: str) ->
     assert before.equals(MemoryState(kept))
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.4, 0.9])
+def test_segments_written_in_several_parts_equal_the_plain_loops(threshold: float) -> None:
+    """Parts of 16 tokens, the last one shorter, of the tokens that write and wherever they stand."""
+    config = tiny_config(segment_tokens=40, write_threshold=threshold, n_layers=2)
+    model, cells = model_and_cells(config, torch.float64)
+    segments = torch.randint(340, (4, 40), generator=torch.Generator().manual_seed(3))
+    writers = [int((model.gates(row[None]) > 0).sum()) for row in segments]  # type: ignore[operator]
+    assert {0.0: min(writers) == 40, 0.4: 16 < max(writers) < 40, 0.9: 0 < max(writers) < 16}[threshold], writers
+    reference = REFERENCES["delta"](config, model)
+    plain = reference.initial_memory()
+    for row in segments.tolist():
+        plain = reference.read(row, plain)  # type: ignore[arg-type]
+    (wanted, _) = flat("delta", plain)
+    blank = model.initial_memory(1)
+    assert_near(MemoryState({"a": one_by_one(model, segments, blank)["associations"][0]}), MemoryState({"a": wanted}))
+    (found,) = read_texts(Wavefront(cells, 1), [(segments, blank)])
+    assert_near(MemoryState({"a": found["associations"][0]}), MemoryState({"a": wanted}))
+
+
 def test_silent_segments_are_left_out_and_still_seen_as_context() -> None:
     model = sometimes_silent_model().double()
     cells = cells_of(sometimes_silent_model().double())
