@@ -9,6 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.errors import FlakyStrategyDefinition
 from hypothesis.stateful import run_state_machine_as_test
 from schemathesis.checks import CHECKS
 
@@ -84,10 +86,13 @@ def test_no_row_of_requests_brings_about_a_failure(server: Server, token: str) -
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    # A few rows at a time: a tool that expects the same of the same draws never meets what a server's own ids change.
+    # The tool expects the same of the same draws, and a server's own ids differ: where it notices, it ends the rows at hand,
+    # and what they have asked so far has been checked.
     for number in range(REQUESTS // (3 * STEPS)):
-        run_state_machine_as_test(seed(number)(Interface), settings=rows)
+        with suppress(FlakyStrategyDefinition):
+            run_state_machine_as_test(seed(number)(Interface), settings=rows)
     print(f"{sum(counts.values())} requests: {dict(sorted(counts.items()))}")
+    assert sum(counts.values()) > REQUESTS // 2
     assert not any(status >= 500 for status in counts)
     # Rows get somewhere: what was made is found again.
     assert {200, 201} <= set(counts)
