@@ -86,8 +86,8 @@ def test_no_row_of_requests_brings_about_a_failure(server: Server, token: str) -
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    # The tool expects the same of the same draws, and a server's own ids differ: where it notices, it ends the rows at hand,
-    # and what they have asked so far has been checked.
+    # The tool expects the same of the same draws, and a server's own ids differ: where it notices, it ends the rows at
+    # hand, and what they have asked so far has been checked.
     for number in range(REQUESTS // (3 * STEPS)):
         with suppress(FlakyStrategyDefinition):
             run_state_machine_as_test(seed(number)(Interface), settings=rows)
