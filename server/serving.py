@@ -88,7 +88,8 @@ async def serve(settings: Settings) -> int:
         try:
             await server.serve()
         except SystemExit:
-            # uvicorn has logged why it can not listen.
+            # uvicorn has logged why.
+            log.error("can not listen: choose another ONCEREAD_HOST or ONCEREAD_PORT, or end what has this one")
             return 1
     return 0 if server.started else 1
 
