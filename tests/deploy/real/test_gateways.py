@@ -102,7 +102,8 @@ def test_a_session_stays_with_one_replica_and_sessions_are_spread(http: httpx.Cl
     before = replicas.written()
     until(lambda: asks_another(http, replicas, before), "the gateway has found all replicas")
     owners: list[int] = []
-    for _ in range(SESSIONS):
+    # Ids are drawn at random: a dozen may leave one replica out, a hundred do not.
+    while len(owners) < SESSIONS or (len(set(owners)) < 3 and len(owners) < 100):
         session = created(http)
         appended(http, session, TEXT[:1000])
         mine = {owner(replicas, partial(asked, http, session)) for _ in range(2)}
