@@ -40,6 +40,16 @@ class MemoryState:
         ]
 
     @staticmethod
+    def where(rows: Tensor, these: MemoryState, those: MemoryState) -> MemoryState:
+        """The rows (B) that are chosen of one state, and the others of another."""
+        return MemoryState(
+            {
+                name: torch.where(rows.view(-1, *[1] * (one.dim() - 1)), one, those[name])
+                for name, one in these.tensors.items()
+            }
+        )
+
+    @staticmethod
     def stack(states: Sequence[MemoryState]) -> MemoryState:
         """One state whose rows are those of `states`, in order."""
         if len(states) == 1:

@@ -37,6 +37,19 @@ class MemoryTransformer(Backbone, ABC):
     def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
         """The memory after reading one segment (B, T) of token ids per row; `memory` itself is left as it was."""
 
+    def windows(self, segments: Tensor, memory: MemoryState) -> Tensor:
+        """What is seen with each of the segments (S, T) that follow on a memory of one row: (S, N)."""
+        return segments
+
+    def read_windows(self, windows: Tensor, memory: MemoryState, counts: Tensor | None = None) -> MemoryState:
+        """The memory after reading K windows (B, K, N) of each row one after another, or of some rows only the first
+        ones, `counts` (B) of them, one at least. Between two of them there may be segments that are not loud.
+        """
+        for index, window in enumerate(windows.unbind(1)):
+            after = self.read(window, memory)
+            memory = after if counts is None else MemoryState.where(index < counts, after, memory)
+        return memory
+
     def loud(self, segments: Tensor, memory: MemoryState) -> list[int]:
         """Which of the segments (S, T) that follow on a memory of one row may change what is remembered."""
         return list(range(len(segments)))

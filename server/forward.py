@@ -52,7 +52,7 @@ class Forward:
         began = time.perf_counter()
         with torch.inference_mode():
             written = self._take_in(step.prompts) + self._write_on(step.answers)
-            advances = self._read(step.reads)
+            advances = self._read(step.reads, step.segments_each)
         return StepResult(written, advances, time.perf_counter() - began)
 
     def warm(self) -> None:
@@ -60,43 +60,47 @@ class Forward:
         memory = self._model.initial_memory(1)
         segment = [0] * self._model.config.segment_tokens
         for rows in BATCH_SIZES[:3]:
-            reads = tuple(ReadWork(memory, [segment]) for _ in range(rows))
+            reads = tuple(ReadWork(memory, [segment] * rows) for _ in range(rows))
             prompts = tuple(AnswerWork(memory, [0], [0], Sampler(Sampling()), 2, self.end) for _ in range(rows))
             self(Step(prompts=prompts, reads=reads))
 
-    def _read(self, works: Sequence[ReadWork]) -> list[Advance]:
-        """Each work's next loud segment, all in one batch; the silent ones before it cost a glance."""
+    def _read(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
+        """The next loud segments of each work, all in one batch; the silent ones before them cost a glance."""
         for work in works:
             self._skim(work)
-        read = iter(self._read_loud([work for work in works if work.loud]))
+        read = iter(self._read_loud([work for work in works if work.loud], each))
         return [next(read) if work.loud else self._passed(work) for work in works]
 
     def _skim(self, work: ReadWork) -> None:
         """Glances at what comes, many segments at once, and leaves out what has been read of those glanced at."""
-        work.loud = [index for index in work.loud if index >= work.done]
+        gone = sum(index < work.done for index in work.loud)
+        work.loud, work.windows = work.loud[gone:], work.windows[gone:]
         if not work.loud and work.done == work.skimmed:
-            ahead = work.segments[work.done : work.done + SKIMMED_SEGMENTS]
-            work.loud = [work.done + index for index in self._model.loud(self._tensor(ahead), work.memory)]
+            ahead = self._tensor(work.segments[work.done : work.done + SKIMMED_SEGMENTS])
+            loud = self._model.loud(ahead, work.memory)
+            work.windows = self._model.windows(ahead, work.memory)[loud]
+            work.loud = [work.done + index for index in loud]
             work.skimmed += len(ahead)
 
-    def _read_loud(self, works: Sequence[ReadWork]) -> list[Advance]:
+    def _read_loud(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
+        """At most so many segments of each; who has fewer sits out the rest."""
         if not works:
             return []
-        rows = _padded(works)
-        memory = MemoryState.stack([self._before(work, work.loud[0]) for work in rows])
-        segments = self._tensor([work.segments[work.loud[0]] for work in rows])
-        memories = self._model.read(segments, memory).unstack()
-        return [Advance(m, work.loud[0] + 1 - work.done) for m, work in zip(memories, works, strict=False)]
+        counts = [min(each, len(work.loud)) for work in works]
+        most = max(counts)
+        rows = _padded(list(zip(works, counts, strict=True)))
+        filled = torch.arange(most, device=self._model.device)
+        windows = torch.stack([work.windows[filled.clamp(max=count - 1)] for work, count in rows])
+        memory = MemoryState.stack([work.memory for work, _ in rows])
+        uneven = self._tensor([count for _, count in rows]) if min(counts) < most else None
+        memories = self._model.read_windows(windows, memory, uneven).unstack()
+        ends = [work.loud[count - 1] + 1 - work.done for work, count in zip(works, counts, strict=True)]
+        return [Advance(memory, end) for memory, end in zip(memories, ends, strict=False)]
 
     def _passed(self, work: ReadWork) -> Advance:
         """All that was skimmed, none of it loud."""
-        return Advance(self._before(work, work.skimmed), work.skimmed - work.done)
-
-    def _before(self, work: ReadWork, index: int) -> MemoryState:
-        """The memory in front of a segment when those since the last one read are silent."""
-        if index == work.done:
-            return work.memory  # type: ignore[no-any-return]
-        return self._model.passed(self._tensor([work.segments[index - 1]]), work.memory)
+        last = self._tensor([work.segments[work.skimmed - 1]])
+        return Advance(self._model.passed(last, work.memory), work.skimmed - work.done)
 
     def _take_in(self, works: Sequence[AnswerWork]) -> list[Written]:
         """Every question's window, padded on the right, and each answer's first token."""

@@ -19,7 +19,8 @@ BEGUN_MAX = 4
 class ReadWork:
     """Segments of one session to be read one after another; `memory` is the value after the last one read.
 
-    The first `skimmed` of them have been glanced at, and of those only `loud` can change what is remembered.
+    The first `skimmed` of them have been glanced at, and of those only `loud` can change what is remembered: `windows`
+    has what is to be seen with each.
     """
 
     memory: Any
@@ -27,6 +28,7 @@ class ReadWork:
     done: int = 0
     skimmed: int = 0
     loud: Sequence[int] = ()
+    windows: Any = ()
     tenant: str = "default"
 
     @property
@@ -68,11 +70,12 @@ class Advance:
 
 @dataclass(frozen=True)
 class Step:
-    """One forward pass: prompts to take in, answers to write one token on, segments to read."""
+    """One forward pass: prompts to take in, answers to write one token on, and sessions to read so many segments of."""
 
     prompts: tuple[AnswerWork, ...] = ()
     answers: tuple[AnswerWork, ...] = ()
     reads: tuple[ReadWork, ...] = ()
+    segments_each: int = 1
 
 
 class Scheduler:
@@ -138,9 +141,13 @@ class Scheduler:
             prompts = self._waiting.turn(budget, self._places(), overdraw=True)
         if not prompts:
             reads = self._reads.turn(max(budget, self._segment_tokens))
+        each = 1
         if reads:
-            prompts = self._waiting.turn(budget - len(reads) * self._segment_tokens, self._places())
-        step = Step(tuple(prompts), tuple(answers), tuple(reads))
+            row = len(reads) * self._segment_tokens
+            prompts = self._waiting.turn(budget - row, self._places())
+            # Where few are read, each gets on faster: no read that could be in the step is left out for it.
+            each = max(1, (budget - sum(work.prompt_tokens for work in prompts)) // row)
+        step = Step(tuple(prompts), tuple(answers), tuple(reads), each)
         return step if prompts or answers or reads else None
 
     def _places(self) -> dict[str, int]:

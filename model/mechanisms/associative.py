@@ -76,14 +76,23 @@ def convolved_at(x: Tensor, slots: Tensor, taps: Tensor) -> Tensor:
     return mixed
 
 
-def delta_updates(memory: Tensor, keys: Tensor, values: Tensor, strengths: Tensor) -> Tensor:
-    """What T sequential delta-rule writes add under their keys: U (…, D, T), as one triangular solve.
+def delta_updates(memory: Tensor, keys: Tensor, values: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """J parts of S delta-rule writes each, one after another: what they add under their keys (M, J, E, S), the memory
+    in front of each part (M, J, P, E), and behind the last (M, P, E).
 
     U = β (V - Aᵀ K) (I + strictly_upper(Kᵀ K β))⁻¹   (2406.06484, section 3.2, transposed)
-    memory A (…, P, D), keys K (…, P, T), values V (…, D, T), strengths β (…, 1, T), all float32.
+    A ← A + K Uᵀ
+    memory A (M, P, E), keys K (M, J, P, S), values V (M, J, E, S), strengths β (M, J, 1, S), all float32. What
+    has no A in it is worked out for all parts at once.
     """
     # What lies on and below the diagonal is not looked at.
     overlap = strengths * (keys.mT @ keys)
-    wanted = strengths * (values - memory.mT @ keys)
-    updates: Tensor = torch.linalg.solve_triangular(overlap, wanted, upper=True, left=False, unitriangular=True)
-    return updates
+    both = strengths * torch.cat([values, keys], dim=-2)
+    solved = torch.linalg.solve_triangular(overlap, both, upper=True, left=False, unitriangular=True)
+    wanted, known = solved.split([values.shape[-2], keys.shape[-2]], dim=-2)
+    befores, updates = [], []
+    for part_keys, part_wanted, part_known in zip(keys.unbind(1), wanted.unbind(1), known.unbind(1), strict=True):
+        befores.append(memory)
+        updates.append(torch.baddbmm(part_wanted, memory.mT, part_known, alpha=-1))
+        memory = torch.baddbmm(memory, part_keys, updates[-1].mT)
+    return torch.stack(updates, dim=1), torch.stack(befores, dim=1), memory

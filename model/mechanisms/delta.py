@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from model.backbone import WindowCache, at_least_float32
 from model.blocks import Angles, make_norm
@@ -43,22 +44,27 @@ def _starting_taps(config: ModelConfig, windows: Sequence[tuple[int, int]], chan
 
 
 class Writing(NamedTuple):
-    """Tokens that write one after another: their places (..., W) in a window, and how far the glance lets them."""
+    """Tokens that write one after another, `together` of them at a time: their places (..., W) in a window, and how far
+    the glance lets them.
+    """
 
     places: Tensor
     gates: Tensor
+    together: int
 
 
-def in_parts(places: Tensor, gates: Tensor) -> list[Writing]:
-    """All places (..., T) that write, those first that do, in parts of one size (2406.06484, section 3: in blocks).
+def in_parts(places: Tensor, gates: Tensor) -> Writing:
+    """Of all places (..., T), those first that write: as many as do, in parts of one size (2406.06484, section 3).
 
-    A part that writes nothing in a row changes no bit of it, so that company does not matter. How many there are is
-    looked up where that is no wait for a device, and else taken to be all.
+    A token that writes nothing changes no bit, so that company does not matter. How many do is looked up where that
+    is no wait for a device, and else taken to be all.
     """
     tokens = places.shape[-1]
-    size = max(WRITTEN_TOGETHER, -(-tokens // PARTS_MAX))
-    count = int((gates > 0).sum(dim=-1).max()) if gates.device.type == "cpu" else tokens
-    return [Writing(places[..., at : at + size], gates[..., at : at + size]) for at in range(0, count, size)]
+    together = min(max(WRITTEN_TOGETHER, -(-tokens // PARTS_MAX)), tokens)
+    count = max(1, int((gates > 0).sum(dim=-1).max())) if gates.device.type == "cpu" else tokens
+    width = -(-count // together) * together
+    missing = max(0, width - tokens)
+    return Writing(pad(places[..., :width], (0, missing)), pad(gates[..., :width], (0, missing)), together)
 
 
 def _at(x: Tensor, places: Tensor) -> Tensor:
@@ -106,10 +112,9 @@ class DeltaMemory(nn.Module):
         found = (together @ memory).view(rows, self.heads, -1, tokens, memory.shape[3]).transpose(1, 2).flatten(0, 1)
         return h + self._joined(found).to(h.dtype)
 
-    def step(
-        self, h: Tensor, memory: Tensor, writing: Sequence[Writing], readers: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """h (B, N, D) and the memory A (B, H, P, D/H) after the tokens of a window have each read and then written.
+    def step(self, h: Tensor, memory: Tensor, writing: Writing, readers: int | None = None) -> tuple[Tensor, Tensor]:
+        """h (B K, N, D) and the memory A (B, H, P, D/H) after the tokens of K windows of each row, one window after
+        another, have each read and then written.
 
         All of them may be a group of layers' instead, (L, B, ...). Token t reads what the tokens before it have left:
         h_t <- h_t + q_t A_(t-1), A_t = A_(t-1) + k_t u_tᵀ, so that it does not matter to a fact in which segment
@@ -117,26 +122,44 @@ class DeltaMemory(nn.Module):
         queries and values behind it: they are causal convolutions over the last tokens, so that what is said of
         somebody finds the name said just before. β = gate * σ(w norm(h) + b), for each head. Only the first `readers`
         rows (of a group: layers) read and are given back, where the others' tokens are for nobody.
+
+        What is written depends on h alone, not on what is read: so all windows are worked on at once, and only the
+        memory goes from one to the next.
         """
         x = self.norm(h)
         taps = torch.cat([self.query_taps, self.key_taps, self.value_taps], dim=-1)
         mixed = at_least_float32(convolved(self.inputs(x), taps))
         asking, telling = mixed.tensor_split(self.inputs.widths[:1], dim=-1)
-        queries = unit_dpfp(self._tokens_last(asking[:readers]), self.rolls, dim=-2)
-        after, reading = memory.flatten(0, -3), queries.shape[0]
-        found = after[:reading].mT @ queries
-        for places, gates in writing:
-            told, said = torch.split(_at(telling, places), self.inputs.widths[1:], dim=-1)
-            keys, values = unit_dpfp(self._tokens_last(told), self.rolls, dim=-2), self._tokens_last(said)
-            heard = at_least_float32(self.strength(_at(x, places)))
-            strengths = self._tokens_last(gates[..., None] * torch.sigmoid(heard))
-            updates = delta_updates(after, keys, values, strengths)
-            not_yet = (places[:readers, ..., None] >= torch.arange(h.shape[-2], device=h.device)).flatten(0, -3)
-            seen = (keys[:reading].mT @ queries).masked_fill(not_yet.repeat_interleave(self.heads, dim=0), 0.0)
-            found = torch.baddbmm(found, updates[:reading], seen)
-            after = torch.baddbmm(after, keys, updates.mT)
+        places, gates, together = writing
+        told, said = torch.split(_at(telling, places), self.inputs.widths[1:], dim=-1)
+        keys, values = unit_dpfp(self._tokens_last(told), self.rolls, dim=-2), self._tokens_last(said)
+        heard = at_least_float32(self.strength(_at(x, places)))
+        strengths = self._tokens_last(gates[..., None] * torch.sigmoid(heard))
+        first = memory.flatten(0, -3)
+        chain = [self._in_a_row(part, len(first), together) for part in (keys, values, strengths)]
+        updates, befores, after = delta_updates(first, *chain)
         h = h[:readers]
+        if not len(h):
+            return h, after.view(memory.shape)
+        queries = unit_dpfp(self._tokens_last(asking[:readers]), self.rolls, dim=-2)
+        reading, parts = len(queries), places.shape[-1] // together
+        found = self._by_window(befores[:, ::parts], len(keys))[:reading].mT @ queries
+        not_yet = (places[:readers, ..., None] >= torch.arange(h.shape[-2], device=h.device)).flatten(0, -3)
+        seen = (keys[:reading].mT @ queries).masked_fill(not_yet.repeat_interleave(self.heads, dim=0), 0.0)
+        found = torch.baddbmm(found, self._by_window(updates, len(keys))[:reading], seen)
         return h + found.view(h.mT.shape).mT.to(h.dtype), after.view(memory.shape)
+
+    def _in_a_row(self, x: Tensor, rows: int, together: int) -> Tensor:
+        """x (B K H, d, W) of windows as the parts, one behind the other, of rows * H memories: (B H, K J, d, W/J)."""
+        windows = x.view(rows // self.heads, -1, self.heads, x.shape[1], x.shape[2] // together, together)
+        return windows.permute(0, 2, 1, 4, 3, 5).reshape(rows, -1, x.shape[1], together)
+
+    def _by_window(self, x: Tensor, windows: int) -> Tensor:
+        """The way back: x (B H, K J, d, W/J) as (B K H, d, W)."""
+        rows, parts, width, together = x.shape
+        each = windows // rows
+        apart = x.view(rows // self.heads, self.heads, each, parts // each, width, together)
+        return apart.permute(0, 2, 1, 4, 3, 5).reshape(windows, width, -1)
 
     def _tokens_last(self, x: Tensor) -> Tensor:
         """Each head's part of x (..., N, H d) as (rows H, d, N): so what features are made of is contiguous."""
@@ -186,22 +209,34 @@ class DeltaTransformer(MemoryTransformer):
         start = torch.full((batch, c.context_tokens), c.special.start, dtype=torch.int64, device=self.device)
         return MemoryState({"associations": torch.zeros(shape, dtype=self.sums, device=self.device), "context": start})
 
+    def windows(self, segments: Tensor, memory: MemoryState) -> Tensor:
+        text = torch.cat([memory["context"], segments.reshape(1, -1)], dim=1)[0]
+        return text.unfold(0, memory["context"].shape[1] + segments.shape[1], segments.shape[1])
+
     def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
-        context = memory["context"]
-        window = torch.cat([context, segment], dim=1)
-        h, angles = self.placed_first(self.embedded(window))
-        writing = in_parts(*self.writing(window, context.shape[1]))
+        return self.read_windows(torch.cat([memory["context"], segment], dim=1)[:, None], memory)
+
+    def read_windows(self, windows: Tensor, memory: MemoryState, counts: Tensor | None = None) -> MemoryState:
+        """All windows go through a layer at once, and their writes follow each other there."""
+        rows, each, size = windows.shape
+        context = memory["context"].shape[1]
+        flat = windows.flatten(0, 1)
+        h, angles = self.placed_first(self.embedded(flat))
+        places, gates = self.writing(flat, context)
+        last = torch.full((rows,), each - 1, device=windows.device) if counts is None else counts - 1
+        if counts is not None:
+            gates = gates * (torch.arange(each, device=windows.device) <= last[:, None]).view(-1, 1)
+        writing = in_parts(places, gates)
         written = []
         for layer, before in enumerate(memory["associations"].unbind(1)):
             # What the last layer makes of the tokens is for nobody: only its memory stays.
             if layer:
                 h = self.blocks[layer - 1](h, angles)
-            last = layer == len(self.memories) - 1
-            h, after = self.memories[layer].step(h, before, writing, 0 if last else None)  # type: ignore[operator]
+            readers = 0 if layer == len(self.memories) - 1 else None
+            h, after = self.memories[layer].step(h, before, writing, readers)  # type: ignore[operator]
             written.append(after)
-        return MemoryState(
-            {"associations": torch.stack(written, dim=1), "context": window[:, window.shape[1] - context.shape[1] :]}
-        )
+        behind = windows[torch.arange(rows, device=windows.device), last, size - context :]
+        return MemoryState({"associations": torch.stack(written, dim=1), "context": behind})
 
     def glance_scores(self, windows: Tensor) -> Tensor:
         """How much each token of windows (B, N) looks worth remembering, as the logit of the gate."""
@@ -211,11 +246,13 @@ class DeltaTransformer(MemoryTransformer):
         """How far the glance opens all memories to the tokens of windows (B, N) behind the first; zero is shut."""
         return self.glance.gate(self._scores(windows, first))
 
-    def writing(self, windows: Tensor, first: int) -> Writing:
-        """The places of all tokens of windows (B, N) behind the first, those that may write before the others."""
+    def writing(self, windows: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """The places of all tokens of windows (B, N) behind the first, those that may write before the others, and how
+        far the glance lets each.
+        """
         gates = self.gates(windows, first)
         order = (gates == 0).to(torch.uint8).argsort(dim=1, stable=True)
-        return Writing(first + order, gates.gather(1, order))
+        return first + order, gates.gather(1, order)
 
     def _scores(self, windows: Tensor, first: int) -> Tensor:
         """Scores (B, N - first), from the table where there is one."""
@@ -225,11 +262,7 @@ class DeltaTransformer(MemoryTransformer):
 
     def loud(self, segments: Tensor, memory: MemoryState) -> list[int]:
         """Those that may hold a token that the glance lets through; the others leave every association, bit for bit."""
-        context = memory["context"]
-        size = context.shape[1]
-        text = torch.cat([context, segments.reshape(1, -1)], dim=1)[0]
-        windows = text.unfold(0, size + segments.shape[1], segments.shape[1])
-        scores = self._scores(windows, size)
+        scores = self._scores(self.windows(segments, memory), memory["context"].shape[1])
         return (scores > self.glance.threshold_score - MARGIN).any(dim=1).nonzero()[:, 0].tolist()
 
     def passed(self, segment: Tensor, memory: MemoryState) -> MemoryState:

@@ -29,9 +29,9 @@ MARK = 7
 class Marked(DeltaTransformer):
     """A model that can not stand one token."""
 
-    def read(self, segment: torch.Tensor, memory: MemoryState) -> MemoryState:
-        self._must_stand(segment)
-        return super().read(segment, memory)
+    def read_windows(self, windows: torch.Tensor, *more: Any) -> MemoryState:
+        self._must_stand(windows)
+        return super().read_windows(windows, *more)
 
     def take_in(self, prompts: torch.Tensor, *more: Any) -> Any:
         self._must_stand(prompts)

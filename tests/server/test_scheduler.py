@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,27 @@ def test_reads_fill_what_answers_leave() -> None:
     assert step is not None
     assert step.answers == (writing,)
     assert len(step.reads) == 4
+
+
+@pytest.mark.parametrize(("reads", "each"), [(1, 7), (2, 3), (3, 2), (4, 1), (7, 1), (9, 1)])
+def test_where_few_are_read_each_gets_on_faster(reads: int, each: int) -> None:
+    scheduler = Scheduler(7 * T, 9, T)
+    for _ in range(reads):
+        scheduler.add_read(read(20))
+    step = scheduler.plan()
+    assert step is not None
+    assert step.segments_each == each
+
+
+def test_a_prompt_goes_before_a_reads_second_segment() -> None:
+    scheduler = Scheduler(4 * T, 9, T)
+    scheduler.add_read(read(20))
+    scheduler.add_answer(answer(4 * T))
+    scheduler.add_answer(answer(T))
+    first, second = planned(scheduler, 2)
+    assert not first.reads
+    # An answer that is written on takes a token of what the fourth segment would need.
+    assert (len(second.prompts), second.segments_each) == (1, 2)
 
 
 def test_reads_take_turns() -> None:
@@ -132,8 +154,9 @@ def test_all_work_ends_and_no_step_is_over_its_budget(wanted: list[tuple[str, in
             scheduler.add_answer(works[-1])  # type: ignore[arg-type]
     steps = 0
     while step := scheduler.plan():
-        tokens = len(step.answers) + sum(w.prompt_tokens for w in step.prompts) + T * len(step.reads)
-        assert tokens <= 3 * T or len(step.reads) == 1
+        segments = len(step.reads) * step.segments_each
+        tokens = len(step.answers) + sum(w.prompt_tokens for w in step.prompts) + T * segments
+        assert tokens <= 3 * T or segments == 1
         assert len(step.answers) + len(step.prompts) <= 2
         run(scheduler, step)
         steps += 1
