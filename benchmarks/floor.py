@@ -28,7 +28,7 @@ NAME = "floor"
 CLAIM = "reading in earnest takes at most twice as long as its operations and bytes must take"
 ROWS, LANES = 8, 4
 COPIED_BYTES, COPIES = 1 << 28, 9
-TWICE = Goal("at most", 2.0)
+GOALS = {"batch_of_one_session": Goal("at most", 2.0)}
 
 
 def measure(plan: Plan) -> Section:
@@ -55,7 +55,7 @@ def measure(plan: Plan) -> Section:
     for name, tokens, seconds in _timed(plan, texts):
         figures += [
             Figure(f"{name}_tokens_per_second", tokens / seconds),
-            Figure(f"{name}_to_floor_ratio", seconds / tokens / floor, TWICE if "one_session" in name else None),
+            Figure(f"{name}_to_floor_ratio", seconds / tokens / floor, GOALS.get(name)),
             Figure(f"{name}_to_floor_where_every_token_writes_ratio", seconds / tokens * rate / dense),
         ]
     return Section(NAME, CLAIM, tuple(figures))
@@ -65,7 +65,8 @@ def _timed(plan: Plan, texts: Tensor) -> list[tuple[str, int, float]]:
     model = plan.loaded.model
     cells = cells_of(model)
     ways: dict[str, tuple[int, Callable[[], object]]] = {
-        "batch_of_one_session": (texts[:1].numel(), partial(in_batches, model, texts[:1], 1)),
+        "segments_in_turn_of_one_session": (texts[:1].numel(), partial(in_batches, model, texts[:1], 1)),
+        "batch_of_one_session": (texts[:1].numel(), partial(in_batches, model, texts[:1], 1, ROWS)),
         f"batch_of_{ROWS}_sessions": (texts.numel(), partial(in_batches, model, texts, ROWS)),
     }
     if cells is not None:

@@ -1,4 +1,4 @@
-"""The ways to read loud segments: in plain batches, and in the wavefront.
+"""The ways to read loud segments: in batches, and in the wavefront.
 
 It knows models, segments and memories, and measures nothing.
 """
@@ -25,13 +25,15 @@ def loud_segments(model: MemoryTransformer, tokenizer: TextTokenizer, count: int
 
 
 @torch.inference_mode()
-def in_batches(model: MemoryTransformer, texts: Tensor, rows: int) -> list[MemoryState]:
-    """The memories after texts (sessions, S, T), so many of them at once."""
+def in_batches(model: MemoryTransformer, texts: Tensor, rows: int, each: int = 1) -> list[MemoryState]:
+    """The memories after texts (sessions, S, T), so many of them at once, and so many segments of each."""
     memories: list[MemoryState] = []
     for some in torch.split(texts, rows):
-        memory = model.initial_memory(len(some))
-        for index in range(some.shape[1]):
-            memory = model.read(some[:, index], memory)
+        blank = model.initial_memory(1)
+        memory = MemoryState.stack([blank] * len(some))
+        windows = torch.stack([model.windows(text, blank) for text in some])
+        for together in torch.split(windows, each, dim=1):
+            memory = model.read_windows(together, memory)
         memories += memory.unstack()
     return memories
 

@@ -1,4 +1,4 @@
-"""The wavefront against plain batches, by sessions and segments; and how well the rule chooses between them.
+"""The wavefront against batches, by sessions and segments; and how well the rule chooses between them.
 
 `python -m benchmarks.wavefront` compares the reading of one long text with full attention (`benchmarks/one_text.py`).
 It knows models and ways to read, and nothing of servers.
@@ -22,26 +22,32 @@ from model.cells import cells_of
 from model.pace import Pace, measured
 
 NAME = "wavefront"
-CLAIM = "of plain batches and the wavefront the faster one is taken, by what was measured at the start"
+CLAIM = "of batches and the wavefront the faster one is taken, by what was measured at the start"
 SESSIONS, SEGMENTS = (1, 2, 4, 8), (1, 4, 16)
+TOGETHER = 8
 NEARLY_THE_BEST = Goal("at least", 0.9)
 
 
 def measure(plan: Plan) -> Section:
-    """Both in every size, in turn; then what the rule says, and which share of the better one's rate it gets."""
+    """All in every size, in turn; then what the rule says, and which share of the better one's rate it gets."""
     model = plan.loaded.model
     cells = cells_of(model)
     assert cells is not None, "the default weights are of a mechanism with a wavefront"
     texts = loud_segments(model, plan.loaded.tokenizer, SESSIONS[-1] * SEGMENTS[-1])
     texts = texts.view(SESSIONS[-1], SEGMENTS[-1], -1)
-    pace = measured(model, texts[0, 0], turns=2 * plan.sizes.rounds)
-    figures = [Figure(f"step_of_{rows}_rows_milliseconds", 1e3 * s) for rows, s in pace.batches.items()]
+    pace = measured(model, TOGETHER, turns=2 * plan.sizes.rounds)
+    figures = [
+        Figure(f"batch_of_{rows}_rows_with_{each}_windows_milliseconds", 1e3 * seconds)
+        for (rows, each), seconds in pace.batches.items()
+    ]
     figures += [Figure(f"step_of_{lanes}_lanes_milliseconds", 1e3 * s) for lanes, s in pace.wavefronts.items()]
     for sessions in SESSIONS:
         for segments in SEGMENTS:
             some = texts[:sessions, :segments]
+            each = max(1, TOGETHER // sessions)
             ways: dict[str, Callable[[], object]] = {
-                "batches": partial(in_batches, model, some, sessions),
+                "segment_after_segment": partial(in_batches, model, some, sessions),
+                "batch": partial(in_batches, model, some, sessions, each),
                 "wavefront": partial(in_wavefront, cells, some, min(sessions, max(pace.wavefronts))),
             }
             figures += _compared(f"{sessions}_sessions_of_{segments}_segments", some, ways, pace, plan.sizes.rounds)
@@ -56,10 +62,10 @@ def _compared(name: str, texts: Tensor, ways: dict[str, Callable[[], object]], p
             if turn >= 0:
                 taken[kind].append(seconds)
     rates = {kind: texts.numel() / median(seconds) for kind, seconds in taken.items()}
-    chosen = "wavefront" if pace.way(*texts.shape[:2]).kind == "wavefront" else "batches"
+    chosen = rates[pace.way(*texts.shape[:2]).kind]
     return [
         *(Figure(f"{name}_{kind}_tokens_per_second", rate) for kind, rate in rates.items()),
-        Figure(f"{name}_chosen_to_better_ratio", rates[chosen] / max(rates.values()), NEARLY_THE_BEST),
+        Figure(f"{name}_chosen_to_better_ratio", chosen / max(rates.values()), NEARLY_THE_BEST),
     ]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.nn.functional import pad
 
 from model.memory import MemoryState
 from model.transformer import MemoryTransformer
@@ -83,25 +84,20 @@ class Pipeline:
 
 
 def read_texts(wavefront: Wavefront, texts: Sequence[tuple[Tensor, MemoryState]]) -> list[MemoryState]:
-    """The memory (of one row) of each text after its segments (S, T): the same as `skimming.read_all` of each.
-
-    When a text is through, the next one takes its lane, so that the pipeline fills once for all of them.
-    """
-    model, pipeline = wavefront.model, Pipeline(wavefront)
-    memories = {key: memory for key, (_, memory) in enumerate(texts)}
-    waiting = deque((key, loud_segments(model, *text)) for key, text in enumerate(texts))
-    reading: dict[int, Iterator[Next]] = {}
-    while waiting or reading or pipeline.inside:
-        while waiting and len(reading) < wavefront.lanes:
-            reading.update([waiting.popleft()])
-        offered = {key: segment for key, feed in reading.items() if (segment := next(feed, None)) is not None}
-        reading = {key: reading[key] for key, segment in offered.items() if not segment.last}
-        if offered or pipeline.inside:
-            memories.update(pipeline.step(offered))  # type: ignore[arg-type]
+    """The memory (of one row) of each text after its segments (S, T): the same as `skimming.read_all` of each."""
+    model = wavefront.model
+    memories = _through(wavefront, [loud_segments(model, *text) for text in texts], [memory for _, memory in texts])
     return [
-        model.passed(segments[-1:], memories[key]) if len(segments) else memories[key]
-        for key, (segments, _) in enumerate(texts)
+        model.passed(segments[-1:], memory) if len(segments) else memory
+        for (segments, _), memory in zip(texts, memories, strict=True)
     ]
+
+
+def read_windows(wavefront: Wavefront, texts: Sequence[tuple[Tensor, MemoryState]]) -> list[MemoryState]:
+    """The memory (of one row) of each text after its windows (K, N): the same as the model's own `read_windows`."""
+    segment_tokens = wavefront.model.config.segment_tokens
+    feeds = [_segments_of(windows, memory, segment_tokens) for windows, memory in texts]
+    return _through(wavefront, feeds, [memory for _, memory in texts])
 
 
 def loud_segments(model: MemoryTransformer, segments: Tensor, memory: MemoryState) -> Iterator[Next]:
@@ -112,3 +108,29 @@ def loud_segments(model: MemoryTransformer, segments: Tensor, memory: MemoryStat
         passed = segments[index - 1 : index] if index > done else None
         yield Next(segments[index], memory if index == loud[0] else None, passed, last=index == loud[-1])
         done = index + 1
+
+
+def _segments_of(windows: Tensor, memory: MemoryState, segment_tokens: int) -> Iterator[Next]:
+    """Each window's segment, behind the end of a segment that has what else is seen in the window."""
+    before = windows.shape[1] - segment_tokens
+    for index, window in enumerate(windows):
+        passed = pad(window[:before], (segment_tokens - before, 0))[None] if before else None
+        yield Next(window[before:], None if index else memory, passed, last=index == len(windows) - 1)
+
+
+def _through(
+    wavefront: Wavefront, feeds: Sequence[Iterator[Next]], befores: Sequence[MemoryState]
+) -> list[MemoryState]:
+    """When a text is through, the next one takes its lane, so that the pipeline fills once for all of them."""
+    pipeline = Pipeline(wavefront)
+    memories: dict[Hashable, MemoryState] = dict(enumerate(befores))
+    waiting = deque(enumerate(feeds))
+    reading: dict[Hashable, Iterator[Next]] = {}
+    while waiting or reading or pipeline.inside:
+        while waiting and len(reading) < wavefront.lanes:
+            reading.update([waiting.popleft()])
+        offered = {key: segment for key, feed in reading.items() if (segment := next(feed, None)) is not None}
+        reading = {key: reading[key] for key, segment in offered.items() if not segment.last}
+        if offered or pipeline.inside:
+            memories.update(pipeline.step(offered))
+    return [memories[key] for key in range(len(feeds))]

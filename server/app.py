@@ -90,7 +90,7 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
         telemetry.step_seconds.observe(seconds)
 
     forward = Forward(loaded.model)
-    await asyncio.to_thread(forward.warm)
+    await asyncio.to_thread(forward.warm, settings.step_tokens)
     engine = Engine(forward, scheduler, settings.answers_waiting_max, observe)
     engine.start()
     reading = Reading(store, engine, loaded, settings, telemetry)

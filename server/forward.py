@@ -8,24 +8,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from model.backbone import WindowCache
+from model.batch import BATCH_SIZES, padded
 from model.generation import Sampler, Sampling, Written
 from model.memory import MemoryState
 from model.prompt import window_ids
+from model.reader import Reader
 from model.transformer import MemoryTransformer
 from server.scheduler import Advance, AnswerWork, ReadWork, Step
 
-# A batch shape that comes again gives the same bits again (DESIGN: company does not matter).
-BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 # So many segments are glanced at in one go, so that text that says nothing takes few steps.
 SKIMMED_SEGMENTS = 64
-
-Work = TypeVar("Work")
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Forward:
     """Runs steps on the model's device."""
 
     def __init__(self, model: MemoryTransformer) -> None:
-        self._model = model
+        self._model, self._reader = model, Reader(model)
         self.end = model.config.special.end
 
     def __call__(self, step: Step) -> StepResult:
@@ -55,14 +53,13 @@ class Forward:
             advances = self._read(step.reads, step.segments_each)
         return StepResult(written, advances, time.perf_counter() - began)
 
-    def warm(self) -> None:
-        """Reads a segment and answers a token for nobody, so that the first who comes does not pay for first times."""
+    def warm(self, step_tokens: int) -> None:
+        """Finds the fastest way to read what a step may have, and answers for nobody: who comes first pays no more."""
+        self._reader.measure(step_tokens // self._model.config.segment_tokens)
         memory = self._model.initial_memory(1)
-        segment = [0] * self._model.config.segment_tokens
         for rows in BATCH_SIZES[:3]:
-            reads = tuple(ReadWork(memory, [segment] * rows) for _ in range(rows))
             prompts = tuple(AnswerWork(memory, [0], [0], Sampler(Sampling()), 2, self.end) for _ in range(rows))
-            self(Step(prompts=prompts, reads=reads))
+            self(Step(prompts=prompts))
 
     def _read(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
         """The next loud segments of each work, all in one batch; the silent ones before them cost a glance."""
@@ -83,19 +80,12 @@ class Forward:
             work.skimmed += len(ahead)
 
     def _read_loud(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
-        """At most so many segments of each; who has fewer sits out the rest."""
+        """At most so many segments of each."""
         if not works:
             return []
-        counts = [min(each, len(work.loud)) for work in works]
-        most = max(counts)
-        rows = _padded(list(zip(works, counts, strict=True)))
-        filled = torch.arange(most, device=self._model.device)
-        windows = torch.stack([work.windows[filled.clamp(max=count - 1)] for work, count in rows])
-        memory = MemoryState.stack([work.memory for work, _ in rows])
-        uneven = self._tensor([count for _, count in rows]) if min(counts) < most else None
-        memories = self._model.read_windows(windows, memory, uneven).unstack()
-        ends = [work.loud[count - 1] + 1 - work.done for work, count in zip(works, counts, strict=True)]
-        return [Advance(memory, end) for memory, end in zip(memories, ends, strict=False)]
+        texts = [(work.windows[:each], work.memory) for work in works]
+        ends = [work.loud[len(windows) - 1] + 1 - work.done for work, (windows, _) in zip(works, texts, strict=True)]
+        return [Advance(memory, end) for memory, end in zip(self._reader.read(texts), ends, strict=True)]
 
     def _passed(self, work: ReadWork) -> Advance:
         """All that was skimmed, none of it loud."""
@@ -108,7 +98,7 @@ class Forward:
             return []
         if self._model.config.tail_in_memory:
             self._read_tails(works)
-        rows = _padded(works)
+        rows = padded(works)
         windows = [window_ids(self._model.config, work.tail, work.prompt) for work in rows]
         longest = max(map(len, windows))
         memory = MemoryState.stack([work.memory for work in rows])
@@ -132,7 +122,7 @@ class Forward:
         """One more token for each answer."""
         if not works:
             return []
-        rows = _padded(works)
+        rows = padded(works)
         memory = MemoryState.stack([work.memory for work in rows])
         tokens = self._tensor([work.tokens[-1] for work in rows])
         cache = WindowCache.stack([work.cache for work in rows])
@@ -147,9 +137,3 @@ class Forward:
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.tensor(ids, device=self._model.device)
-
-
-def _padded(works: Sequence[Work]) -> list[Work]:
-    """The works and copies of the first, up to the next of the fixed batch sizes."""
-    size = next(size for size in BATCH_SIZES if size >= len(works))
-    return [*works, *[works[0]] * (size - len(works))]

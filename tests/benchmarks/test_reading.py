@@ -24,7 +24,8 @@ def test_batches_and_the_wavefront_end_in_the_same_memories(mechanism: str, widt
     cells = cells_of(model)
     assert cells is not None
     wanted, found = in_batches(model, texts, width), in_wavefront(cells, texts, width)
-    for one, other in zip(found, wanted, strict=True):
+    together = in_batches(model, texts, width, 3)
+    for one, other in [*zip(found, wanted, strict=True), *zip(together, wanted, strict=True)]:
         for part, tensor in other.tensors.items():
             scale = max(1.0, float(tensor.double().abs().max()))
             torch.testing.assert_close(one[part], tensor, rtol=1e-10, atol=1e-10 * scale)
@@ -45,8 +46,8 @@ def test_full_attention_goes_through_the_same_blocks(mechanism: Mechanism) -> No
 
 def test_the_floor_counts_what_is_there() -> None:
     """Twice the text is as much a token; where every token writes there is more to do; memories go in and out."""
-    model = random_model(tiny_config(write_threshold=0.999999))
-    segment = torch.arange(8)[None]
+    model = random_model(tiny_config(segment_tokens=40, write_threshold=0.999999))
+    segment = torch.arange(40)[None]
     silent, writing = (operations_per_token(each, segment) for each in (model, writing_all(model)))
     assert 0 < silent < writing
     assert step_bytes(model, 3) - step_bytes(model, 1) == 4 * model.initial_memory(1).nbytes

@@ -28,7 +28,9 @@ def test_a_session_survives_a_kill_and_answers_as_the_model_does(
     weights.save(tmp_path / "weights", random_model(config), tokenizer, torch.float32)
     expected = local_reader(weights.load(tmp_path / "weights"), lambda _: None)(TEXT, QUESTIONS)
     data = TEXT.encode()
-    with Server(tmp_path / "weights", f"sqlite:///{tmp_path / 'store'}", checkpoint_segments="4") as server:
+    # Random weights make much of the last bits: a segment a step, as the model itself reads.
+    settings = {"checkpoint_segments": "4", "step_tokens": str(config.segment_tokens)}
+    with Server(tmp_path / "weights", f"sqlite:///{tmp_path / 'store'}", **settings) as server:
         with client(server) as http:
             session = created(http)
             appended(http, session, data[:1_111])
