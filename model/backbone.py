@@ -38,13 +38,25 @@ class WindowCache:
 
     def unstack(self) -> list[WindowCache]:
         """The rows, each a cache that owns its storage."""
-        return [
-            WindowCache(
-                {name: tensor[:, row : row + 1].clone() for name, tensor in self.tensors.items()},
-                self.lengths[row : row + 1].clone(),
-            )
-            for row in range(self.lengths.shape[0])
-        ]
+        return [self.row(row) for row in range(self.lengths.shape[0])]
+
+    def row(self, row: int) -> WindowCache:
+        """One row as a cache that owns its storage."""
+        own = {name: tensor[:, row : row + 1].clone() for name, tensor in self.tensors.items()}
+        return WindowCache(own, self.lengths[row : row + 1].clone())
+
+    def has_room_for(self, cache: WindowCache) -> bool:
+        """Whether a row has as many slots as the other cache has."""
+        return all(tensor.shape[-2] >= cache[name].shape[-2] for name, tensor in self.tensors.items())
+
+    def put(self, row: int, cache: WindowCache) -> None:
+        """Overwrites a row, in place, with a cache of one row that has no more slots."""
+        for name, tensor in self.tensors.items():
+            own = tensor[:, row : row + 1]
+            own[..., : cache[name].shape[-2], :] = cache[name]
+            # What was there before may say that a slot counts.
+            own[..., cache[name].shape[-2] :, :] = 0
+        self.lengths[row : row + 1] = cache.lengths
 
     @staticmethod
     def stack(caches: Sequence[WindowCache]) -> WindowCache:

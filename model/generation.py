@@ -1,10 +1,11 @@
 """Choosing the next token: greedy or sampled, from scores alone.
 
-It knows one row of scores at a time, and nothing of memories, caches or text.
+It knows rows of scores, each by itself, and nothing of memories, caches or text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,14 +46,21 @@ class Sampler:
 
     def choose(self, scores: Tensor) -> Written:
         """A token from scores (vocab_size)."""
-        token = self._token(scores)
+        return choose_each([self], scores[None])[0]
+
+    def _chosen(self, scores: Tensor, best: int) -> Written:
+        token = best if self._sampling.temperature == 0 else self._drawn(scores)
         return Written(token, float(scores.float().log_softmax(dim=-1)[token]) if self._logprobs else None)
 
-    def _token(self, scores: Tensor) -> int:
-        if self._sampling.temperature == 0:
-            return int(scores.argmax())
+    def _drawn(self, scores: Tensor) -> int:
         shares = nucleus(scores.cpu(), self._sampling)
         return int(torch.multinomial(shares, 1, generator=self._generator))
+
+
+def choose_each(samplers: Sequence[Sampler], scores: Tensor) -> list[Written]:
+    """A token for each from its row of scores (B, vocab_size); the best ones are found for all rows at once."""
+    best = scores.argmax(dim=-1).tolist()
+    return [sampler._chosen(*each) for sampler, *each in zip(samplers, scores, best, strict=True)]
 
 
 def nucleus(scores: Tensor, sampling: Sampling) -> Tensor:

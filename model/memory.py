@@ -34,10 +34,16 @@ class MemoryState:
 
     def unstack(self) -> list[MemoryState]:
         """The rows, each a state of batch 1 that owns its storage."""
-        return [
-            MemoryState({name: tensor[row : row + 1].clone() for name, tensor in self.tensors.items()})
-            for row in range(self.batch)
-        ]
+        return [self.row(row) for row in range(self.batch)]
+
+    def row(self, row: int) -> MemoryState:
+        """One row as a state of batch 1 that owns its storage."""
+        return MemoryState({name: tensor[row : row + 1].clone() for name, tensor in self.tensors.items()})
+
+    def put(self, row: int, state: MemoryState) -> None:
+        """Overwrites a row with a state of batch 1, in place: for a stack that nobody else has."""
+        for name, tensor in self.tensors.items():
+            tensor[row : row + 1] = state[name]
 
     @staticmethod
     def where(rows: Tensor, these: MemoryState, those: MemoryState) -> MemoryState:

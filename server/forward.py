@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.backbone import WindowCache
 from model.batch import BATCH_SIZES, padded
-from model.generation import Sampler, Sampling, Written
+from model.generation import Sampler, Sampling, Written, choose_each
 from model.memory import MemoryState
 from model.prompt import window_ids
 from model.reader import Reader
 from model.transformer import MemoryTransformer
 from server.scheduler import Advance, AnswerWork, ReadWork, Step
+from server.seats import Seats
 
 # So many segments are glanced at in one go, so that text that says nothing takes few steps.
 SKIMMED_SEGMENTS = 64
@@ -43,7 +43,7 @@ class Forward:
     """Runs steps on the model's device."""
 
     def __init__(self, model: MemoryTransformer) -> None:
-        self._model, self._reader = model, Reader(model)
+        self._model, self._reader, self._seats = model, Reader(model), Seats(model)
         self.end = model.config.special.end
 
     def __call__(self, step: Step) -> StepResult:
@@ -121,19 +121,13 @@ class Forward:
     def _write_on(self, works: Sequence[AnswerWork]) -> list[Written]:
         """One more token for each answer."""
         if not works:
+            self._seats.clear()
             return []
-        rows = padded(works)
-        memory = MemoryState.stack([work.memory for work in rows])
-        tokens = self._tensor([work.tokens[-1] for work in rows])
-        cache = WindowCache.stack([work.cache for work in rows])
-        hidden = self._model.write_on(tokens, memory, cache)
-        if len(rows) > 1:
-            for work, part in zip(works, cache.unstack(), strict=False):
-                work.cache = part
-        return self._chosen(works, self._model.logits(hidden))
+        return self._chosen(works, self._model.logits(self._seats.write_on(works)))
 
-    def _chosen(self, works: Sequence[AnswerWork], scores: Tensor) -> list[Written]:
-        return [work.sampler.choose(row) for work, row in zip(works, scores, strict=False)]
+    @staticmethod
+    def _chosen(works: Sequence[AnswerWork], scores: Tensor) -> list[Written]:
+        return choose_each([work.sampler for work in works], scores[: len(works)])
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.tensor(ids, device=self._model.device)
