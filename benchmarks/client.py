@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 from tqdm import tqdm
 
 from benchmarks.plan import Plan
@@ -71,6 +72,12 @@ class Client:
             view = self.view(session)
             if view["status"] != "idle" or view["memory"]["version"] != version:
                 version, since = view["memory"]["version"], time.monotonic()
+
+    def steps(self) -> tuple[float, float]:
+        """Seconds that the engine's steps have taken since the start, and how many there were."""
+        families = {family.name: family for family in text_string_to_metric_families(self._http.get("/metrics").text)}
+        samples = {sample.name: sample.value for sample in families["onceread_step_seconds"].samples}
+        return samples["onceread_step_seconds_sum"], samples["onceread_step_seconds_count"]
 
     def ask(self, session: str, question: str, tokens_max: int) -> dict[str, Any]:
         body = {"question": question, "max_tokens": tokens_max}

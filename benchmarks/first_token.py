@@ -23,6 +23,7 @@ CLAIM = (
 )
 SAME = Goal("at most", 1.05)
 THREE_TIMES = Goal("at most", 3.0)
+TWO_STEPS = Goal("at most", 2.0)
 QUESTION = "Where is the letter that he wrote?"
 ANSWER_TOKENS = 4
 OTHERS = 16
@@ -47,7 +48,10 @@ def measure(plan: Plan) -> Section:
         others = tuple(f"other-{number}" for number in range(OTHERS))
         for session in others:
             client.create(session)
+        before = client.steps()
         busy_short, busy_long = _ask(plan, client, others, f"questions, {OTHERS} sessions are read")
+        taken = [after - first for first, after in zip(before, client.steps(), strict=True)]
+        step_seconds = taken[0] / taken[1]
     idle, busy = idle_short + idle_long, busy_short + busy_long
     figures = [Figure("questions_count", len(idle_short))]
     for percent in (50, 99):
@@ -61,6 +65,9 @@ def measure(plan: Plan) -> Section:
     for percent in (50, 99):
         ratio = percentile(busy, percent) / percentile(idle, percent)
         figures.append(Figure(f"busy_to_idle_p{percent}_ratio", ratio, THREE_TIMES))
+        later = (percentile(busy, percent) - percentile(idle, percent)) / step_seconds
+        figures.append(Figure(f"busy_after_idle_p{percent}_steps", later, TWO_STEPS if percent == 50 else None))
+    figures.append(Figure("busy_step_milliseconds", step_seconds * 1e3))
     return Section(NAME, CLAIM, tuple(figures))
 
 

@@ -24,7 +24,7 @@ from server.access import AccessLog
 from server.auth import Auth
 from server.engine import Engine
 from server.forward import Forward
-from server.gate import Gate
+from server.front.gate import Gate
 from server.library import Library
 from server.problems import as_api_error
 from server.reading import Reading

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from server.app import build_app, running
-from server.connections import Connection, Watch
+from server.front.connections import Connection, Watch
 from server.settings import Settings
 
 log = logging.getLogger("server")

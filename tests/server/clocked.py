@@ -17,7 +17,7 @@ from typing import Any
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from server.connections import Connection, Watch
+from server.front.connections import Connection, Watch
 from server.settings import Settings
 from tests.server.replies import must_be_problem
 

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class Server:
     """`python -m server` on a folder of weights and a store; `log` is what it wrote so far."""
 
+    program = "server"
+
     def __init__(self, weights: Path, store: str, **settings: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -42,7 +44,7 @@ class Server:
         """Returns when the server says that it listens."""
         before = len(self.log)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "server"],
+            [sys.executable, "-m", self.program],
             cwd=ROOT,
             env=self._environment,
             stderr=subprocess.PIPE,
@@ -64,6 +66,11 @@ class Server:
                 if "Uvicorn running on" in line:
                     listening.set()
         listening.set()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """SIGKILL: no warning, no last word."""

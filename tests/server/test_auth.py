@@ -22,7 +22,7 @@ from server import errors, keys
 from server.app import ROUTERS, build_app
 from server.auth import EVERYBODY, Auth, Identity, WatchedKeys, must_be_allowed, must_be_guarded
 from server.calls import CALLS, OPEN, SCOPES, Call, Scope, call_of
-from server.gate import Gate
+from server.front.gate import Gate
 from server.routes.shared import TheTenant
 from server.settings import Settings, SettingsError
 from server.telemetry import Telemetry

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.connections import LOOK_SECONDS_MAX, Watch
-from server.patience import Patience
+from server.front.connections import LOOK_SECONDS_MAX, Watch
+from server.front.patience import Patience
 from tests.server.clocked import LARGE_BYTES, TEXT, Serving, is_open, must_be_refused, received, request, until
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from server import errors
-from server.bounds import bounded, depth, is_json
-from server.quotas import WINDOW_SECONDS, Bucket, Quotas, Turn
+from server.front.bounds import bounded, depth, is_json
+from server.front.quotas import WINDOW_SECONDS, Bucket, Quotas, Turn
 from server.settings import Settings
 
 

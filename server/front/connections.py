@@ -12,10 +12,10 @@ from typing import Any, Literal
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from server import errors
-from server.bounds import is_long
 from server.calls import call_of
-from server.patience import Patience
-from server.request_ids import request_id
+from server.front.bounds import is_long
+from server.front.patience import Patience
+from server.front.request_ids import request_id
 from server.settings import Settings
 
 # Between two looks no more time than this passes for connections: what came while the server stood still waits to be

@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import errors
 from server.auth import Auth, must_be_allowed
-from server.bounds import bounded, is_json, is_long, must_fit
 from server.calls import OPEN, Call, call_of
+from server.front.bounds import bounded, is_json, is_long, must_fit
+from server.front.quotas import Quotas, Turn
+from server.front.request_ids import request_id
 from server.problems import ClientGone, as_api_error
-from server.quotas import Quotas, Turn
-from server.request_ids import request_id
 from server.settings import Settings
 from server.telemetry import Telemetry
 

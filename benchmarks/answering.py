@@ -1,0 +1,88 @@
+"""How near 64 answers written at once come to what a token of each must take: the bytes and operations of a step.
+
+It knows the bare model and a step's forward pass, and nothing of servers.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from benchmarks.bare import NEVER
+from benchmarks.floor import copied_bytes_per_second
+from benchmarks.matrix_rate import products_per_second
+from benchmarks.plan import Plan
+from benchmarks.report import Figure, Goal, Section
+from benchmarks.timing import seconds_of
+from model.generation import Sampler, Sampling
+from model.memory import MemoryState
+from model.prompt import prompt_ids
+from server.forward import Forward
+from server.scheduler import AnswerWork, Step
+
+NAME = "answering"
+CLAIM = "how many times as long answers take, one and 64 at once, as their bytes and operations must take"
+QUESTION = "Where is the letter that he wrote?"
+ANSWERS, TOKENS = (1, 4, 16, 64), 48
+# On a GPU.
+FLOOR = Goal("at most", 1.5)
+
+
+def measure(plan: Plan) -> Section:
+    """Every number of answers against memories of their own, and the most of them against one memory."""
+    device = plan.loaded.model.device
+    rate, bandwidth = products_per_second(torch.float32, device), copied_bytes_per_second(device)
+    figures = []
+    for shared in (False, True):
+        for answers in ANSWERS if not shared else ANSWERS[-1:]:
+            works, seconds, operations = _written(plan, answers, shared)
+            moved = _moved_bytes(plan, works, shared)
+            floor = max(operations / rate, moved / bandwidth)
+            name = f"{answers}_answers_against_{'one_memory' if shared else 'memories_of_their_own'}"
+            figures += [
+                Figure(f"{name}_tokens_per_second", answers / seconds),
+                Figure(f"{name}_step_milliseconds", 1e3 * seconds),
+                Figure(f"{name}_step_bytes", moved),
+                Figure(f"{name}_step_operations", operations),
+                Figure(
+                    f"{name}_to_floor_ratio",
+                    seconds / floor,
+                    FLOOR if answers == ANSWERS[-1] and device.type == "cuda" else None,
+                ),
+            ]
+    return Section(NAME, CLAIM, tuple(figures))
+
+
+def _written(plan: Plan, answers: int, shared: bool) -> tuple[list[AnswerWork], float, float]:
+    """The answers, the seconds of a step in the middle of them, and its operations as torch counts them."""
+    forward, config = Forward(plan.loaded.model), plan.loaded.model.config
+    prompt = prompt_ids(config, plan.loaded.tokenizer.encode(QUESTION))
+    one = plan.loaded.model.initial_memory(1)
+    memories = [one if shared else MemoryState({k: t.clone() for k, t in one.tensors.items()}) for _ in range(answers)]
+    works = [AnswerWork(memory, (), prompt, Sampler(Sampling()), TOKENS, NEVER) for memory in memories]
+    _take(works, forward(Step(prompts=tuple(works))).tokens)
+    taken = []
+    for _ in tqdm(range(TOKENS - 2), desc=f"{answers} answers", leave=False):
+        taken.append(seconds_of(lambda: _take(works, forward(Step(answers=tuple(works))).tokens)))
+    with FlopCounterMode(display=False) as counter:
+        _take(works, forward(Step(answers=tuple(works))).tokens)
+    return works, median(taken), float(counter.get_total_flops())
+
+
+def _take(works: list[AnswerWork], tokens: list[int]) -> None:
+    for work, token in zip(works, tokens, strict=True):
+        work.tokens.append(token)
+
+
+def _moved_bytes(plan: Plan, works: list[AnswerWork], shared: bool) -> int:
+    """The weights once; each answer's window as far as it is filled; each memory once."""
+    model, config = plan.loaded.model, plan.loaded.model.config
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    filled = config.lead_tokens + config.context_tokens + len(works[0].prompt) + len(works[0].tokens)
+    kept = model.empty_cache(1, 1)
+    window = sum(t.numel() * t.element_size() for t in kept.tensors.values()) * filled
+    memories = sum(t.numel() * t.element_size() for t in model.initial_memory(1).tensors.values())
+    return weights + len(works) * window + (1 if shared else len(works)) * memories
