@@ -27,6 +27,11 @@ class Sizes:
     appends: int = 100
     restarts: int = 5
     mechanism_segments: tuple[int, ...] = (16, 128, 1024)
+    compared_tokens: tuple[int, ...] = (4096, 16_384, 65_536)
+    compared_alone_tokens: tuple[int, ...] = (262_144, 1_048_576)
+    open_sessions: int = 1000
+    load_per_second: tuple[int, ...] = (10, 20, 40, 80, 160)
+    load_seconds: float = 8.0
 
 
 def quick(short_tokens: int) -> Sizes:
@@ -42,6 +47,11 @@ def quick(short_tokens: int) -> Sizes:
         appends=20,
         restarts=2,
         mechanism_segments=(2, 16),
+        compared_tokens=(1024, 4096),
+        compared_alone_tokens=(16_384,),
+        open_sessions=40,
+        load_per_second=(10, 40),
+        load_seconds=1.5,
     )
 
 

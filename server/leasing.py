@@ -59,6 +59,8 @@ class Leasing:
         return held
 
     async def release(self, held: Held) -> None:
+        # A session remembers under which lease it was restored: that must not keep the session itself at hand.
+        held.tell = _nobody
         if self._held.get(held.lease.key) is held:
             del self._held[held.lease.key]
         # One that can not be let go of runs out.
@@ -88,3 +90,7 @@ class Leasing:
             held.tell()
         else:
             held.renewed_at, held.until = asked_at, asked_at + self._lease_seconds
+
+
+def _nobody() -> None:
+    """Whom a lease tells that is held no more."""

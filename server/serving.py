@@ -6,6 +6,7 @@ It knows processes and signals; what is served, the application knows.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 from contextlib import suppress
@@ -85,6 +86,9 @@ async def serve(settings: Settings) -> int:
     _take_files(settings.connections_max + OTHER_FILES)
     server = DrainingServer(app, settings)
     async with running(app):
+        # What is there now stays: to look through all of it again and again would hold up everybody.
+        gc.collect()
+        gc.freeze()
         try:
             await server.serve()
         except SystemExit:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,14 @@ def test_watching_ends_with_an_interrupt_and_that_is_well(onceread: CommandLine,
         assert process.wait(60) == 0
 
 
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C until it ends: one that comes just before a read of an open pipe is heard only when that read ends."""
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+
+
 def test_an_interrupted_reading_leaves_a_session_that_resume_finishes(
     onceread: CommandLine, client: Onceread, book: str
 ) -> None:
@@ -132,7 +141,7 @@ def test_an_interrupted_reading_leaves_a_session_that_resume_finishes(
         with (onceread.folder / "pipe.txt").open("wb", buffering=0) as pipe:
             pipe.write(BEGINNING)
             said = seen(process.stderr, " kB durable")
-            process.send_signal(signal.SIGINT)
+            interrupt(process)
             said += process.stderr.read().decode()
             assert process.wait(60) == 130, said
     (command,) = re.findall(r"to finish it: onceread (.*) pipe.txt\n", said)
@@ -153,7 +162,7 @@ def test_an_interrupted_reading_behind_other_text_says_where_it_began(onceread: 
         process.stdin.write(BEGINNING)
         process.stdin.flush()
         seen(process.stderr, f'"accepted_bytes": {len(BEGINNING)}')
-        process.send_signal(signal.SIGINT)
+        interrupt(process)
         unfinished, interrupted = map(json.loads, process.stderr.read().decode().splitlines()[-2:])
         assert process.wait(60) == 130
     assert unfinished["unfinished"]["at"] == 7

@@ -173,8 +173,10 @@ def test_company_does_not_matter(name: str, seed: int, lane: int) -> None:
     _, cells = SINGLE[name]
     wavefront, mine = Wavefront(cells, 3), text(seed, 4)
     first, second, alone = (_read_among(wavefront, mine, lane, Random(seed + n), n < 2) for n in range(3))
-    assert first.equals(second)
-    assert first.equals(alone)
+    for other in (second, alone):
+        for part, tensor in first.tensors.items():
+            # Where ARMT divides by nearly zero, numbers grow beyond all bounds: then in the same way.
+            torch.testing.assert_close(other[part], tensor, rtol=0, atol=0, equal_nan=True)
 
 
 def _read_among(wavefront: Wavefront, mine: Tensor, lane: int, random: Random, company: bool) -> MemoryState:

@@ -1,0 +1,49 @@
+"""Many sessions on one server, each of which has read a short text; and when all that was read is stored.
+
+It knows a client and the server's metrics, and nothing of what is measured then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from tqdm import tqdm
+
+from benchmarks.client import POLL_SECONDS, Client
+from benchmarks.text import prose_of_bytes
+from tests.server.serving import Server
+
+# Two segments and something behind them.
+TEXT_BYTES = 768
+CREATED_AT_ONCE = 16
+
+
+def open_sessions(client: Client, names: Sequence[str]) -> None:
+    """Creates the sessions, and returns when the text of each has been read."""
+    text = prose_of_bytes(TEXT_BYTES, seed=12)
+
+    def fill(name: str) -> None:
+        client.create(name)
+        client.append(name, text, wait=True)
+
+    with ThreadPoolExecutor(CREATED_AT_ONCE) as pool:
+        for _ in tqdm(pool.map(fill, names), total=len(names), desc="sessions with a short text", unit="session"):
+            pass
+
+
+def await_stored(server: Server) -> None:
+    """Returns when no memory waits to be stored."""
+    with tqdm(desc="waiting until every memory is stored", bar_format="{desc}: {elapsed}", leave=False) as bar:
+        while gauge(server, "onceread_unstored_oldest_seconds") > 0:
+            time.sleep(POLL_SECONDS)
+            bar.update()
+
+
+def gauge(server: Server, name: str) -> float:
+    """The sum of a metric over its labels, as the server tells it now."""
+    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
+    return sum(sample.value for family in families for sample in family.samples if sample.name == name)
