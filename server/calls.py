@@ -49,7 +49,6 @@ CALLS = (
     Call("GET", f"{_SESSION}/memory", "admin"),
     Call("PUT", f"{_SESSION}/memory", "admin", long_body=True),
     Call("GET", "/v1/models", "ask"),
-    Call("GET", "/v1/models/{model}", "ask"),
     Call("POST", "/v1/chat/completions", "ask", "queries"),
     Call("POST", "/v1/completions", "ask", "queries"),
 )

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import aclosing
 
 from model.checkpoint import Checkpoint
 from model.weights import LoadedModel
@@ -25,6 +24,7 @@ from server.pacing import Pace, is_due
 from server.residents import Residents
 from server.settings import Settings
 from server.slots import Slots
+from server.store.chain import extended
 from server.store.contract import (
     DamagedValue,
     LeaseHeld,
@@ -40,11 +40,13 @@ from server.store.contract import (
     StoreUnavailable,
 )
 from server.telemetry import Telemetry
-from server.turns import Turn, turns
 
 log = logging.getLogger(__name__)
 
 JOURNAL_BYTES = 256 * 1024
+# A turn of the engine for one session, some 64 segments of English: long enough that the time between turns does
+# not count, short enough that little is read again after a halt.
+TURN_BYTES = 16 * 1024
 RETRY_SECONDS = 1.0
 # The time that another replica has to take the lease, and that one waits before it asks for it again.
 HAND_OVER_SECONDS = 0.1
@@ -269,16 +271,13 @@ class Reading:
             if not data:
                 await self._compare(live)
                 return
-            assert live.reached is not None
-            state, chain = live.reached
-            async with aclosing(turns(self._loaded.tokenizer, state.pending, chain, data)) as made:
-                async for turn in made:
-                    await self._turn(live, turn)
-                    if self._halted or live.held.over:
-                        return
-                    if self._due(live):
-                        await self._keeping.store(live)
-                        return
+            for start in range(0, len(data), TURN_BYTES):
+                await self._turn(live, data[start : start + TURN_BYTES])
+                if self._halted or live.held.over:
+                    return
+                if self._due(live):
+                    await self._keeping.store(live)
+                    return
 
     async def _compare(self, live: LiveSession) -> None:
         """Refuses what was read when the store says that its text, to the same end, is another one."""
@@ -290,15 +289,16 @@ class Reading:
                 raise DamagedValue(f"the text of session {live.key.id!r} up to offset {live.offset}")
             raise StaleCheckpoint("the store has another text than was read")
 
-    async def _turn(self, live: LiveSession, turn: Turn) -> None:
-        """Takes a turn's tokens into the state: whole segments into the memory, the rest into the tail."""
-        assert live.state is not None
-        state = live.state
-        unread = [*state.tail, *turn.ids]
+    async def _turn(self, live: LiveSession, data: bytes) -> None:
+        """Takes `data` into the state: whole segments into the memory, the rest into the tail."""
+        assert live.reached is not None
+        state, chain = live.reached
+        (ids, pending), chain = await asyncio.to_thread(self._advance, state.pending, data, chain)
         step = self._loaded.model.config.segment_tokens
+        unread = [*state.tail, *ids]
         whole = len(unread) // step
         segments = [unread[i * step : (i + 1) * step] for i in range(whole)]
-        live.taken_bytes = turn.size_bytes
+        live.taken_bytes = len(data)
         result = await self._engine.read(state.memory, segments, live.key.tenant)
         if result.segments < whole:
             # Halted inside the turn: the state before it stands, and the journal has the text.
@@ -306,14 +306,17 @@ class Reading:
         after = Checkpoint(
             memory=result.memory,
             tail=tuple(unread[whole * step :]),
-            pending=turn.pending,
-            offset=state.offset + turn.size_bytes,
-            tokens=state.tokens + len(turn.ids),
+            pending=pending,
+            offset=state.offset + len(data),
+            tokens=state.tokens + len(ids),
             segments=state.segments + whole,
         )
-        live.read_on(Reached(after, turn.chain))
-        self._telemetry.read_tokens.inc(len(turn.ids))
+        live.read_on(Reached(after, chain))
+        self._telemetry.read_tokens.inc(len(ids))
         live.report()
+
+    def _advance(self, pending: bytes, data: bytes, chain: str) -> tuple[tuple[list[int], bytes], str]:
+        return self._loaded.tokenizer.advance(pending, data), extended(chain, data)
 
     def _due(self, live: LiveSession) -> bool:
         if live.state is None or live.stored is None:

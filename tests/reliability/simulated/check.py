@@ -18,7 +18,7 @@ from unittest import mock
 
 import detangle
 
-from server import keeping, reading, turns
+from server import keeping, reading
 from server.live import LiveSession
 from server.store import memory, rules
 from server.store.leases import Leases
@@ -120,8 +120,7 @@ def small() -> Iterator[Complaints]:
     log, complaints = logging.getLogger("server"), Complaints()
     before = log.level, log.propagate
     with (
-        mock.patch.object(reading, "JOURNAL_BYTES", JOURNAL_BYTES),
-        mock.patch.object(turns, "TURN_BYTES", TURN_BYTES),
+        mock.patch.multiple(reading, TURN_BYTES=TURN_BYTES, JOURNAL_BYTES=JOURNAL_BYTES),
         mock.patch.multiple(keeping, encode=encode, decode=decode),
         # Nobody changes a record, so there is no need to copy it.
         mock.patch.object(memory, "deepcopy", lambda value: value),
