@@ -118,10 +118,12 @@ def _throughput(report: Report, axes: Any) -> list[str]:
     numbers = (re.match(r"\d+_sessions_of_(\d+)_segments_", name) for name in report.figures("wavefront"))
     longest = max((int(match[1]) for match in numbers if match), default=0)
     pattern = rf"(\d+)_sessions_of_{longest}_segments_"
-    ways = [report.points("wavefront", pattern + f"{way}_tokens_per_second") for way in ("wavefront", "batches")]
+    names = ("batch", "wavefront", "segment_after_segment")
+    ways = [report.points("wavefront", pattern + f"{way}_tokens_per_second") for way in names]
     sessions = list(ways[0])
-    axes.plot(*_columns(ways[0]), label="wavefront", **OURS)
-    axes.plot(*_columns(ways[1]), label="batches", **OURS | {"marker": "^", "color": SHADES[0]})
+    labels = ("batches of several segments", "wavefront", "segment after segment")
+    for way, label, marker, shade in zip(ways, labels, "os^", (SHADES[1], SHADES[2], SHADES[0]), strict=True):
+        axes.plot(*_columns(way), label=label, **OURS | {"marker": marker, "color": shade})
     highest, left_out = max(max(way.values()) for way in ways), []
     try:
         bound = report.value("floor", "floor_by_operations_tokens_per_second")
@@ -134,7 +136,7 @@ def _throughput(report: Report, axes: Any) -> list[str]:
     axes.set_ylim(0, 1.3 * highest)
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     axes.set(xlabel=f"sessions that are read at once, {longest} segments each", ylabel="tokens a second")
-    axes.legend(loc="upper left", fontsize="small")
+    axes.legend(loc="center left", fontsize="small")
     return left_out
 
 

@@ -193,7 +193,8 @@ class Reading:
                         return False
                     continue
                 self.residents.trim()
-                if live.offset < live.target:
+                # Told to end in the middle of a stint, it would wait for a word that has been said.
+                if live.offset < live.target or self._halted:
                     continue
                 progressed = live.progressed
                 quiet = not await _set_within(progressed, self._settings.idle_seconds)

@@ -35,7 +35,7 @@ def report() -> dict[str, Any]:
         Figure(f"{sessions}_sessions_of_{segments}_segments_{way}_tokens_per_second", 9000.0 * sessions**0.5)
         for sessions in (1, 2, 4, 8)
         for segments in (1, 16)
-        for way in ("batches", "wavefront")
+        for way in ("batch", "wavefront", "segment_after_segment")
     ]
     load = [
         Figure(f"active_{percent}_percent_at_{rate}_per_second_first_token_p99_milliseconds", percent + 2.5 * rate)
