@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from server.store.address import StoreOptions, open_store
 from tests.redis_binaries import BINARIES, available
@@ -150,10 +150,25 @@ class Life:
                 )
                 if is_killed and server.running:
                     server.kill()
-            if not server.running:
-                await asyncio.to_thread(self._start)
-            await asyncio.to_thread(recover, server, fault.rewrites)
+            await asyncio.to_thread(self._recover, fault.rewrites)
             await crowd.hear(dice.randint(1, HEARD_MAX))
+
+    def _recover(self, rewrites: bool) -> None:
+        """What whoever watches over a server does once its disk is well again: returns when it takes changes."""
+        if rewrites:
+            with suppress(RedisError):
+                if self._works():
+                    return
+            # A sync that failed is held against it until a file was synced that it has finished with.
+            with suppress(RedisError):
+                rewrite(self._server)
+        until(self._works, f"{self._server} takes changes again")
+
+    def _works(self) -> bool:
+        """Whether it takes changes; one that has ended, be it only now of what it met, is started again."""
+        if not self._server.running:
+            self._start()
+        return works(self._server)
 
     def _start(self) -> None:
         try:
@@ -163,17 +178,6 @@ class Life:
                 raise
             self._server.start()
             self._counts.add("manifests mended by hand")
-
-
-def recover(server: RedisServer, rewrites: bool) -> None:
-    """What whoever watches over a server does once its disk is well again: returns when it takes changes."""
-    if rewrites:
-        # A sync that failed is held against it until a file was synced that it has finished with.
-        with suppress(ResponseError):
-            works(server)
-            return
-        rewrite(server)
-    until(lambda: works(server), f"{server} takes changes again")
 
 
 def works(server: RedisServer) -> bool:
