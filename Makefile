@@ -21,8 +21,8 @@ check: $(VENV)/develop  ## Lint, types, layers.
 bench: $(VENV)/develop  ## Speed, as JSON in build/bench.json and as a table.
 	$(BIN)/python -m benchmarks
 
-reliability: $(VENV)/develop  ## Faults without end: the long run of every check, into RELIABILITY.jsonl.
-	$(BIN)/python -m tests.reliability --batch 1000
+reliability: $(VENV)/develop  ## Faults without end: the long run of every check, into reliability/ledger.jsonl.
+	$(BIN)/python -m reliability --batch 1000
 
 cuts: $(VENV)/develop  ## 20 MB through a line that is cut a hundred times.
 	PYTHONPATH=clients/python/src $(BIN)/python -m tests.clients.cuts

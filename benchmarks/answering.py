@@ -17,11 +17,11 @@ from benchmarks.matrix_rate import products_per_second
 from benchmarks.plan import Plan
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.timing import seconds_of
-from model.generation import Sampler, Sampling
 from model.memory import MemoryState
 from model.prompt import prompt_ids
-from server.forward import Forward
-from server.scheduler import AnswerWork, Step
+from model.sampling import Sampler, Sampling
+from server.engine.model_runner import Forward
+from server.engine.scheduler import AnswerWork, Step
 
 NAME = "answering"
 CLAIM = "how many times as long answers take, one and 64 at once, as their bytes and operations must take"

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model.generation import Sampler, Sampling
+from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
-from model.transformer import MemoryTransformer
-from server.forward import Forward
-from server.scheduler import AnswerWork, Step
+from model.sampling import Sampler, Sampling
+from server.engine.model_runner import Forward
+from server.engine.scheduler import AnswerWork, Step
 
 NEVER = -1
 

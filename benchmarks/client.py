@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tqdm import tqdm
 
 from benchmarks.plan import Plan
-from tests.server.serving import Server
+from testing.serving import Server
 
 POLL_SECONDS = 0.1
 REPLY_SECONDS_MAX = 3600.0

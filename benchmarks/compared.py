@@ -2,8 +2,8 @@
 
 The rival has the same weights in the same blocks, and full attention in place of a memory: the whole text is one window
 through torch's scaled_dot_product_attention with its causal flag and no mask, and a question's few tokens extend the
-cache (`benchmarks/full_attention.py`). The same text is read into a memory as any text is (`model/skimming.py`), every
-segment of it in earnest. It knows the bare model, and neither servers nor what the answers say.
+cache (`benchmarks/full_attention.py`). The same text is read into a memory as any text is
+(`model/runtime/read_text.py`), with no segment skipped.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from benchmarks.reading import loud_segments
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.sizes import cache_bytes
 from benchmarks.timing import in_turn, seconds_of
-from model.backbone import WindowCache
 from model.config import ModelConfig
+from model.layers.backbone import WindowCache
+from model.layers.fused_linear import SideBySide
+from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.prompt import prompt_ids
-from model.side_by_side import SideBySide
-from model.skimming import read_all
-from model.transformer import MemoryTransformer
-from server.forward import Forward
+from model.runtime.read_text import read_all
+from server.engine.model_runner import Forward
 
 NAME = "compared"
 CLAIM = "a text that is read once pays from the first question on, and a question costs the same whatever was read"

@@ -25,7 +25,7 @@ from benchmarks.sending import Sender
 from benchmarks.text import prose_of_bytes
 from benchmarks.timing import percentile
 from benchmarks.watched import REPORT, Callback
-from tests.server.serving import Server
+from testing.serving import Server
 
 NAME = "event_loop"
 CLAIM = "the event loop is never blocked over 10 ms, while 16 sessions are read and questions come all the time"

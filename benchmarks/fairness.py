@@ -18,11 +18,11 @@ from benchmarks.plan import Plan
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.text import token_ids
 from benchmarks.timing import percentile
-from model.generation import Sampling
 from model.prompt import prompt_ids
-from server.engine import AnswerRequest, Engine
-from server.forward import Forward
-from server.scheduler import Scheduler, Step
+from model.sampling import Sampling
+from server.engine.engine import AnswerRequest, Engine
+from server.engine.model_runner import Forward
+from server.engine.scheduler import Scheduler, Step
 
 NAME = "fairness"
 CLAIM = (

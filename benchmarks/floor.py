@@ -20,9 +20,9 @@ from benchmarks.plan import Plan
 from benchmarks.reading import in_batches, in_wavefront, loud_segments
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.timing import seconds_of
-from model.cells import cells_of
 from model.mechanisms import build
-from model.transformer import MemoryTransformer
+from model.mechanisms.base import MemoryTransformer
+from model.runtime.wavefront.cells import cells_of
 
 NAME = "floor"
 CLAIM = "reading in earnest takes at most twice as long as its operations and bytes must take"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.backbone import Backbone, WindowCache
+from model.layers.backbone import Backbone, WindowCache
 
 
 class FullAttention(Backbone):

@@ -18,8 +18,8 @@ from benchmarks.text import token_ids
 from benchmarks.timing import Comparison, in_turn
 from model.memory import MemoryState
 from model.prompt import prompt_ids
-from model.skimming import read_all
-from server.forward import SKIMMED_SEGMENTS, Forward
+from model.runtime.read_text import read_all
+from server.engine.model_runner import SKIMMED_SEGMENTS, Forward
 
 NAME = "length"
 CLAIM = "reading and answering cost the same per token after a long text as after a short one"

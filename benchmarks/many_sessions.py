@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from benchmarks.client import POLL_SECONDS, Client
 from benchmarks.text import prose_of_bytes
-from tests.server.serving import Server
+from testing.serving import Server
 
 # Two segments and something behind them.
 TEXT_BYTES = 768

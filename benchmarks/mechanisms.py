@@ -17,7 +17,7 @@ from benchmarks.report import Figure, Goal, Section
 from benchmarks.timing import seconds_of
 from model.config import ModelConfig
 from model.mechanisms import TRANSFORMERS, build
-from model.transformer import MemoryTransformer
+from model.mechanisms.base import MemoryTransformer
 
 NAME = "mechanisms"
 CLAIM = (

@@ -24,11 +24,11 @@ from benchmarks.report import Figure, Goal, Section, as_json, as_table, unmet
 from benchmarks.shapes import SHAPES, shape
 from benchmarks.sizes import cache_bytes
 from benchmarks.timing import seconds_of
-from model.backbone import Backbone
-from model.cells import cells_of
 from model.config import Mechanism
+from model.layers.backbone import Backbone
 from model.mechanisms import build
-from model.transformer import MemoryTransformer
+from model.mechanisms.base import MemoryTransformer
+from model.runtime.wavefront.cells import cells_of
 
 CLAIM = "one long text is read several times faster than by full attention of the same blocks, and than in sequence"
 # On an H100, of Llama-3.2-1B's shape at 131,072 tokens of one text, of 16 texts the last; the paper has 3.3 and 1.8

@@ -20,10 +20,10 @@ from benchmarks.plan import Plan
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.text import prose_of_tokens
 from model.memory import MemoryState
-from server.engine import Engine
-from server.forward import Forward
-from server.scheduler import Scheduler
-from tests.server.serving import Server
+from server.engine.engine import Engine
+from server.engine.model_runner import Forward
+from server.engine.scheduler import Scheduler
+from testing.serving import Server
 
 NAME = "overhead"
 CLAIM = "HTTP, journal and checkpoints together leave at least 90 % of the bare engine's rate at saturation"

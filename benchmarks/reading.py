@@ -10,11 +10,11 @@ from torch import Tensor
 
 from benchmarks import bare
 from benchmarks.text import token_ids
-from model.cells import Cells
+from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
+from model.runtime.wavefront.cells import Cells
+from model.runtime.wavefront.wavefront import Arrival, Wavefront
 from model.tokenizer import TextTokenizer
-from model.transformer import MemoryTransformer
-from model.wavefront import Arrival, Wavefront
 
 
 def loud_segments(model: MemoryTransformer, tokenizer: TextTokenizer, count: int) -> Tensor:

@@ -15,7 +15,7 @@ from benchmarks.plan import Plan
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.text import prose_of_tokens
 from benchmarks.timing import seconds_of
-from tests.server.serving import Server
+from testing.serving import Server
 
 NAME = "restart"
 CLAIM = "restoring after a restart takes under 1/100 of reading 100,000 tokens again"

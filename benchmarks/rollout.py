@@ -18,12 +18,12 @@ from torch.utils.checkpoint import checkpoint
 
 from benchmarks.text import prose_of_bytes
 from model import weights
+from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.tasks.haystack import Books
 from model.training import loss, replay
 from model.training.loss import Outcome
 from model.training.samples import Batch, Plan, make_batch
-from model.transformer import MemoryTransformer
 
 ROWS, SEGMENTS, SEGMENT_TOKENS = 8, 32, 64
 Backward = Callable[[MemoryTransformer, Batch], Outcome]

@@ -22,8 +22,8 @@ from benchmarks.timing import percentile, seconds_of
 from model import weights
 from model.mechanisms import build
 from server.store import StoreOptions, open_store
-from server.store.contract import SessionKey, SessionRecord
-from tests.redis_servers import RedisServer
+from server.store.base import SessionKey, SessionRecord
+from testing.redis_servers import RedisServer
 
 NAME = "stores"
 CLAIM = "an acknowledgement costs little more than the store's own write, a memory of 4 MB comes back in under 50 ms"

@@ -18,7 +18,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
-from server import logs
+from server.observability import logs
 from server.settings import Settings
 
 REPORT = "event loop: "
@@ -98,7 +98,7 @@ def described(handle: Any) -> str:
 
 
 def main() -> int:
-    from server.serving import serve
+    from server.cli.serve import serve
 
     settings, watch = Settings.from_environment(os.environ), Watch()
     logs.begin(settings.log_format, settings.log_level)

@@ -18,8 +18,8 @@ from benchmarks.plan import Plan
 from benchmarks.reading import in_batches, in_wavefront, loud_segments
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.timing import seconds_of
-from model.cells import cells_of
-from model.pace import Pace, measured
+from model.runtime.autotune import Pace, measured
+from model.runtime.wavefront.cells import cells_of
 
 NAME = "wavefront"
 CLAIM = "of batches and the wavefront the faster one is taken, by what was measured at the start"

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from model.config import Mechanism, ModelConfig
-from model.foreign.assemble import Told, assemble, must_have_room, read_tokenizer, special_tokens
-from model.foreign.huggingface import backbone_tensors, read_settings
-from model.foreign.tensors import ForeignModelError, Inventory, read_tensors
+from model.convert.assemble import Told, assemble, must_have_room, read_tokenizer, special_tokens
+from model.convert.huggingface import backbone_tensors, read_settings
+from model.convert.tensors import ForeignModelError, Inventory, read_tensors
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from model.config import ModelConfig
 from model.mechanisms import build
+from model.mechanisms.base import MemoryTransformer
 from model.tokenizer import TextTokenizer
-from model.transformer import MemoryTransformer
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "weights.safetensors", "tokenizer.json"
 FILES = (CONFIG, WEIGHTS, TOKENIZER)

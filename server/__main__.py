@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from server import logs
-from server.auth import must_be_guarded
-from server.console import keys, stores
+from server.cli import keys, stores
+from server.http.auth import must_be_guarded
+from server.observability import logs
 from server.settings import Settings, SettingsError, table
-from server.store.contract import StoreError
+from server.store.base import StoreError
 
 Command = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _serve(_: argparse.Namespace, settings: Settings) -> int:
     must_be_guarded(settings)
     # Only here: what the application stands on takes seconds to load.
-    from server.serving import serve
+    from server.cli.serve import serve
 
     return await serve(settings)
 

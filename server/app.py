@@ -19,30 +19,30 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from model import weights
-from server import errors
-from server.access import AccessLog
-from server.auth import Auth
-from server.engine import Engine
-from server.forward import Forward
-from server.front.gate import Gate
-from server.library import Library
-from server.problems import as_api_error
-from server.reading import Reading
-from server.receipts import Receipts
-from server.routes import copies, openai, operation, queries, sessions, text
-from server.scheduler import Scheduler, Step
+from server.engine.engine import Engine
+from server.engine.model_runner import Forward
+from server.engine.scheduler import Scheduler, Step
+from server.http.access_log import AccessLog
+from server.http.auth import Auth
+from server.http.gate import Gate
+from server.http.problems import as_api_error
+from server.http.routes import openai, operation, queries, sessions, snapshots, text
+from server.ingest.reader import Reading
+from server.ingest.sweeper import Sweeping
+from server.observability.instrumented_store import watched
+from server.observability.metrics import Telemetry
+from server.observability.tracing import Tracing
+from server.sessions import errors
+from server.sessions.receipts import Receipts
+from server.sessions.service import Library
 from server.settings import Settings
 from server.store import StoreOptions, open_store
-from server.store.address import load_keys
+from server.store.open import load_keys
 from server.store.redis.topology import Access
-from server.sweeping import Sweeping
-from server.telemetry import Telemetry
-from server.tracing import Tracing
 from server.version import VERSION
-from server.watched import watched
 
 log = logging.getLogger(__name__)
-ROUTERS = (sessions.router, text.router, queries.router, copies.router, openai.router, operation.router)
+ROUTERS = (sessions.router, text.router, queries.router, snapshots.router, openai.router, operation.router)
 DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, and questions are answered from it."
 
 

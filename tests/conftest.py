@@ -1,7 +1,6 @@
-"""What all tests share: asyncio, one thread, and a small model whose random weights exercise the memory."""
+"""What all tests share: asyncio, one torch thread, and a folder of small random weights."""
 
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
@@ -9,93 +8,14 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from model import weights
-from model.config import ModelConfig, SpecialTokens
-from model.mechanisms import build
-from model.mechanisms.delta import DeltaTransformer
 from model.tokenizer import TextTokenizer
-from model.transformer import MemoryTransformer
+from testing.models import prose, random_model, tiny_config
 
 torch.set_num_threads(1)
 hypothesis_settings.register_profile(
     "project", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 hypothesis_settings.load_profile("project")
-
-WORDS = (
-    "the of and to in he was that it his her with as had you for she not at but be on all have him said which they "
-    "from so this by one there were we when would what been who no if out more up my about into could them then do "
-    "their time some very than little now like upon over man know only any other well after did good made before "
-    "café naïve — “quoted” it’s don’t 1912 42 House, River; Morning? Evening! 日本語 Ωμέγα 🙂"
-).split()
-
-
-def prose(seed: int, characters: int) -> str:
-    """Text that looks like a book's, made from a seed alone."""
-    random = Random(seed)
-    parts: list[str] = []
-    length = 0
-    while length < characters:
-        parts.append(random.choice(WORDS) + random.choice(("", "", "", ",", ".", ".\n", "\n\n", "  ")))
-        length += len(parts[-1]) + 1
-    return " ".join(parts)[:characters]
-
-
-def tiny_config(**changes: object) -> ModelConfig:
-    """A model of a few thousand weights; its special ids lie behind the 340 entries of the tests' tokeniser."""
-    settings: dict[str, object] = {
-        "vocab_size": 344,
-        "d_model": 16,
-        "n_layers": 2,
-        "n_heads": 4,
-        "n_kv_heads": 2,
-        "d_ff": 24,
-        "special": SpecialTokens(340, (341,), (342,), 343),
-        "memory_heads": 2,
-        "memory_tokens": 3,
-        "memory_key_dim": 4,
-        "segment_tokens": 8,
-        "context_tokens": 3,
-        "tail_in_memory": changes.get("mechanism", "delta") == "delta",
-        "glance_taps": 4,
-        "glance_dim": 6,
-        "window_tokens": 96,
-        **changes,
-    }
-    return ModelConfig(**settings)  # type: ignore[arg-type]
-
-
-def random_model(config: ModelConfig, seed: int = 0) -> MemoryTransformer:
-    """Weights so large that what the memory holds matters to every output."""
-    generator = torch.Generator().manual_seed(seed)
-    model = build(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
-            parameter.copy_(centre + 0.4 * torch.randn(parameter.shape, generator=generator))
-    return model.eval().requires_grad_(False)
-
-
-# One shape for each memory mechanism, and the other version of ARMT's φ.
-MECHANISMS = {
-    "delta": tiny_config(),
-    "armt": tiny_config(mechanism="armt"),
-    "armt, normalized": tiny_config(mechanism="armt", normalize_phi=True),
-    "rmt": tiny_config(mechanism="rmt"),
-    "memformer": tiny_config(mechanism="memformer"),
-}
-
-
-def sometimes_silent_model() -> DeltaTransformer:
-    """A model whose glance lets one token in ten through, so that about half of its segments are silent."""
-    open_model = random_delta(tiny_config(write_threshold=0.0))
-    tokens = torch.randint(340, (1, 2_000), generator=torch.Generator().manual_seed(1))
-    return random_delta(tiny_config(write_threshold=float(open_model.gates(tokens).quantile(0.9))))
-
-
-def random_delta(config: ModelConfig) -> DeltaTransformer:
-    model = random_model(config)
-    assert isinstance(model, DeltaTransformer)
-    return model
 
 
 @pytest.fixture(scope="session")

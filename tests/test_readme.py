@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import prose
-from tests.server.serving import ROOT, Server
+from testing.models import prose
+from testing.serving import ROOT, Server
 
 ADDRESS = "http://127.0.0.1:8000"
 

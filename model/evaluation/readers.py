@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.memory import MemoryState
 from model.prompt import prompt_ids, window_ids
-from model.skimming import read_all
+from model.runtime.read_text import read_all
 from model.tokenizer import StreamDecoder, TextTokenizer
 from model.weights import LoadedModel
 

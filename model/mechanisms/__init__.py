@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from model.config import Mechanism, ModelConfig
 from model.mechanisms.armt import ArmtTransformer
+from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
 from model.mechanisms.memformer import MemformerTransformer
 from model.mechanisms.rmt import RmtTransformer
-from model.transformer import MemoryTransformer
 
 TRANSFORMERS: dict[Mechanism, type[MemoryTransformer]] = {
     "delta": DeltaTransformer,

@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model.backbone import WindowCache, at_least_float32
-from model.blocks import Angles
 from model.config import ModelConfig
-from model.mechanisms.associative import dpfp, unit_dpfp
+from model.layers.backbone import WindowCache, at_least_float32
+from model.layers.blocks import Angles
+from model.mechanisms.base import MemoryTransformer
+from model.mechanisms.delta_ops import dpfp, unit_dpfp
 from model.memory import MemoryState
-from model.transformer import MemoryTransformer
 
 EPSILON = 1e-5
 

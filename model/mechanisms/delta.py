@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from model.backbone import WindowCache, at_least_float32
-from model.blocks import Angles, make_norm
 from model.config import ModelConfig
-from model.glance import Glance
-from model.mechanisms.associative import convolved, convolved_at, delta_updates, unit_dpfp
+from model.layers.backbone import WindowCache, at_least_float32
+from model.layers.blocks import Angles, make_norm
+from model.layers.fused_linear import SideBySide
+from model.mechanisms.base import MemoryTransformer
+from model.mechanisms.delta_ops import convolved, convolved_at, delta_updates, unit_dpfp
+from model.mechanisms.write_gate import Glance
 from model.memory import MemoryState
-from model.side_by_side import SideBySide
-from model.transformer import MemoryTransformer
 
 # Scores so near the threshold are read in earnest: another batch shape may round them to its other side.
 MARGIN = 1e-2

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.backbone import WindowCache, slots_for
-from model.blocks import Angles, Attention, Block, Past, make_norm
 from model.config import ModelConfig
+from model.layers.backbone import WindowCache, slots_for
+from model.layers.blocks import Angles, Attention, Block, Past, make_norm
+from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
-from model.transformer import MemoryTransformer
 
 
 class CrossAttention(nn.Module):

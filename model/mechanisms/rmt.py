@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
+from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
-from model.transformer import MemoryTransformer
 
 
 class RmtTransformer(MemoryTransformer):

@@ -16,6 +16,7 @@ import torch
 from model import weights
 from model.config import ModelConfig, SpecialTokens
 from model.mechanisms import build
+from model.mechanisms.base import MemoryTransformer
 from model.tasks.babi.stories import MANNERS, questions, story
 from model.tasks.babi.world import World
 from model.tasks.haystack import Books
@@ -24,7 +25,6 @@ from model.training.curriculum import DEFAULT_CURRICULUM
 from model.training.lora import adapt
 from model.training.picture import draw
 from model.training.trainer import LOG, Trainer
-from model.transformer import MemoryTransformer
 
 VOCABULARY = 8192
 # Enough of both that every word of theirs becomes one entry, at the beginning of a line too.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from model.transformer import MemoryTransformer
+from model.mechanisms.base import MemoryTransformer
 
 
 class LowRank(nn.Module):

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
 from model.memory import MemoryState
 from model.training.samples import FACT, IGNORED, NO_TASK, NOISE, Batch, Exam
-from model.transformer import MemoryTransformer
 
 
 @dataclass

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
 from model.memory import MemoryState
 from model.training.loss import Outcome, answer_loss, answer_tokens, glance_loss
 from model.training.samples import Batch
-from model.transformer import MemoryTransformer
 
 
 def backward(model: MemoryTransformer, batch: Batch) -> Outcome:

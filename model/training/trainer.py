@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from model import weights
+from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
@@ -26,7 +27,6 @@ from model.training.curriculum import Stage
 from model.training.hard import hard_sentences
 from model.training.lora import merged
 from model.training.samples import Plan, make_batch
-from model.transformer import MemoryTransformer
 
 STATE, LOG, HARD = "training.pt", "log.jsonl", "hard.json"
 SAVE_EVERY_STEPS = 50

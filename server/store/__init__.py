@@ -1,5 +1,5 @@
 """Where journals, checkpoints and session records are kept, behind one contract."""
 
-from server.store.address import StoreOptions, open_store
+from server.store.open import StoreOptions, open_store
 
 __all__ = ["StoreOptions", "open_store"]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from server.store.contract import StoreUnavailable
+from server.store.base import StoreUnavailable
 
 KEY_ID_BYTES = 4
 _KEY_BYTES = 32

@@ -5,8 +5,8 @@ It is pure: it knows neither where anything is kept nor how.
 
 from collections.abc import Iterable, Mapping
 
-from server.store import chain
-from server.store.contract import (
+from server.store import text_hash
+from server.store.base import (
     JOURNAL_BYTES_KEPT,
     PIECE_BYTES_MAX,
     SNAPSHOTS_MAX,
@@ -139,7 +139,7 @@ def is_over(record: SessionRecord, at: float) -> bool:
 def grown(record: SessionRecord, new: bytes, at: float) -> SessionRecord:
     """The record once `new` is behind the accepted text."""
     return used(record, at).updated(
-        accepted_bytes=record.accepted_bytes + len(new), chain=chain.extended(record.chain, new)
+        accepted_bytes=record.accepted_bytes + len(new), chain=text_hash.extended(record.chain, new)
     )
 
 
@@ -181,7 +181,7 @@ def rebuilt(record: SessionRecord, model: str, fingerprint: str, lineage: str, a
         fingerprint=fingerprint,
         lineage=lineage,
         read_bytes=0,
-        read_chain=chain.EMPTY_CHAIN,
+        read_chain=text_hash.EMPTY_CHAIN,
         version=record.version + 1,
         tokens=0,
         segments=0,

@@ -27,7 +27,7 @@ from benchmarks.report import as_json
 from model import weights
 from model.tokenizer import TextTokenizer
 from server.settings import Settings
-from tests.conftest import random_model, tiny_config
+from testing.models import random_model, tiny_config
 
 TOKENS = torch.randint(340, (1, 48), generator=torch.Generator().manual_seed(2))
 

@@ -10,10 +10,10 @@ from benchmarks.full_attention import FullAttention
 from benchmarks.one_text import full_attention
 from benchmarks.reading import in_batches, in_wavefront
 from benchmarks.shapes import shape
-from model.cells import cells_of
 from model.config import Mechanism
 from model.mechanisms import build
-from tests.conftest import random_model, tiny_config
+from model.runtime.wavefront.cells import cells_of
+from testing.models import random_model, tiny_config
 
 
 @pytest.mark.parametrize("mechanism", ["delta", "armt"])

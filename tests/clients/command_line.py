@@ -15,7 +15,7 @@ import termios
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tests.server.serving import ROOT
+from testing.serving import ROOT
 
 SOURCE = ROOT / "clients" / "python" / "src"
 SECONDS_MAX = 120

@@ -12,10 +12,10 @@ import torch
 from model.tokenizer import TextTokenizer
 from model.weights import save
 from onceread import AsyncOnceread, Onceread, Retries
-from tests.conftest import random_model, tiny_config
-from tests.redis_binaries import require
-from tests.redis_servers import RedisServer
-from tests.server.serving import Server
+from testing.models import random_model, tiny_config
+from testing.redis_binaries import require
+from testing.redis_servers import RedisServer
+from testing.serving import Server
 
 QUICK = Retries(first_seconds=0.01, longest_seconds=0.1)
 

@@ -15,9 +15,9 @@ from typing import TypeAlias
 from safetensors import safe_open
 
 from onceread import Onceread, Retries
+from testing.models import prose
+from testing.serving import ROOT, Server
 from tests.clients.cutting_proxy import CuttingProxy
-from tests.conftest import prose
-from tests.server.serving import ROOT, Server
 
 Memory: TypeAlias = tuple[dict[str, bytes], dict[str, str]]
 

@@ -13,7 +13,7 @@ import onceread
 from onceread import AsyncOnceread, Progress, errors
 from onceread.async_client import AsyncSessions
 from onceread.client import Sessions
-from tests.conftest import prose
+from testing.models import prose
 
 TEXT = prose(41, 6000)
 SIZE = len(TEXT.encode())

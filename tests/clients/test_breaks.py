@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from onceread import Onceread, Progress, Session, errors
-from server import keys
-from server.calls import Scope
+from server.http import api_keys
+from server.http.permissions import Scope
+from testing.models import prose
+from testing.serving import Server
 from tests.clients.conftest import QUICK
-from tests.conftest import prose
-from tests.server.serving import Server
 
 TEXT = prose(47, 20_000)
 SIZE = len(TEXT.encode())
@@ -70,12 +70,12 @@ def test_what_a_store_lost_is_sent_again_from_where_it_survived(quick_weights: P
 
 
 def test_a_key_is_shown_and_what_it_does_not_allow_is_an_error_of_its_own(quick_weights: Path, tmp_path: Path) -> None:
-    file = tmp_path / "keys.json"
+    file = tmp_path / "api_keys.json"
     tokens: dict[Scope, str] = {}
-    with keys.changing(file) as known:
+    with api_keys.changing(file) as known:
         for scope in ("read", "ask"):
             known, _, tokens[scope] = known.with_new("acme", (scope,), time.time(), None)
-        keys.save(file, known)
+        api_keys.save(file, known)
     with Server(quick_weights, "memory://", keys_file=str(file)) as server:
         with Onceread(server.url) as stranger:
             stranger.ready()

@@ -11,7 +11,7 @@ import pytest
 
 from onceread import Onceread, Progress, Session, errors
 from onceread.sources import Readable
-from tests.conftest import prose
+from testing.models import prose
 
 TEXT = prose(41, 6000)
 SIZE = len(TEXT.encode())

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from onceread.cli.app import app
+from testing.models import prose
+from testing.serving import ROOT, Server
 from tests.clients.command_line import CommandLine
-from tests.conftest import prose
-from tests.server.serving import ROOT, Server
 
 README = (ROOT / "clients" / "python" / "README.md").read_text()
 

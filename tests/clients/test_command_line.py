@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from onceread import Onceread
+from testing.models import prose
+from testing.serving import Server
 from tests.clients.command_line import CommandLine, seen
-from tests.conftest import prose
-from tests.server.serving import Server
 
 TEXT = prose(41, 6000)
 SIZE = len(TEXT.encode())

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from onceread import AsyncOnceread, Onceread
+from testing.serving import ROOT, Server
 from tests.clients import cuts
 from tests.clients.conftest import served
-from tests.server.serving import ROOT, Server
 
 TEXT = cuts.story(43, 2_000_000)
 

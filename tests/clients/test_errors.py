@@ -11,7 +11,7 @@ import pytest
 import onceread.errors
 from onceread.wire.replies import refusal, retry_after
 from onceread.wire.steps import Reply
-from server import errors as server_errors
+from server.sessions import errors as server_errors
 
 
 def kinds(kind: type[server_errors.ApiError]) -> Iterator[type[server_errors.ApiError]]:

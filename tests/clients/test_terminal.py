@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from onceread import Onceread
+from testing.models import prose
+from testing.serving import Server
 from tests.clients.command_line import CommandLine
-from tests.conftest import prose
-from tests.server.serving import Server
 
 TEXT = prose(41, 6000)
 QUIET_SECONDS = 5.0

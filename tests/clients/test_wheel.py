@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.serving import ROOT
+from testing.serving import ROOT
 
 PROJECT = ROOT / "clients" / "python"
 

@@ -12,9 +12,9 @@ from types import TracebackType
 from redis import Redis
 from redis.exceptions import RedisError
 
+from testing.redis_binaries import BINARIES, require
+from testing.redis_servers import HOST, free_port, until
 from tests.deploy.charts import Rendered
-from tests.redis_binaries import BINARIES, require
-from tests.redis_servers import HOST, free_port, until
 
 # Letters that are Base64 as they stand, which one of the tests needs.
 PASSWORD = "lettersAndDigits4242"

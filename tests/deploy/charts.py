@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from testing.serving import ROOT
 from tests.deploy.programs import require
-from tests.server.serving import ROOT
 
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "onceread"

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from testing.redis_servers import HOST, free_port, until
 from tests.deploy.charts import DEPLOY
 from tests.deploy.programs import require
-from tests.redis_servers import HOST, free_port, until
 
 FILES = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf", "envoy": "envoy.yaml"}
 _CHECK = {

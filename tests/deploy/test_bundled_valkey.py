@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from redis.exceptions import AuthenticationError, NoPermissionError
 
+from testing.serving import ROOT, Server
 from tests.deploy.bundled_valkey import PASSWORD, BundledValkey
 from tests.deploy.charts import CHART
-from tests.server.serving import ROOT, Server
 
 
 @pytest.fixture(scope="module")

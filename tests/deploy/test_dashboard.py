@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from testing.replies import appended, asked, created
+from testing.serving import ROOT, Server, client
 from tests.deploy.charts import DEPLOY
 from tests.deploy.expressions import DASHBOARD, asked_by_panels, metrics_named, panels
 from tests.deploy.programs import require
-from tests.server.replies import appended, asked, created
-from tests.server.serving import ROOT, Server, client
 
 # What the panels must show, each by a metric.
 SHOWN = (

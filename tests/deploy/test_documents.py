@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from server.settings import Settings
+from testing.serving import ROOT
 from tests.deploy.charts import CHART, DEPLOY, Refused, helm
-from tests.server.serving import ROOT
 
 README, RUNBOOK = DEPLOY / "README.md", DEPLOY / "RUNBOOK.md"
 DOCUMENTS = (README, RUNBOOK)

@@ -8,8 +8,8 @@ import sys
 
 from server.settings import Settings
 from server.version import VERSION
+from testing.serving import ROOT, Server
 from tests.deploy.programs import require
-from tests.server.serving import ROOT, Server
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LAST_STAGE = DOCKERFILE.split("\nFROM ")[-1]

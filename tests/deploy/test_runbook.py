@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 
-from tests.redis_binaries import require
-from tests.redis_servers import RedisServer
-from tests.server.replies import appended, asked, created, problem
-from tests.server.serving import ROOT, Server, client
+from testing.redis_binaries import require
+from testing.redis_servers import RedisServer
+from testing.replies import appended, asked, created, problem
+from testing.serving import ROOT, Server, client
 
 RECEIPT = "Onceread-Receipt"
 

@@ -10,7 +10,7 @@ from safetensors.torch import load
 
 from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, decode, encode
 from model.memory import MemoryState
-from tests.conftest import random_model, tiny_config
+from testing.models import random_model, tiny_config
 
 MODEL = random_model(tiny_config())
 LIKE = MODEL.initial_memory(1)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.tokenizer import InvalidText, StreamDecoder, TextTokenizer
-from tests.conftest import prose
-from tests.model.foreign.making import STYLES, foreign_tokenizer
+from testing.models import prose
+from tests.model.convert.making import STYLES, foreign_tokenizer
 
 FOREIGN = {style: foreign_tokenizer(style) for style in STYLES}
 # Where those patterns look ahead, and join what has been cut before.

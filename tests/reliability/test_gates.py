@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.redis_binaries import BINARIES, require
-from tests.reliability import namespaces
-from tests.reliability.check import Check
-from tests.reliability.checks import CHECKS
+from reliability import namespaces
+from reliability.check import Check
+from reliability.checks import CHECKS
+from testing.redis_binaries import BINARIES, require
 
 SEED = 20261122
 # Servers die here with connections open on both sides, and the clients' library leaves some of them to the collector;

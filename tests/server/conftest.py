@@ -10,10 +10,10 @@ import torch
 
 from model import weights
 from model.tokenizer import TextTokenizer
-from tests.conftest import random_model, tiny_config
-from tests.redis_binaries import require
-from tests.redis_servers import RedisServer
-from tests.server.serving import Server, client
+from testing.models import random_model, tiny_config
+from testing.redis_binaries import require
+from testing.redis_servers import RedisServer
+from testing.serving import Server, client
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 
 from server.store import rules
-from server.store.contract import CHECKPOINTS_KEPT, REPEATS_KEPT, DamagedValue, Lease, Recovery, StoredCheckpoint
-from server.store.entry import Mark
+from server.store.base import CHECKPOINTS_KEPT, REPEATS_KEPT, DamagedValue, Lease, Recovery, StoredCheckpoint
+from server.store.manifest import Mark
+from server.store.redis.cas import Found, Records, is_done
 from server.store.redis.journal import Journal
 from server.store.redis.leases import Leases
 from server.store.redis.memories import Memories
 from server.store.redis.names import names
-from server.store.redis.records import Found, Records, is_done
 
 
 class Checkpoints:

@@ -8,12 +8,12 @@ import re
 from contextlib import suppress
 
 from server.store import rules
-from server.store.contract import TOMBSTONE_SECONDS, DamagedValue, SessionExpired, SessionKey, SessionMissing
-from server.store.redis.faults import Unreachable
-from server.store.redis.indexes import Indexes
-from server.store.redis.link import PAUSES_SECONDS, Link
+from server.store.base import TOMBSTONE_SECONDS, DamagedValue, SessionExpired, SessionKey, SessionMissing
+from server.store.redis.cas import Records
+from server.store.redis.client import PAUSES_SECONDS, Link
+from server.store.redis.errors import Unreachable
+from server.store.redis.index import Indexes
 from server.store.redis.names import Names, names
-from server.store.redis.records import Records
 
 
 class Forgetting:

@@ -5,12 +5,12 @@ It knows what lies at an offset; whether an append or a trim is due, others deci
 
 from typing import NamedTuple
 
-from server.store.chain import extended
-from server.store.contract import ContentConflict, DamagedValue, OffsetMismatch, SessionKey
-from server.store.entry import Entry
-from server.store.redis.link import Link
+from server.store.base import ContentConflict, DamagedValue, OffsetMismatch, SessionKey
+from server.store.encryption import Sealer
+from server.store.manifest import Entry
+from server.store.redis.client import Link
 from server.store.redis.names import names
-from server.store.sealing import Sealer
+from server.store.text_hash import extended
 
 
 class PieceEntry(NamedTuple):

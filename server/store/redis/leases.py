@@ -4,10 +4,10 @@ It knows no session's text or memory.
 """
 
 from server.store import rules
-from server.store.contract import Lease, LeaseHeld, SessionKey
-from server.store.redis.link import Link
+from server.store.base import Lease, LeaseHeld, SessionKey
+from server.store.redis.cas import Records
+from server.store.redis.client import Link
 from server.store.redis.names import names
-from server.store.redis.records import Records
 
 
 class Leases:

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from server.store import rules
-from server.store.contract import (
+from server.store.base import (
     DamagedValue,
     SessionExpired,
     SessionKey,
@@ -17,8 +17,8 @@ from server.store.contract import (
     StoreError,
     StoreUnavailable,
 )
-from server.store.redis.indexes import PAGE, Indexes
-from server.store.redis.records import Records
+from server.store.redis.cas import Records
+from server.store.redis.index import PAGE, Indexes
 
 # A session that is listed but not there is taken out of the list when it was created so long ago.
 UNLISTED_SECONDS = 600.0

@@ -3,11 +3,11 @@
 It knows neither what a memory is nor which ones are still wanted; that the session's entry tells.
 """
 
-from server.store.contract import PIECE_BYTES_MAX, DamagedValue, SessionRecord, StoredCheckpoint
-from server.store.entry import Mark
-from server.store.redis.link import Link
+from server.store.base import PIECE_BYTES_MAX, DamagedValue, SessionRecord, StoredCheckpoint
+from server.store.encryption import Sealer
+from server.store.manifest import Mark
+from server.store.redis.client import Link
 from server.store.redis.names import names
-from server.store.sealing import Sealer
 
 UNKEPT_SECONDS = 600
 # So many parts come in one answer: 4 MB, which is a few milliseconds of a connection.

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from server.store.contract import SessionKey
-from server.store.entry import Mark
+from server.store.base import SessionKey
+from server.store.manifest import Mark
 
 # What concerns no single session: each of these lies wherever its name falls.
 UNREAD = "onceread:unread"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from server.store import rules
-from server.store.contract import (
+from server.store.base import (
     CHECKPOINTS_KEPT,
     Appended,
     Lease,
@@ -19,20 +19,20 @@ from server.store.contract import (
     Snapshot,
     StoredCheckpoint,
 )
-from server.store.redis.beginning import Beginning
+from server.store.encryption import Sealer
+from server.store.redis.cas import Records
 from server.store.redis.checkpoints import Checkpoints
-from server.store.redis.copies import Copies
-from server.store.redis.doctor import Doctor
+from server.store.redis.client import Link
 from server.store.redis.forgetting import Forgetting
-from server.store.redis.indexes import Indexes
+from server.store.redis.health import Doctor
+from server.store.redis.index import Indexes
 from server.store.redis.journal import Journal
 from server.store.redis.leases import Leases
-from server.store.redis.link import Link
+from server.store.redis.lifecycle import Beginning
 from server.store.redis.listing import Listing
 from server.store.redis.memories import Memories
-from server.store.redis.records import Records
+from server.store.redis.snapshots import Copies
 from server.store.redis.texts import Texts
-from server.store.sealing import Sealer
 
 
 class RedisStore:

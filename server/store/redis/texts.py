@@ -8,11 +8,11 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from server.store import rules
-from server.store.contract import REPEATS_KEPT, Appended, OffsetMismatch, SessionKey
-from server.store.redis.indexes import Indexes
+from server.store.base import REPEATS_KEPT, Appended, OffsetMismatch, SessionKey
+from server.store.redis.cas import Found, Records
+from server.store.redis.index import Indexes
 from server.store.redis.journal import Journal
 from server.store.redis.names import names
-from server.store.redis.records import Found, Records
 
 
 class Texts:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.store.contract import StoreUnavailable
+from server.store.base import StoreUnavailable
 
 LOCK_NAME = "onceread.lock"
 

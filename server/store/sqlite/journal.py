@@ -9,16 +9,9 @@ from typing import Any
 
 import apsw
 
-from server.store.contract import (
-    REPEATS_KEPT,
-    ContentConflict,
-    DamagedValue,
-    OffsetMismatch,
-    SessionKey,
-    digest,
-)
-from server.store.entry import Entry
-from server.store.seal import matches, seal
+from server.store.base import REPEATS_KEPT, ContentConflict, DamagedValue, OffsetMismatch, SessionKey, digest
+from server.store.manifest import Entry
+from server.store.sqlite.checksum import matches, seal
 
 
 def keep(connection: apsw.Connection, key: SessionKey, offset: int, piece: bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from server.store.contract import StoreUnavailable
+from server.store.base import StoreUnavailable
 from server.store.sqlite import folder as folders
 
 FILE_NAME = "onceread.sqlite"

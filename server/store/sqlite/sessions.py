@@ -8,10 +8,10 @@ from typing import Any
 import apsw
 
 from server.store import rules
-from server.store.contract import DamagedValue, SessionKey, SessionRecord
-from server.store.entry import Entry, decode
-from server.store.seal import matches, seal
+from server.store.base import DamagedValue, SessionKey, SessionRecord
+from server.store.manifest import Entry, decode
 from server.store.sqlite import tombstones
+from server.store.sqlite.checksum import matches, seal
 
 
 def add(connection: apsw.Connection, entry: Entry) -> None:

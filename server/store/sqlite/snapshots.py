@@ -7,9 +7,9 @@ from typing import Any
 
 import apsw
 
-from server.store.contract import DamagedValue, SessionKey, StoredCheckpoint
-from server.store.entry import SnapshotMark
-from server.store.seal import matches, seal
+from server.store.base import DamagedValue, SessionKey, StoredCheckpoint
+from server.store.manifest import SnapshotMark
+from server.store.sqlite.checksum import matches, seal
 
 
 def keep(connection: apsw.Connection, key: SessionKey, snapshot: SnapshotMark, value: bytes) -> None:

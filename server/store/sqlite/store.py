@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from server.store import rules
-from server.store.contract import (
+from server.store.base import (
     CHECKPOINTS_KEPT,
     Appended,
     Lease,
@@ -20,9 +20,9 @@ from server.store.contract import (
     Snapshot,
     StoredCheckpoint,
 )
-from server.store.leases import Leases
-from server.store.sqlite import copies, sessions, transactions
-from server.store.sqlite.owner import Owner
+from server.store.local_leases import Leases
+from server.store.sqlite import operations, sessions, snapshot_operations
+from server.store.sqlite.writer_thread import Owner
 
 
 class SqliteStore:
@@ -43,7 +43,7 @@ class SqliteStore:
 
     async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
         rules.check_new(record, checkpoint)
-        await self.owner.run(partial(transactions.create, record=record, first=checkpoint))
+        await self.owner.run(partial(operations.create, record=record, first=checkpoint))
 
     async def get(self, key: SessionKey) -> SessionRecord:
         entry = await self.owner.run(partial(sessions.load, key=key))
@@ -54,7 +54,7 @@ class SqliteStore:
         return await self.owner.run(partial(sessions.page, tenant=tenant, limit=limit, after=after))
 
     async def delete(self, key: SessionKey) -> None:
-        await self.owner.run(partial(transactions.delete, key=key))
+        await self.owner.run(partial(operations.delete, key=key))
         self._leases.forget(key)
 
     async def append(
@@ -62,12 +62,12 @@ class SqliteStore:
     ) -> Appended:
         rules.check_piece(offset, piece)
         return await self.owner.run(
-            partial(transactions.append, key=key, offset=offset, piece=piece, at=at, repeats=repeats)
+            partial(operations.append, key=key, offset=offset, piece=piece, at=at, repeats=repeats)
         )
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
         rules.check_window(offset, limit)
-        return await self.owner.run(partial(transactions.read_journal, key=key, offset=offset, limit=limit))
+        return await self.owner.run(partial(operations.read_journal, key=key, offset=offset, limit=limit))
 
     async def lease(self, key: SessionKey, holder: str, seconds: float, ask: bool = False) -> Lease:
         await self.get(key)
@@ -85,31 +85,33 @@ class SqliteStore:
 
     async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
         check = partial(self._leases.check, lease)
-        await self.owner.run(partial(transactions.checkpoint, key=lease.key, newest=checkpoint, at=at, check=check))
+        await self.owner.run(partial(operations.checkpoint, key=lease.key, newest=checkpoint, at=at, check=check))
 
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
-        return await self.owner.run(partial(transactions.recover, key=key, count=count))
+        return await self.owner.run(partial(operations.recover, key=key, count=count))
 
     async def keep_snapshot(
         self, key: SessionKey, name: str, lineage: str, checkpoint: StoredCheckpoint, at: float
     ) -> Snapshot:
-        keep = partial(copies.keep_snapshot, key=key, name=name, lineage=lineage, checkpoint=checkpoint, at=at)
+        keep = partial(
+            snapshot_operations.keep_snapshot, key=key, name=name, lineage=lineage, checkpoint=checkpoint, at=at
+        )
         chain = await self._chain_at(key, checkpoint.offset)
         return await self.owner.run(partial(keep, known_chain=chain))
 
     async def snapshots(self, key: SessionKey) -> "builtins.list[Snapshot]":
-        return await self.owner.run(partial(copies.list_snapshots, key=key))
+        return await self.owner.run(partial(snapshot_operations.list_snapshots, key=key))
 
     async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
-        return await self.owner.run(partial(copies.load_snapshot, key=key, name=name))
+        return await self.owner.run(partial(snapshot_operations.load_snapshot, key=key, name=name))
 
     async def drop_snapshot(self, key: SessionKey, name: str) -> None:
-        await self.owner.run(partial(copies.drop_snapshot, key=key, name=name))
+        await self.owner.run(partial(snapshot_operations.drop_snapshot, key=key, name=name))
 
     async def rewind(
         self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
     ) -> SessionRecord:
-        rewind = partial(copies.rewind, record=record, checkpoint=checkpoint, lineage=lineage, at=at)
+        rewind = partial(snapshot_operations.rewind, record=record, checkpoint=checkpoint, lineage=lineage, at=at)
         chain = await self._chain_at(record.key, checkpoint.offset) if record.keep_text else None
         end_lease = partial(self._leases.end, record.key)
         return await self.owner.run(partial(rewind, known_chain=chain, end_lease=end_lease))
@@ -117,29 +119,31 @@ class SqliteStore:
     async def rebuild(
         self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float
     ) -> SessionRecord:
-        rebuild = partial(copies.rebuild, record=record, model=model, fingerprint=fingerprint, lineage=lineage, at=at)
+        rebuild = partial(
+            snapshot_operations.rebuild, record=record, model=model, fingerprint=fingerprint, lineage=lineage, at=at
+        )
         return await self.owner.run(partial(rebuild, end_lease=partial(self._leases.end, record.key)))
 
     async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
-        return await self.owner.run(partial(transactions.unread, bytes_min=bytes_min))
+        return await self.owner.run(partial(operations.unread, bytes_min=bytes_min))
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
-        await self.owner.run(partial(transactions.quarantine, key=key, reason=reason, at=at))
+        await self.owner.run(partial(operations.quarantine, key=key, reason=reason, at=at))
 
     async def touch(self, key: SessionKey, at: float) -> None:
-        await self.owner.run(partial(transactions.touch, key=key, at=at))
+        await self.owner.run(partial(operations.touch, key=key, at=at))
 
     async def revise(self, key: SessionKey, change: Mapping[str, object], at: float) -> SessionRecord:
-        return await self.owner.run(partial(transactions.revise, key=key, change=change, at=at))
+        return await self.owner.run(partial(operations.revise, key=key, change=change, at=at))
 
     async def count(self, tenant: str) -> int:
         return await self.owner.run(partial(sessions.count, tenant=tenant))
 
     async def stored_bytes(self, tenant: str) -> int:
-        return await self.owner.run(partial(transactions.stored_bytes, tenant=tenant))
+        return await self.owner.run(partial(operations.stored_bytes, tenant=tenant))
 
     async def expire(self, at: float) -> "builtins.list[SessionKey]":
-        over = await self.owner.run(partial(transactions.expire, at=at))
+        over = await self.owner.run(partial(operations.expire, at=at))
         for key in over:
             self._leases.forget(key)
         return over
@@ -153,7 +157,7 @@ class SqliteStore:
 
     async def _chain_at(self, key: SessionKey, offset: int) -> str | None:
         """The chain of the session's first `offset` bytes, where the journal can tell."""
-        look_back = partial(copies.look_back, key=key, offset=offset)
+        look_back = partial(snapshot_operations.look_back, key=key, offset=offset)
         known = await self.owner.run(partial(look_back, known=None))
         while known is not None and known.offset > offset:
             known = await self.owner.run(partial(look_back, known=known))

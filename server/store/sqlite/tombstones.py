@@ -5,7 +5,7 @@ It knows nothing else of what they were.
 
 import apsw
 
-from server.store.contract import TOMBSTONE_SECONDS, SessionKey
+from server.store.base import TOMBSTONE_SECONDS, SessionKey
 
 
 def set_up(connection: apsw.Connection, key: SessionKey, at: float) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
+from testing.redis_servers import HOST, free_port, until
 from tests.deploy.real.engine import IMAGE, podman
-from tests.redis_servers import HOST, free_port, until
 
 STRICT = (
     *(

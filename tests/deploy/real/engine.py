@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from testing.serving import ROOT
 from tests.deploy.programs import require
-from tests.server.serving import ROOT
 
 IMAGE = "localhost/onceread:0.1.0"
 STORAGE = ROOT / "build" / "containers"

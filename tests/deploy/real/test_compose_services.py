@@ -18,14 +18,14 @@ from typing import Any
 import httpx
 import pytest
 
+from testing.redis_binaries import BINARIES
+from testing.redis_servers import HOST, until
+from testing.replies import appended, asked, created
 from tests.deploy.charts import DEPLOY
 from tests.deploy.compositions import Service, one
 from tests.deploy.expressions import alerts, asked_by_panels
 from tests.deploy.programs import require
 from tests.deploy.real.engine import IMAGE, base_name, build, podman
-from tests.redis_binaries import BINARIES
-from tests.redis_servers import HOST, until
-from tests.server.replies import appended, asked, created
 
 pytestmark = pytest.mark.deploy
 

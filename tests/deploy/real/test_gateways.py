@@ -13,12 +13,12 @@ import httpx
 import pytest
 import yaml
 
-from tests.conftest import prose
+from testing.models import prose
+from testing.redis_servers import HOST, until
+from testing.replies import appended, asked, created, events, offsets
 from tests.deploy.charts import CHART
 from tests.deploy.gateways import FILES, Gateway
 from tests.deploy.real.replicas import Replicas
-from tests.redis_servers import HOST, until
-from tests.server.replies import appended, asked, created, events, offsets
 
 pytestmark = pytest.mark.deploy
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from server.version import VERSION
-from tests.conftest import prose
+from testing.models import prose
+from testing.replies import appended, asked, created, offsets
+from testing.serving import Server
 from tests.deploy.real.containers import STRICT, Container
 from tests.deploy.real.engine import podman
-from tests.server.replies import appended, asked, created, offsets
-from tests.server.serving import Server
 from tests.test_readme import ADDRESS, commands, run
 
 pytestmark = pytest.mark.deploy

@@ -13,11 +13,11 @@ import httpx
 import pytest
 import yaml
 
+from testing.redis_servers import HOST, free_port, until
+from testing.replies import appended, asked, created, offsets
 from tests.deploy.bundled_valkey import PASSWORD, BundledValkey
 from tests.deploy.charts import Manifest, Rendered
 from tests.deploy.real.engine import IMAGE, podman
-from tests.redis_servers import HOST, free_port, until
-from tests.server.replies import appended, asked, created, offsets
 
 pytestmark = pytest.mark.deploy
 

@@ -19,7 +19,7 @@ from model.evaluation.readers import ParagraphTokens, local_reader
 from model.tasks.babi.world import World
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
-from tests.conftest import prose
+from testing.models import prose
 
 BOOKS = Books(prose(9, 50_000))
 

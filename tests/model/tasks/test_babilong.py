@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model.tasks.associative import retrieval
 from model.tasks.babilong import BYTES_PER_TOKEN, noise, sample
 from model.tasks.haystack import Books
-from tests.conftest import prose
+from testing.models import prose
 
 BOOKS = Books(re.sub(r"(?<=\w) (?=the )", ". ", prose(3, 30_000)))
 FACTS = ["Mary went to the garden.", "John got the milk there.", "Mary moved to the office."]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model.tasks.babi.stories import MANNERS, story
 from model.tasks.haystack import Books, Layout, hide
-from tests.conftest import prose
+from testing.models import prose
 
 BOOKS = Books(prose(3, 30_000))
 

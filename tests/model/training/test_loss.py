@@ -9,13 +9,13 @@ from random import Random
 import pytest
 import torch
 
+from model.mechanisms.base import MemoryTransformer
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
 from model.training import loss, replay
 from model.training.loss import Outcome, glance_cost
 from model.training.samples import Batch, Plan, make_batch
-from model.transformer import MemoryTransformer
-from tests.conftest import MECHANISMS, prose, random_model, tiny_config
+from testing.models import MECHANISMS, prose, random_model, tiny_config
 
 BOOKS = Books(prose(5, 20_000))
 WRITING = {

@@ -14,7 +14,7 @@ from model.tasks.babi.world import World
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
 from model.training.samples import EITHER, FACT, IGNORED, NO_TASK, NOISE, Batch, Plan, is_hard, make_batch
-from tests.conftest import prose, tiny_config
+from testing.models import prose, tiny_config
 
 BOOKS = Books(prose(5, 20_000))
 CONFIG = tiny_config(window_tokens=200)

@@ -21,7 +21,7 @@ from model.training.hard import hard_sentences
 from model.training.lora import adapt
 from model.training.picture import AVERAGE_STEPS, draw, smoothed
 from model.training.trainer import HARD, LOG, STATE, Trainer
-from tests.conftest import MECHANISMS, prose, random_delta, random_model, tiny_config
+from testing.models import MECHANISMS, prose, random_delta, random_model, tiny_config
 
 STAGES = (
     Stage("first", (1,), 8, (1, 2), (8, 16), 64, 1, 3, 2.0, 1e-3, 1e-3),

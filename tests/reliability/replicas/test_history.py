@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from server.store.chain import EMPTY_CHAIN, extended
-from tests.reliability.replicas.history import Fact, History, Left, Sent
+from reliability.replicas.history import Fact, History, Left, Sent
+from server.store.text_hash import EMPTY_CHAIN, extended
 
 DOCUMENT = b"It was the best of times, it was the worst of times"
 

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from tests.reliability.soak.vitals import GROWN_BYTES, GROWN_DESCRIPTORS, SAMPLES_MIN, Sample, Vitals, growth, sample
+from reliability.soak.vitals import GROWN_BYTES, GROWN_DESCRIPTORS, SAMPLES_MIN, Sample, Vitals, growth, sample
 
 LIFE = range(SAMPLES_MIN)
 

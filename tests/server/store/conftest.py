@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from server.store import open_store
-from server.store.address import StoreOptions
-from server.store.contract import Store
+from server.store.base import Store
+from server.store.open import StoreOptions
 from server.store.sqlite import SqliteStore
-from tests.redis_binaries import BINARIES, require
-from tests.redis_groups import Cluster
-from tests.redis_servers import RedisServer
+from testing.redis_binaries import BINARIES, require
+from testing.redis_groups import Cluster
+from testing.redis_servers import RedisServer
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from server.store.chain import EMPTY_CHAIN, extended
-from server.store.contract import (
+from server.store.base import (
     LEASE_SECONDS,
     Appended,
     DamagedValue,
@@ -13,6 +12,7 @@ from server.store.contract import (
     Store,
     StoredCheckpoint,
 )
+from server.store.text_hash import EMPTY_CHAIN, extended
 
 
 def key(id: str = "book", tenant: str = "acme") -> SessionKey:

@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from server.store import rules
-from server.store.chain import EMPTY_CHAIN, extended
-from server.store.contract import (
+from server.store.base import (
     PIECE_BYTES_MAX,
     REPEATS_KEPT,
     ContentConflict,
@@ -18,6 +17,7 @@ from server.store.contract import (
     Store,
     StoreUnavailable,
 )
+from server.store.text_hash import EMPTY_CHAIN, extended
 from tests.server.store.samples import checkpoint, keep, key, read, record, told, with_text
 
 pytestmark = pytest.mark.anyio

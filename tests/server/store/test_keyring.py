@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.store import keyring
-from server.store.contract import StoreUnavailable
+from server.store.base import StoreUnavailable
 from server.store.keyring import KEY_ID_BYTES, Keyring
 
 KEY = "ab" * 32

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.store.chain import EMPTY_CHAIN, extended
-from server.store.contract import (
+from server.store.base import (
     JOURNAL_BYTES_KEPT,
     LEASE_SECONDS,
     LeaseHeld,
@@ -15,6 +14,7 @@ from server.store.contract import (
     StaleCheckpoint,
     Store,
 )
+from server.store.text_hash import EMPTY_CHAIN, extended
 from tests.server.store.samples import checkpoint, keep, key, record, told, with_text
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.store.chain import EMPTY_CHAIN
-from server.store.contract import (
+from server.store.base import (
     LEASE_SECONDS,
     PIECE_BYTES_MAX,
     ContentConflict,
@@ -18,6 +17,7 @@ from server.store.contract import (
     StaleCheckpoint,
     Store,
 )
+from server.store.text_hash import EMPTY_CHAIN
 from tests.server.store.samples import beginning, checkpoint, keep, key, read, record, told, with_text
 
 pytestmark = pytest.mark.anyio

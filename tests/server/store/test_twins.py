@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from server.store import open_store
-from server.store.contract import Appended, SessionKey, SessionRecord, Snapshot, Store, StoreError
-from server.store.memory import MemoryStore
-from tests.redis_servers import RedisServer
+from server.store.base import Appended, SessionKey, SessionRecord, Snapshot, Store, StoreError
+from server.store.in_memory import MemoryStore
+from testing.redis_servers import RedisServer
 from tests.server.store.conftest import keys_file
 from tests.server.store.samples import beginning, checkpoint, keep, read, record, told
 

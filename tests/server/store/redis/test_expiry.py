@@ -9,7 +9,7 @@ import pytest
 from server.store import open_store
 from server.store.redis import RedisStore
 from server.store.redis.names import EXPIRY, member
-from tests.redis_servers import RedisServer
+from testing.redis_servers import RedisServer
 from tests.server.store.conftest import keys_file
 from tests.server.store.samples import key, record
 

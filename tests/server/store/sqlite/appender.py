@@ -9,7 +9,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-from server.store.contract import SessionKey, SessionMissing, SessionRecord, StoredCheckpoint
+from server.store.base import SessionKey, SessionMissing, SessionRecord, StoredCheckpoint
 from server.store.sqlite import SqliteStore
 from tests.server.store.samples import keep
 

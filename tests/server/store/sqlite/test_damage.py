@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from server.store.contract import DamagedValue, SessionMissing, StaleCheckpoint, StoredCheckpoint, StoreError
+from server.store.base import DamagedValue, SessionMissing, StaleCheckpoint, StoredCheckpoint, StoreError
 from server.store.sqlite import SqliteStore
 from server.store.sqlite.schema import FILE_NAME
 from tests.server.store.samples import checkpoint, keep, key, record

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from server.store.contract import StoreFull, StoreUnavailable
+from server.store.base import StoreFull, StoreUnavailable
 from server.store.sqlite import SqliteStore
 from tests.server.store.samples import checkpoint, keep, key, record
 

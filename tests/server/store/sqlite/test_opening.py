@@ -10,9 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from server.store.contract import (
-    StoreUnavailable,
-)
+from server.store.base import StoreUnavailable
 from server.store.sqlite import SqliteStore
 from server.store.sqlite.folder import LOCK_NAME
 from server.store.sqlite.schema import FILE_NAME

@@ -1,0 +1,92 @@
+"""A folder of weights put together from parts that others have made: settings, tensors, tokeniser, marks.
+
+It knows what a whole model needs, and says what it assumed where the parts do not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model import weights
+from model.config import ModelConfig, SpecialTokens
+from model.convert.huggingface import chat_frame
+from model.convert.tensors import ForeignModelError, fit
+from model.mechanisms import build
+from model.tokenizer import TextTokenizer
+
+Told = list[str]
+# What ends an answer, the more particular first.
+END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "</s>")
+
+
+def read_tokenizer(folder: Path) -> TextTokenizer:
+    """A folder's tokenizer.json, which must be a byte-level BPE."""
+    path = folder / "tokenizer.json" if folder.is_dir() else folder
+    if not path.is_file():
+        raise ForeignModelError(f"{path} is not there: give the tokeniser's file with --tokenizer")
+    try:
+        return TextTokenizer.read(path)
+    except ValueError as error:
+        raise ForeignModelError(f"{path}: {error}") from error
+
+
+def special_tokens(tokenizer: TextTokenizer, folder: Path, answer_mark: str | None, told: Told) -> SpecialTokens:
+    """The marks around tail and question: the folder's chat template, or a mark that training put before answers."""
+    end = tokenizer.special_id(*END_TOKENS)
+    if end is None:
+        raise ForeignModelError("the tokeniser has no special token that could end an answer")
+    if answer_mark is not None:
+        mark = tuple(tokenizer.encode(answer_mark)[:1])
+        told.append(f"assumed: an answer begins behind token {mark[0]} ({answer_mark!r}) and ends at {end}")
+        return SpecialTokens(start=end, question=(), answer=mark, end=end)
+    frame = chat_frame(folder)
+    if frame is None:
+        told.append(f"assumed: no chat template, so an answer follows its question and a line break, and ends at {end}")
+        return SpecialTokens(start=end, question=(), answer=tuple(tokenizer.encode("\n")), end=end)
+    before, behind = (tuple(tokenizer.encode_template(part)) for part in frame)
+    told.append(f"found: a chat template, {len(before)} tokens before the text and {len(behind)} behind the question")
+    return SpecialTokens(start=end, opening=before, question=tuple(tokenizer.encode("\n\n")), answer=behind, end=end)
+
+
+def assemble(
+    out: Path,
+    config: ModelConfig,
+    backbone: Mapping[str, Tensor],
+    memory: Mapping[str, Tensor],
+    tokenizer: TextTokenizer,
+    told: Told,
+) -> None:
+    """Writes a folder of weights; what `memory` does not give of the mechanism stays at its start."""
+    if tokenizer.entries > config.vocab_size:
+        raise ForeignModelError(
+            f"the tokeniser has {tokenizer.entries} entries, the model {config.vocab_size}: they do not belong together"
+        )
+    if out.exists() and any(out.iterdir()):
+        raise ForeignModelError(f"{out} is not empty; give another folder")
+    torch.manual_seed(0)
+    model = build(config)
+    fresh = {name: tensor for name, tensor in model.state_dict().items() if not _is_backbone(name)}
+    tensors = {**fresh, **memory, **backbone}
+    fit(tensors, {name: tensor.shape for name, tensor in model.state_dict().items()})
+    if extra := sorted(set(tensors) - set(model.state_dict())):
+        raise ForeignModelError("not known: " + ", ".join(extra))
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    weights.save(out, model, tokenizer, torch.float32)
+    told.append(f"written: {out}, {sum(t.numel() for t in tensors.values()):,} weights, mechanism {config.mechanism}")
+
+
+def must_have_room(config: ModelConfig, told: Told) -> None:
+    """Raises unless a segment fits the window together with a question and an answer."""
+    room = config.window_tokens - config.segment_window_tokens - len(config.special.opening)
+    if room < 32:
+        segment = config.segment_tokens - (32 - room)
+        raise ForeignModelError(f"segments of {config.segment_tokens} leave no room to ask; give --segment {segment}")
+    told.append(f"assumed: segments of {config.segment_tokens} tokens; a checkpoint does not tell")
+
+
+def _is_backbone(name: str) -> bool:
+    return name.split(".")[0] in ("embedding", "position_embedding", "blocks", "final_norm", "head")

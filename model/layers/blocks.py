@@ -1,0 +1,153 @@
+"""The decoder block: attention and feed-forward in GPT-2's, Llama's or Gemma's shape, by configuration.
+
+It knows nothing of memories: a block sees one local window of tokens and the window's own keys and values. Where h is
+(B, T, D) it may be (L, B, T, D) as well, for a group of layers whose weights are stacked (`model/layers/stacked.py`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.layers.fused_linear import SideBySide
+
+# cos and sin of rotary positions, each (B or 1, 1, N, head_dim).
+Angles = tuple[Tensor, Tensor]
+# Keys and values that earlier tokens have left, (B, kv_heads, S, head_dim), and the slots (B, N) of these tokens.
+Past = tuple[Tensor, Tensor, Tensor]
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    if config.norm == "rmsnorm":
+        return nn.RMSNorm(config.d_model, eps=config.norm_epsilon)
+    return nn.LayerNorm(config.d_model, eps=config.norm_epsilon)
+
+
+@lru_cache(maxsize=16)
+def first_angles(config: ModelConfig, tokens: int, device: torch.device, dtype: torch.dtype) -> Angles:
+    """cos and sin, each (1, 1, tokens, head_dim), of a window's first positions: every segment asks for the same."""
+    with torch.inference_mode(False):
+        cos, sin = rotary_angles(config, torch.arange(tokens, device=device)[None])
+        return cos[:, None].to(dtype), sin[:, None].to(dtype)
+
+
+def rotary_angles(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin, each (..., head_dim), of the rotary embedding (2104.09864) at positions (...)."""
+    half = torch.arange(0, config.head_dim, 2, device=positions.device, dtype=torch.float64)
+    frequencies = config.rope_theta ** (-half / config.head_dim)
+    if config.rope_scaling is not None:
+        frequencies = config.rope_scaling.stretched(frequencies)
+    angles = positions[..., None].double() * frequencies
+    angles = torch.cat([angles, angles], dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x (B, H, T, head_dim) turned by angles (B or 1, 1, T, head_dim), halves paired as in Llama."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.addcmul(x * cos, torch.cat([-second, first], dim=-1), sin)
+
+
+class Attention(nn.Module):
+    """Causal attention with grouped key-value heads over one local window."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
+        self.query = nn.Linear(config.d_model, self.heads * self.head_dim, bias=config.bias)
+        self.key = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
+        self.value = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
+        self.out = nn.Linear(self.heads * self.head_dim, config.d_model, bias=config.bias)
+        self.inputs = SideBySide([self.query, self.key, self.value])
+
+    def projected(self, h: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, heads, T, head_dim) of h (B, T, D); for a group of layers, B is all rows."""
+        made = self.inputs(h).unflatten(-1, (-1, self.head_dim)).flatten(0, -4).transpose(1, 2)
+        turned, values = made.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
+        if angles is not None:
+            turned = rotate(turned, *angles)
+        queries, keys = turned.split([self.heads, self.kv_heads], dim=1)
+        return queries, keys, values
+
+    def keys_and_values(self, h: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, kv_heads, T, head_dim) of h (B, T, D)."""
+        k, v = self._split(self.key(h), self.kv_heads), self._split(self.value(h), self.kv_heads)
+        return (k if angles is None else rotate(k, *angles)), v
+
+    def forward(
+        self,
+        h: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        angles: Angles | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """h (B, T, D) attends over keys and values (B, kv_heads, S, head_dim) of its own making or another's.
+
+        mask (B, 1, T, S) is true where a query may look; None means causal with T = S.
+        """
+        q = self._split(self.query(h), self.heads)
+        if angles is not None:
+            q = rotate(q, *angles)
+        return self.out(self.mixed(q, keys, values, mask))  # type: ignore[no-any-return]
+
+    def mixed(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """What queries (B, heads, T, head_dim) find: (B, T, D)."""
+        found = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=self.heads != self.kv_heads
+        )
+        return found.transpose(1, 2).flatten(2)
+
+    def _split(self, x: Tensor, heads: int) -> Tensor:
+        return x.view(*x.shape[:-1], heads, self.head_dim).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (2002.05202) or GPT-2's GELU network."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gated = config.activation == "swiglu"
+        self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.bias) if self.gated else None
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
+        self.inputs = SideBySide([self.up] if self.gate is None else [self.gate, self.up])
+
+    def forward(self, h: Tensor) -> Tensor:
+        made = self.inputs(h)
+        if not self.gated:
+            return self.down(F.gelu(made, approximate="tanh"))  # type: ignore[no-any-return]
+        gate, up = made.chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One decoder block, norms in front of each part."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm, self.attention = make_norm(config), Attention(config)
+        self.feed_forward_norm, self.feed_forward = make_norm(config), FeedForward(config)
+
+    def forward(self, h: Tensor, angles: Angles | None, mask: Tensor | None = None, past: Past | None = None) -> Tensor:
+        """h (B, T, D) through attention and feed-forward."""
+        return self.think(self.attend(h, angles, mask, past))
+
+    def attend(self, h: Tensor, angles: Angles | None, mask: Tensor | None = None, past: Past | None = None) -> Tensor:
+        """h (B, T, D) and what attention adds; the caches of `past` are changed in place at its slots."""
+        queries, keys, values = self.attention.projected(self.attention_norm(h), angles)
+        if past is not None:
+            cached_keys, cached_values, slots = past
+            index = slots[:, None, :, None].expand(-1, keys.shape[1], -1, keys.shape[3])
+            keys = cached_keys.scatter_(2, index, keys)
+            values = cached_values.scatter_(2, index, values)
+        mixed = self.attention.mixed(queries, keys, values, mask)
+        return h + self.attention.out(mixed.view_as(h))  # type: ignore[no-any-return]
+
+    def think(self, h: Tensor) -> Tensor:
+        """h (B, T, D) and what the feed-forward network adds."""
+        return h + self.feed_forward(self.feed_forward_norm(h))  # type: ignore[no-any-return]

@@ -1,0 +1,188 @@
+"""The wavefront: cells of equal layer + segment run together (diagonal batching, Sivtsov et al. 2506.05229).
+
+Layer l of segment s needs only layer l - 1 of s and what layer l has written at s - 1. So while a segment is at one
+layer the next one is at the layer below it, and S segments take S + L - 1 steps of a group of L layers in place of S L
+steps of one. It knows cells, lanes and values, and nothing of texts, sessions or who is to be read next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from model.memory import MemoryState
+from model.runtime.wavefront.cells import Cells
+
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """A segment (T) that enters the first layer in some lane.
+
+    It brings its session's `memory` (one row), or goes on behind the segment that entered its lane last. `passed`
+    (1, T) is the last of the silent segments that were left out before it. `wanted` says whether the memory behind it
+    is to be given out at its departure, and `label` comes back then.
+    """
+
+    segment: Tensor
+    memory: MemoryState | None = None
+    passed: Tensor | None = None
+    wanted: bool = False
+    label: Hashable = None
+
+
+@dataclass(frozen=True, eq=False)
+class Departure:
+    """A segment that has left the last layer, and the memory (one row) behind it where that was wanted."""
+
+    label: Hashable
+    memory: MemoryState | None
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """An arrival on its way: what lies in no layer behind it and, where it is wanted, what its layers have written."""
+
+    arrival: Arrival
+    session: MemoryState
+    written: tuple[Mapping[str, Tensor], ...] = ()
+
+
+# A row for each layer, with a place for each lane: None where nothing is on its way.
+Passages = tuple[tuple[Passage | None, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """All that lies between two steps, as values: a step makes a new one and leaves this one as it is.
+
+    hidden (L - 1, B, N, D) is what each layer but the first works on next; so are what is `carried` along, and
+    `passages`. memory is (L, B, ...), and `sessions` has what lies in no layer: a lane keeps what its last segment left
+    until another session comes.
+    """
+
+    hidden: Tensor
+    carried: Mapping[str, Tensor]
+    passages: Passages
+    memory: Mapping[str, Tensor]
+    sessions: tuple[MemoryState | None, ...]
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is on its way."""
+        return any(passage for layer in self.passages for passage in layer)
+
+
+class Wavefront:
+    """Steps of all layers at once, with a fixed number of lanes: always one shape, so that company does not matter.
+
+    In a lane segments follow each other, of one session or of several one after another. It holds weights only.
+    """
+
+    def __init__(self, cells: Cells, lanes: int) -> None:
+        self.model, self.lanes, self.layers = cells.model, lanes, cells.layers
+        self._cells = cells
+        self._blank = self.model.initial_memory(1)
+        shape = (1, self.model.config.segment_tokens)
+        self._nothing = torch.zeros(shape, dtype=torch.int64, device=self.model.device)
+
+    def begin(self) -> Flow:
+        """Nothing on its way, and nothing in any lane."""
+        above, lanes = self.layers - 1, self.lanes
+        sessions = MemoryState.stack([self._in_no_layer(self._blank)] * lanes)
+        entry = self._cells.enter(self._nothing.expand(lanes, -1), sessions)
+        first = self.model.initial_memory(lanes)
+        return Flow(
+            entry.hidden.new_zeros(above, *entry.hidden.shape),
+            {name: tensor.new_zeros(above, *tensor.shape) for name, tensor in entry.carried.items()},
+            ((None,) * lanes,) * above,
+            {name: first[name].transpose(0, 1).contiguous() for name in self._cells.layered},
+            (None,) * lanes,
+        )
+
+    def step(self, flow: Flow, arrivals: Sequence[Arrival | None]) -> tuple[Flow, list[Departure]]:
+        """One step of every layer, with an arrival for each lane that has one; those behind the last layer depart."""
+        if len(arrivals) != self.lanes:
+            raise ValueError(f"{len(arrivals)} arrivals for {self.lanes} lanes: give None for a lane that has none")
+        before = [self._session_before(*both) for both in zip(arrivals, flow.sessions, strict=True)]
+        segments = torch.cat([self._nothing if arrival is None else arrival.segment[None] for arrival in arrivals])
+        entry = self._cells.enter(segments, MemoryState.stack(before))
+        behind = [
+            None if arrival is None else Passage(arrival, _row(entry.session, lane))
+            for lane, arrival in enumerate(arrivals)
+        ]
+        passages = (tuple(behind), *flow.passages)
+        carried = {name: torch.cat([tensor[None], flow.carried[name]]) for name, tensor in entry.carried.items()}
+        memory = _with_what_is_brought(flow.memory, passages)
+        hidden, written = self._cells.step(torch.cat([entry.hidden[None], flow.hidden]), carried, memory)
+        _forget_what_nothing_wrote(written, memory, passages)
+        *on_their_way, leaving = _with_what_was_written(passages, written)
+        sessions = [kept if new is None else new.session for kept, new in zip(flow.sessions, behind, strict=True)]
+        carried_on = {name: tensor[:-1] for name, tensor in carried.items()}
+        after = Flow(hidden, carried_on, tuple(on_their_way), written, tuple(sessions))
+        return after, [self._departure(passage) for passage in leaving if passage is not None]
+
+    def _session_before(self, arrival: Arrival | None, lane: MemoryState | None) -> MemoryState:
+        """What lies in no layer of the memory in front of a segment."""
+        if arrival is None:
+            return self._in_no_layer(self._blank) if lane is None else lane
+        session = lane if arrival.memory is None else self._in_no_layer(arrival.memory)
+        if session is None:
+            raise ValueError("the first segment in a lane must bring its session's memory")
+        return session if arrival.passed is None else self.model.passed(arrival.passed, session)
+
+    def _in_no_layer(self, memory: MemoryState) -> MemoryState:
+        return MemoryState({name: part for name, part in memory.tensors.items() if name not in self._cells.layered})
+
+    def _departure(self, passage: Passage) -> Departure:
+        if not passage.arrival.wanted:
+            return Departure(passage.arrival.label, None)
+        layers = {name: torch.stack([layer[name] for layer in passage.written])[None] for name in self._cells.layered}
+        parts = {**layers, **passage.session.tensors}
+        return Departure(passage.arrival.label, MemoryState({name: parts[name] for name in self._blank.tensors}))
+
+
+def _row(state: MemoryState, lane: int) -> MemoryState:
+    return MemoryState({name: tensor[lane : lane + 1].clone() for name, tensor in state.tensors.items()})
+
+
+def _with_what_is_brought(memory: Mapping[str, Tensor], passages: Passages) -> Mapping[str, Tensor]:
+    """The memory in front of a step: of what a session brings, each layer's part is laid down as the wave comes by."""
+    brought = [
+        (layer, lane, passage.arrival.memory)
+        for layer, row in enumerate(passages)
+        for lane, passage in enumerate(row)
+        if passage is not None and passage.arrival.memory is not None
+    ]
+    if not brought:
+        return memory
+    laid = {name: tensor.clone() for name, tensor in memory.items()}
+    for layer, lane, theirs in brought:
+        for name, tensor in laid.items():
+            tensor[layer, lane] = theirs[name][0, layer]
+    return laid
+
+
+def _forget_what_nothing_wrote(written: Mapping[str, Tensor], before: Mapping[str, Tensor], passages: Passages) -> None:
+    """Where no segment was, a layer has worked on padding, and the lane's memory stays."""
+    for layer, row in enumerate(passages):
+        for lane, passage in enumerate(row):
+            if passage is None:
+                for name, tensor in written.items():
+                    tensor[layer, lane] = before[name][layer, lane]
+
+
+def _with_what_was_written(passages: Passages, written: Mapping[str, Tensor]) -> Passages:
+    """The passages, those that are wanted with a copy of what their layer has written."""
+
+    def after(passage: Passage | None, layer: int, lane: int) -> Passage | None:
+        if passage is None or not passage.arrival.wanted:
+            return passage
+        own = {name: tensor[layer, lane].clone() for name, tensor in written.items()}
+        return replace(passage, written=(*passage.written, own))
+
+    return tuple(
+        tuple(after(passage, layer, lane) for lane, passage in enumerate(row)) for layer, row in enumerate(passages)
+    )

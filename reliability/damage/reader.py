@@ -1,0 +1,83 @@
+"""The server's own reader over a store with a damaged value: it reaches what reading in one go gives, or nothing.
+
+It knows the reader and the model, and nothing of what was damaged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from model.checkpoint import Checkpoint, decode
+from model.weights import LoadedModel
+from reliability.damage.asking import HANG_SECONDS, Wrong
+from reliability.damage.life import FINGERPRINT, Life, model, read_whole, tokenizer
+from server.engine.engine import Engine
+from server.engine.model_runner import Forward
+from server.engine.scheduler import Scheduler
+from server.ingest.reader import Reading
+from server.ingest.resident_session import Quarantined
+from server.observability.metrics import Telemetry
+from server.settings import Settings
+from server.store.base import Store, StoreError
+
+# Memories are stored as soon as there is nothing left to read, and on the way.
+SETTINGS = Settings(idle_seconds=0.0, checkpoint_segments=4)
+
+
+class Reader:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loaded = LoadedModel("tiny", FINGERPRINT, model(), tokenizer())
+
+    async def read(self, store: Store, life: Life, text: bytes) -> bool:
+        """Whether the session was read, which has this text or less; False where it was refused, else `Wrong`."""
+        reading = Reading(store, self._engine, self._loaded, SETTINGS, Telemetry())
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                record = await store.get(life.key)
+                (state, _), live, _ = await reading.reach(record)
+                if live.task is not None:
+                    await asyncio.wait([live.task])
+                recovery = await store.recover(life.key)
+        except (Quarantined, StoreError):
+            return False
+        except Exception as error:
+            raise Wrong(f"the reader fails with {type(error).__name__}: {error}") from error
+        finally:
+            for left in reading.residents:
+                await reading.forget(left)
+        if record.accepted_bytes > len(text) or not same(state, serial(life, text[: record.accepted_bytes])):
+            raise Wrong(f"the reader reached another memory at {record.accepted_bytes}")
+        for stored in recovery.checkpoints:
+            kept = decode(stored.value, FINGERPRINT, model().initial_memory(1))
+            if not same(kept, serial(life, text[: stored.offset])):
+                raise Wrong(f"checkpoint {stored.version} holds another memory than its text makes")
+        return True
+
+
+def serial(life: Life, text: bytes) -> Checkpoint:
+    return life.state_at(len(text)) if life.text.startswith(text) else read_whole(text)
+
+
+def same(one: Checkpoint, other: Checkpoint) -> bool:
+    counted = [(each.tail, each.pending, each.offset, each.tokens, each.segments) for each in (one, other)]
+    return one.memory.equals(other.memory) and counted[0] == counted[1]
+
+
+@contextmanager
+def reader() -> Iterator[Reader]:
+    """A reader whose engine runs; that it finds damage is no news, so its log goes nowhere."""
+    log, silence = logging.getLogger("server"), logging.NullHandler()
+    # A segment a step, as the reference reads: a small random model's last bits depend on a batch's shape.
+    step_tokens = model().config.segment_tokens
+    engine = Engine(Forward(model()), Scheduler(step_tokens, 4, step_tokens), 4, observe=lambda step, seconds: None)
+    log.addHandler(silence)
+    engine.start()
+    try:
+        yield Reader(engine)
+    finally:
+        engine.stop()
+        log.removeHandler(silence)

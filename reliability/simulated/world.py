@@ -1,0 +1,232 @@
+"""What replicas are simulated on: a store that watches itself, slow and unsure ways to it, memories that tell all.
+
+It knows what a store and an engine promise, and nothing of replicas, their clients or what becomes of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+import detangle
+
+from model.checkpoint import Checkpoint
+from model.memory import MemoryState
+from model.weights import LoadedModel
+from server.engine.engine import ReadResult
+from server.store.base import (
+    Appended,
+    Lease,
+    SessionKey,
+    SessionRecord,
+    StoredCheckpoint,
+    StoreError,
+    StoreUnavailable,
+)
+from server.store.in_memory import MemoryStore
+from server.store.text_hash import EMPTY_CHAIN, extended
+
+SEGMENT_TOKENS = 4
+# One is much longer than all the others together: what came first may be answered last.
+PAUSES_SECONDS = (0.0, 0.001, 0.004, 0.016, 0.064, 0.4)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A memory that is what was read into it, segment by segment: nothing can be left out, doubled or turned around."""
+
+    segments: tuple[bytes, ...] = ()
+    nbytes: int = 32
+
+
+def serial(text: bytes, offset: int) -> Checkpoint:
+    """The state of whoever has read the text up to there, once and in order."""
+    whole = offset - offset % SEGMENT_TOKENS
+    segments = tuple(text[begin : begin + SEGMENT_TOKENS] for begin in range(0, whole, SEGMENT_TOKENS))
+    tail = tuple(text[whole:offset])
+    return Checkpoint(cast(MemoryState, Told(segments)), tail, b"", offset, offset, len(segments))
+
+
+def encode(state: Checkpoint, _: str) -> bytes:
+    return pickle.dumps(state)
+
+
+def decode(value: bytes, *_: object) -> Checkpoint:
+    return cast(Checkpoint, pickle.loads(value))
+
+
+# Every byte is a token.
+LOADED = cast(
+    LoadedModel,
+    SimpleNamespace(
+        name="told",
+        fingerprint="f00d",
+        tokenizer=SimpleNamespace(advance=lambda pending, data: (list(data), b""), flush=lambda pending: []),
+        model=SimpleNamespace(
+            config=SimpleNamespace(segment_tokens=SEGMENT_TOKENS), initial_memory=lambda batch: Told()
+        ),
+    ),
+)
+
+
+@dataclass
+class Life:
+    """One life of a session, as the store went through it; `promised` bytes of its text were acknowledged."""
+
+    text: bytes = b""
+    promised: int = 0
+    read: int = 0
+    version: int = 0
+    holders: dict[int, str] = field(default_factory=dict)
+    born_at: float = field(default_factory=detangle.now)
+    ended_at: float | None = None
+
+    def lived_since(self, began: float) -> bool:
+        return self.ended_at is None or self.ended_at >= began
+
+
+class WatchedStore(MemoryStore):
+    """Keeps what it went through, and says what of it should not have been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrong: list[str] = []
+        self.lives: dict[str, Life] = {}
+
+    def present(self, key: SessionKey) -> SessionRecord | None:
+        return self._sessions[key].record if key in self._sessions else None
+
+    def _life(self, key: SessionKey) -> Life:
+        return self.lives[self._session(key).record.lineage]
+
+    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
+        await super().create(record, checkpoint)
+        self.lives[record.lineage] = Life()
+
+    async def delete(self, key: SessionKey) -> None:
+        life = self._life(key)
+        await super().delete(key)
+        life.ended_at = detangle.now()
+
+    async def append(
+        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
+    ) -> Appended:
+        appended = await super().append(key, offset, piece, at, repeats)
+        life = self._life(key)
+        new = appended.accepted_bytes - len(life.text)
+        life.text += piece[len(piece) - new :]
+        if new < 0 or appended.record.chain != extended(EMPTY_CHAIN, life.text):
+            self.wrong.append(f"the accepted text went from {len(life.text)} to {appended.accepted_bytes} bytes")
+        return appended
+
+    async def lease(self, key: SessionKey, holder: str, seconds: float, ask: bool = False) -> Lease:
+        lease = await super().lease(key, holder, seconds, ask)
+        holders = self._life(key).holders
+        if lease.epoch <= max(holders, default=0):
+            self.wrong.append(f"epoch {lease.epoch} was given after {max(holders)}")
+        holders[lease.epoch] = holder
+        return lease
+
+    async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
+        await super().checkpoint(lease, checkpoint, at)
+        life = self._life(lease.key)
+        if life.holders.get(lease.epoch) != lease.holder or lease.epoch != max(life.holders):
+            self.wrong.append(f"a checkpoint of epoch {lease.epoch} was kept, the latest is {max(life.holders)}")
+        if checkpoint.version != life.version + 1:
+            self.wrong.append(f"version {checkpoint.version} came behind version {life.version}")
+        if not life.read <= checkpoint.offset <= len(life.text):
+            self.wrong.append(f"reading went from {life.read} to {checkpoint.offset} of {len(life.text)} bytes")
+        life.version, life.read = checkpoint.version, checkpoint.offset
+        same = decode(checkpoint.value) == serial(life.text, checkpoint.offset)
+        if not same or checkpoint.chain != extended(EMPTY_CHAIN, life.text[: checkpoint.offset]):
+            self.wrong.append(f"checkpoint {checkpoint.version} is not what reading {checkpoint.offset} bytes makes")
+
+
+@dataclass
+class Weather:
+    """How long everything takes, and how often an operation or its answer is lost."""
+
+    loss: float = 0.0
+
+    def loses(self) -> str:
+        """What becomes of an operation that is not to be answered; nothing, mostly."""
+        return detangle.choice(("there", "late", "back")) if detangle.flip(self.loss) else ""
+
+    async def pause(self) -> None:
+        if seconds := detangle.choice(PAUSES_SECONDS):
+            await asyncio.sleep(seconds)
+
+
+class Way:
+    """A process's way to the store, as a store: what is asked there takes its time, happens, and is answered in time.
+
+    Lost on the way there it does not happen, or does when nobody waits for it any more; lost on the way back it has
+    happened. What a process that is dead by now had asked for still happens; a stopped one asks and hears nothing.
+    """
+
+    durability = "volatile"
+    shared = True
+
+    def __init__(self, store: WatchedStore, weather: Weather) -> None:
+        self._store, self._weather = store, weather
+        self.dead = False
+        self.stopped_until = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._ask, getattr(self._store, name))
+
+    async def runs(self) -> None:
+        """Returns when the process runs; never, once it is dead."""
+        if (still_seconds := self.stopped_until - detangle.now()) > 0:
+            await asyncio.sleep(still_seconds)
+            await self.runs()
+        elif self.dead:
+            await asyncio.get_running_loop().create_future()
+
+    async def _ask(self, operation: Any, *arguments: Any, **options: Any) -> Any:
+        await self.runs()
+        lost = self._weather.loses()
+        await self._weather.pause()
+        if lost == "late":
+            self._late = asyncio.create_task(self._happen_late(operation, *arguments, **options))
+        try:
+            if lost in ("late", "there"):
+                raise StoreUnavailable(f"{operation.__name__} was lost on its way")
+            detangle.note(f"{operation.__name__} happens")
+            return await operation(*arguments, **options)
+        finally:
+            await self._weather.pause()
+            await self.runs()
+            if lost == "back":
+                raise StoreUnavailable(f"the answer to {operation.__name__} was lost on its way")
+
+    async def _happen_late(self, operation: Any, *arguments: Any, **options: Any) -> None:
+        await self._weather.pause()
+        detangle.note(f"{operation.__name__} happens, and nobody is told")
+        with suppress(StoreError):
+            await operation(*arguments, **options)
+
+
+class Reader:
+    """An engine that reads in its own time."""
+
+    def __init__(self, way: Way, weather: Weather) -> None:
+        self._way, self._weather = way, weather
+        self._halting = False
+
+    def halt_reading(self) -> None:
+        self._halting = True
+
+    async def read(self, memory: Told, segments: Sequence[Sequence[int]], tenant: str) -> ReadResult:
+        if segments:
+            await self._weather.pause()
+            await self._way.runs()
+        done = 0 if self._halting else len(segments)
+        after = Told((*memory.segments, *(bytes(segment) for segment in segments[:done])))
+        return ReadResult(cast(MemoryState, after), done)

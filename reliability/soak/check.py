@@ -1,0 +1,185 @@
+"""A fleet under load for so many seconds, with faults now and then, while sessions come, are written and go.
+
+It knows neither how a server keeps what it has nor what could make it grow; it looks at the processes from outside.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from threading import Event, Lock
+
+from reliability.check import Check, Counts, Tick
+from reliability.replicas.clients import Customer
+from reliability.replicas.fleet import SETTINGS, Fleet
+from reliability.replicas.haproxy import ROUND_ROBIN, HAProxy
+from reliability.replicas.history import History
+from reliability.replicas.lives import LEASE_SECONDS, at_work, count
+from reliability.replicas.observer import Observer
+from reliability.soak.vitals import Vitals
+from server.store.redis.memories import UNKEPT_SECONDS
+from server.store.redis.names import EXPIRY, SEALED_WITH, UNREAD, sessions_of
+from testing.models import prose
+
+SESSIONS = 3
+CALM, CALM_SESSIONS = "calm", 5
+DOCUMENT_CHARACTERS = 1 << 18
+GENERATION_SECONDS = (4.0, 10.0)
+FAULT_SECONDS = (1.0, 8.0)
+STEP_SECONDS = 0.05
+CONTROL_SECONDS, CONTROL_RUNS_MAX = 10, 3
+LEAKS = ("memory grew", "descriptors more", "but the key")
+# What is forgotten again by servers that work: small, so that it is full soon and grows no further.
+RESIDENT_BYTES = 1 << 20
+INDEXES = {UNREAD, EXPIRY, SEALED_WITH}
+LISTED = sessions_of("default")
+# Taken out by a sweep after a minute.
+UNREAD_SECONDS = 90.0
+# What Redis says of the time that a key has left that has gone meanwhile.
+GONE = -2
+
+
+class Soak:
+    """Generations of sessions, one after the other, while faults come from a thread of their own."""
+
+    def __init__(self, fleet: Fleet, door: HAProxy, seconds: int, dice: Random, counts: Counts, tick: Tick) -> None:
+        self._fleet, self._door, self._dice, self._counts, self._tick = fleet, door, dice, counts, tick
+        self._observer, self.vitals = Observer(fleet), Vitals(fleet.processes)
+        self._seconds, self._loaded_seconds = seconds, 0.0
+        self._generation = 0
+        self._calm, self._over = Lock(), Event()
+
+    def live(self) -> None:
+        with ThreadPoolExecutor(1) as threads:
+            faults = threads.submit(self._disturb, Random(self._dice.random()))
+            try:
+                while self._loaded_seconds < self._seconds and not faults.done():
+                    self._generate()
+            finally:
+                self._over.set()
+            faults.result()
+        self._fleet.all_running()
+
+    def _disturb(self, dice: Random) -> None:
+        while not self._over.wait(dice.uniform(*FAULT_SECONDS)):
+            with self._calm:
+                disturb(self._fleet, dice, self._counts)
+
+    def _generate(self) -> None:
+        """Sessions from their creation until they are judged and deleted."""
+        history, self._generation = History(), self._generation + 1
+        customers = [self._customer(number, history) for number in range(SESSIONS)]
+        for customer in customers:
+            customer.create()
+        with self._observer.watching(customers, history), at_work(customers), self.vitals.watching():
+            self._pass(min(self._seconds - self._loaded_seconds, self._dice.uniform(*GENERATION_SECONDS)))
+        with self._calm:
+            quiet_since = self._fleet.all_running()
+            history.left += [self._observer.left_of(customer, quiet_since) for customer in customers]
+        for customer in customers:
+            customer.delete()
+        self._counts.violations += [f"generation {self._generation}: {what}" for what in history.violations()]
+        self._counts.add("sessions deleted", SESSIONS)
+        count(self._counts, history, customers)
+
+    def come_and_go(self) -> None:
+        """Sessions that no fault disturbs, and nobody writes; nothing at all may be left of these."""
+        history = History()
+        for number in range(CALM_SESSIONS):
+            customer = Customer(self._door.url, f"{CALM}-{number}", b"", history, self._dice)
+            customer.create()
+            customer.delete()
+        self._counts.violations += history.violations()
+        self._counts.add("sessions deleted", CALM_SESSIONS)
+
+    def _customer(self, number: int, history: History) -> Customer:
+        document = prose(self._dice.randrange(1 << 30), DOCUMENT_CHARACTERS).encode()
+        # The first one's name comes again, and must bring nothing of the session that had it.
+        session = f"session-{number and self._generation}-{number}"
+        return Customer(self._door.url, session, document, history, Random(self._dice.random()))
+
+    def _pass(self, seconds: float) -> None:
+        """Lets the clients work for so long, and counts every second of it."""
+        before, began, passed = self._loaded_seconds, time.monotonic(), 0.0
+        while passed < seconds:
+            time.sleep(STEP_SECONDS)
+            passed = min(seconds, time.monotonic() - began)
+            self._loaded_seconds = round(before + passed, 3)
+            new = int(self._loaded_seconds) - self._counts.cases
+            self._counts.cases += new
+            self._tick(new)
+
+
+def disturb(fleet: Fleet, dice: Random, counts: Counts) -> None:
+    """Of Valkey and the replicas one is killed, or a replica stands still; the first replica is never killed."""
+    running = fleet.running(2)
+    mortal = [replica for replica in running if replica is not fleet.replicas[0]]
+    fault = dice.choice(("kills of Valkey", "kills of a replica", "stops of a replica"))
+    counts.add(fault)
+    if fault == "kills of Valkey":
+        fleet.kill_valkey()
+    elif fault == "kills of a replica":
+        fleet.kill(dice.choice(mortal))
+    else:
+        victim = dice.choice(running)
+        victim.pause()
+        time.sleep(LEASE_SECONDS * dice.uniform(0.1, 1.5))
+        victim.resume()
+
+
+def left_in(fleet: Fleet, counts: Counts) -> None:
+    """Finds what is there though no session is."""
+    kills = counts.amounts.get("kills of Valkey", 0) + counts.amounts.get("kills of a replica", 0)
+    with fleet.valkey.client() as client:
+        for key in client.scan_iter(count=1000):
+            seconds, name = client.ttl(key), key.decode(errors="replace")
+            if name == LISTED:
+                # A hint, written before the session is; where that never came, it stays until it is looked for.
+                listed = [each.decode(errors="replace") for each in client.zrange(key, 0, -1)]
+                if len(listed) > kills * SESSIONS or any(each.startswith(CALM) for each in listed):
+                    counts.wrong(f"after {kills} kills no session is there, but these are listed: {', '.join(listed)}")
+            elif 0 <= seconds <= UNKEPT_SECONDS:
+                counts.add("keys that run out by themselves")
+            elif name not in INDEXES and seconds != GONE:
+                counts.wrong(f"no session is there, but the key {name}")
+        unread = client.zcount(UNREAD, "-inf", time.time() - UNREAD_SECONDS)
+        if unread:
+            counts.wrong(f"{unread} sessions are to be read since {UNREAD_SECONDS} s, and none is there")
+
+
+def run(cases: int, seed: int, tick: Tick, module: tuple[str, ...] = ("server",)) -> Counts:
+    counts = Counts()
+    settings = {**SETTINGS, "resident_bytes": str(RESIDENT_BYTES)}
+    with TemporaryDirectory() as folder, Fleet(Path(folder), LEASE_SECONDS, module, settings) as fleet:
+        with HAProxy(fleet.folder, [replica.port for replica in fleet.replicas], ROUND_ROBIN) as door:
+            soak = Soak(fleet, door, cases, Random(seed), counts, tick)
+            soak.live()
+            soak.come_and_go()
+        left_in(fleet, counts)
+    counts.violations += soak.vitals.grown()
+    counts.add("processes long enough alive", len(soak.vitals.judged()))
+    if not soak.vitals.judged():
+        counts.wrong("no process lived long enough to be judged: let it run for longer")
+    return counts
+
+
+def control(seed: int) -> Counts:
+    """Of a server that keeps memories, sockets and keys each must be found, sooner or later."""
+    for number in range(1, CONTROL_RUNS_MAX + 1):
+        counts = run(number * CONTROL_SECONDS, seed + number, lambda cases: None, ("reliability.soak.leaking",))
+        if all(any(leak in what for what in counts.violations) for leak in LEAKS):
+            return counts
+    return Counts()
+
+
+CHECK = Check(
+    name="soak",
+    what="seconds of load and faults (150 minutes), memory, descriptors and keys flat",
+    gate_cases=15,
+    long_cases=9_000,
+    run=run,
+    control=control,
+)

@@ -1,0 +1,117 @@
+"""Every kind of store killed under load, and started again while its clients go on.
+
+It knows neither what the clients do nor what they may see; the page cache outlives a process: a kill is no power cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+from reliability.check import Check, Counts, Tick
+from reliability.sqlite.power import MEMORY
+from reliability.stores.crowd import Crowd
+from reliability.stores.process import StoreProcess
+from server.store.base import Store
+from server.store.open import StoreOptions, open_store
+from testing.redis_binaries import available
+from testing.redis_servers import RedisServer
+
+SQLITE = "sqlite"
+# How often each is killed before it starts from an empty folder; the embedded one's process is slow to start.
+KILLS = {"valkey9": 13, "valkey8": 13, "redis8": 13, "redis7": 13, SQLITE: 8}
+HEARD_MAX = 60
+CONTROL_KILLS = 2
+
+Restart = Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def killable(kind: str, folder: Path, durability: str) -> AsyncIterator[tuple[Store, Restart]]:
+    """A store of this kind, and how it is killed and started again."""
+    if kind == SQLITE:
+        process = StoreProcess(f"sqlite:///{folder}")
+        await process.start()
+
+        async def anew() -> None:
+            await process.kill()
+            await process.start()
+
+        try:
+            yield cast(Store, process), anew
+        finally:
+            await process.kill()
+        return
+    keep = "no" if durability == "volatile" else "yes"
+    with RedisServer(kind, folder, appendonly=keep, auto_aof_rewrite_min_size="200kb") as server:
+        store = await open_store(server.url, StoreOptions(durability, folder / "keys"))
+
+        async def again() -> None:
+            server.kill()
+            await asyncio.to_thread(server.start)
+
+        try:
+            yield store, again
+        finally:
+            await store.close()
+
+
+async def life(kind: str, kills: int, seed: str, durability: str, counts: Counts, tick: Tick) -> None:
+    """One folder's life of so many kills."""
+    dice = random.Random(seed)
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        async with killable(kind, Path(folder), durability) as (store, restart):
+            crowd = Crowd(store, seed)
+            for number in range(kills):
+                async with crowd.busy():
+                    await crowd.hear(dice.randint(1, HEARD_MAX))
+                    await restart()
+                    await crowd.hear(dice.randint(0, 10))
+                for wrong in [*crowd.surprises, *await crowd.examine()]:
+                    counts.wrong(f"{seed}, kill {number} of {kind}: {wrong}")
+                crowd.surprises.clear()
+                counts.cases += 1
+                counts.add(f"kills of {kind}")
+                tick(1)
+            for name, amount in crowd.acknowledged.items():
+                counts.add(f"acknowledged {name}", amount)
+            counts.add("answers lost or refused", crowd.in_doubt)
+
+
+async def lives(cases: int, seed: int, tick: Tick) -> Counts:
+    counts = Counts()
+    kinds = [kind for kind in KILLS if kind == SQLITE or available(kind)]
+    for number, kind in enumerate(cycle(kinds)):
+        if counts.cases == cases:
+            break
+        kills = min(KILLS[kind], cases - counts.cases)
+        await life(kind, kills, f"{seed} {number}", "fsync", counts, tick)
+    return counts
+
+
+def run(cases: int, seed: int, tick: Tick) -> Counts:
+    return asyncio.run(lives(cases, seed, tick))
+
+
+def control(seed: int) -> Counts:
+    """A Redis that writes nothing down must be found to have lost what it acknowledged."""
+    counts = Counts()
+    kind = next(kind for kind in KILLS if kind != SQLITE and available(kind))
+    asyncio.run(life(kind, CONTROL_KILLS, f"{seed} control", "volatile", counts, lambda cases: None))
+    return counts
+
+
+CHECK = Check(
+    name="store-killed",
+    what="kills of every kind of store under load",
+    gate_cases=300,
+    long_cases=10_000,
+    run=run,
+    control=control,
+)

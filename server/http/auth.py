@@ -1,0 +1,143 @@
+"""Who sends a request, by the key in it, and whether that key allows it.
+
+It knows tokens and scopes, and nothing of sessions; no token is ever logged or repeated.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.http import api_keys
+from server.http.permissions import SCOPES, Call, Scope
+from server.sessions import errors
+from server.settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose request it is, and what it may do; `key_id` is None where no keys are asked for."""
+
+    tenant: str
+    key_id: str | None
+    scopes: frozenset[Scope]
+
+    def may(self, scope: Scope | None) -> bool:
+        return scope is None or scope in self.scopes or "admin" in self.scopes
+
+
+EVERYBODY = Identity("default", None, frozenset(SCOPES))
+
+
+class WatchedKeys:
+    """The keys of a file as it is now: it is looked at once a second at most, and only when somebody asks."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._clock = path, clock
+        self._seen, self._looked_at = _version(path), clock()
+        self._keys = _Ring(api_keys.load(path))
+
+    def identify(self, token: str, now: float) -> Identity:
+        """The token's identity at a Unix time; a key that is not valid is refused."""
+        if self._clock() - self._looked_at >= LOOK_SECONDS:
+            self._look()
+        return self._keys.identify(token, now)
+
+    def _look(self) -> None:
+        self._looked_at = self._clock()
+        if (seen := _version(self._path)) == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._keys = _Ring(api_keys.load(self._path))
+        except api_keys.KeysError as error:
+            log.error("%s; until then the keys from before are used", error)
+        else:
+            log.info("the keys file has changed and was read again")
+
+
+class _Ring:
+    def __init__(self, known: api_keys.Keys) -> None:
+        self._known = known
+        self._by_id = {key.id: key for key in known.keys}
+        # An unknown id costs what a known one costs.
+        self._nobody = secrets.token_hex(32)
+
+    def identify(self, token: str, now: float) -> Identity:
+        key = self._by_id.get(api_keys.id_of(token))
+        expected = self._nobody if key is None else key.hmac_sha256
+        same = hmac.compare_digest(self._known.digest(token), expected)
+        if key is None or not same:
+            raise _invalid("the key is not known here; ask whoever runs this server for one")
+        if (state := key.state(now)) != "valid":
+            raise _invalid(f"the key {key.id} is {state}; ask whoever runs this server for another")
+        return Identity(key.tenant, key.id, frozenset(key.scopes))
+
+
+class Auth:
+    """Without a keys file everybody may do everything."""
+
+    def __init__(self, keys_file: Path | None) -> None:
+        self._keys = None if keys_file is None else WatchedKeys(keys_file)
+
+    def identify(self, authorization: str | None) -> Identity:
+        if self._keys is None:
+            return EVERYBODY
+        scheme, _, token = (authorization or "").strip().partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise _invalid("no key was sent; send one in the header Authorization: Bearer KEY")
+        return self._keys.identify(token.strip(), time.time())
+
+
+def must_be_allowed(identity: Identity, call: Call) -> None:
+    if not identity.may(call.scope):
+        raise errors.NotAllowed(
+            f"the key {identity.key_id} lacks the scope {call.scope}, which {call.method} {call.path} needs; use a key "
+            "that has it",
+            scope=call.scope,
+        )
+
+
+def must_be_guarded(settings: Settings) -> None:
+    """Refuses a keys file that can not be used; and, without one, an address that others can reach, unless wanted."""
+    if settings.keys_file is not None:
+        api_keys.load(settings.keys_file)
+    elif not settings.open and not _is_loopback(settings.host):
+        raise SettingsError(
+            f"anyone who can reach {settings.host or 'this machine'} could use this server: name a keys file in "
+            "ONCEREAD_KEYS_FILE (`python -m server keys create` makes it), listen on 127.0.0.1, or set "
+            "ONCEREAD_OPEN=true if anyone may"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _invalid(detail: str) -> errors.InvalidApiKey:
+    error = errors.InvalidApiKey(detail)
+    error.headers = {**(error.headers or {}), "WWW-Authenticate": "Bearer"}
+    return error
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    """What is another after every change of the file, or None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

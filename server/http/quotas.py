@@ -1,0 +1,141 @@
+"""What one tenant may use: requests and bytes of text in a time, and answers at the same time.
+
+It knows tenants by name, and nothing of keys, sessions or sockets; what is not limited costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import http_sf
+from starlette.types import Message, Receive
+
+from server.http.permissions import Phase
+from server.sessions import errors
+from server.settings import Settings
+
+# Rates hold on the average of this time: so much of it may be used at once.
+WINDOW_SECONDS = 60
+
+
+class Bucket:
+    """Pure: it fills with time up to a window's worth; what is taken beyond it is a debt that fills up first."""
+
+    def __init__(self, per_second: float, now: float, window_seconds: float = WINDOW_SECONDS) -> None:
+        self.per_second, self.capacity = per_second, per_second * window_seconds
+        self._level, self._at = self.capacity, now
+
+    def level(self, now: float) -> float:
+        return min(self.capacity, self._level + (now - self._at) * self.per_second)
+
+    def take(self, amount: float, now: float) -> None:
+        self._level, self._at = self.level(now) - amount, now
+
+    def wait_seconds(self, amount: float, now: float) -> float:
+        """How long until so much is there."""
+        return max(0.0, (amount - self.level(now)) / self.per_second)
+
+
+class Tenant:
+    """What one tenant uses now."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        def bucket(per_second: float | None) -> Bucket | None:
+            return None if per_second is None else Bucket(per_second, clock())
+
+        self._clock = clock
+        self._requests = bucket(settings.tenant_requests_per_second)
+        self._text = bucket(settings.tenant_text_bytes_per_second)
+        self._answers_max = settings.tenant_answers_max
+        self._answers = 0
+
+    def begin(self, phase: Phase | None) -> Turn:
+        """Counts a request, or refuses it; the turn ends with the request."""
+        now = self._clock()
+        if self._requests and (wait_seconds := self._requests.wait_seconds(1, now)):
+            raise self._exceeded("as many requests came as may in a minute", wait_seconds)
+        if phase == "text" and self._text and (wait_seconds := self._text.wait_seconds(1, now)):
+            raise self._exceeded("as much text came as may in a minute", wait_seconds)
+        if phase == "queries" and self._answers_max is not None and self._answers >= self._answers_max:
+            raise self._exceeded(f"{self._answers} requests are being answered, as many as may be at once", 1)
+        if self._requests:
+            self._requests.take(1, now)
+        self._answers += phase == "queries"
+        return Turn(self, phase)
+
+    def end(self, phase: Phase | None) -> None:
+        self._answers -= phase == "queries"
+
+    def paced(self, receive: Receive) -> Receive:
+        """The same messages, text no faster than the tenant may send it."""
+        text = self._text
+        if text is None:
+            return receive
+
+        async def paced() -> Message:
+            message = await receive()
+            text.take(len(message.get("body", b"")), self._clock())
+            if message.get("more_body"):
+                await asyncio.sleep(text.wait_seconds(0, self._clock()))
+            return message
+
+        return paced
+
+    def headers(self) -> dict[str, str]:
+        """What is allowed and what is left of it, after draft-ietf-httpapi-ratelimit-headers; limits that there are."""
+        now = self._clock()
+        policies: list[Any] = []
+        left: list[Any] = []
+        for name, bucket, unit in (("requests", self._requests, "requests"), ("text", self._text, "content-bytes")):
+            if bucket:
+                full_seconds = bucket.wait_seconds(bucket.capacity, now)
+                policies.append((name, {"q": math.floor(bucket.capacity), "w": WINDOW_SECONDS, "qu": unit}))
+                left.append((name, {"r": max(0, math.floor(bucket.level(now))), "t": math.ceil(full_seconds)}))
+        if self._answers_max is not None:
+            policies.append(("answers", {"q": self._answers_max, "qu": "concurrent-requests"}))
+            left.append(("answers", {"r": self._answers_max - self._answers}))
+        return {"RateLimit-Policy": http_sf.ser(policies), "RateLimit": http_sf.ser(left)} if policies else {}
+
+    def _exceeded(self, reason: str, wait_seconds: float) -> errors.QuotaExceeded:
+        error = errors.QuotaExceeded(f"{reason}; send the request again after the seconds in Retry-After")
+        error.headers = {**self.headers(), "Retry-After": str(max(1, math.ceil(wait_seconds)))}
+        return error
+
+
+class Turn:
+    """One request of a tenant, from its headers to the end of its answer."""
+
+    def __init__(self, tenant: Tenant, phase: Phase | None) -> None:
+        self._tenant, self._phase = tenant, phase
+
+    def __enter__(self) -> Turn:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tenant.end(self._phase)
+
+    def received(self, receive: Receive) -> Receive:
+        return self._tenant.paced(receive) if self._phase == "text" else receive
+
+    def headers(self) -> dict[str, str]:
+        return self._tenant.headers()
+
+
+class Quotas:
+    """Every tenant that has sent a request; there are as many as the keys file names."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings, self._clock = settings, clock
+        self._tenants: dict[str, Tenant] = {}
+
+    def begin(self, tenant: str, phase: Phase | None) -> Turn:
+        if tenant not in self._tenants:
+            self._tenants[tenant] = Tenant(self._settings, self._clock)
+        return self._tenants[tenant].begin(phase)

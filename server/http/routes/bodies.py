@@ -1,0 +1,145 @@
+"""The text in a request's body: plain, NDJSON or JSON, as it comes, or whole where a digest vouches for it.
+
+It knows media types and digests, and nothing of what becomes of the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from email.message import Message
+from typing import Any, cast
+
+import http_sf
+from fastapi import Request
+from pydantic import ValidationError
+
+from server.http.schemas import TextAppend
+from server.sessions import errors
+from server.settings import Settings
+
+PARTIAL = "application/partial-upload"
+_BODY: dict[str, Any] = {"schema": {"type": "string"}}
+DESCRIBED = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/plain": _BODY,
+            "application/x-ndjson": _BODY,
+            "application/json": {"schema": TextAppend.model_json_schema()},
+        },
+    }
+}
+DESCRIBED_PARTIAL = {"requestBody": {"required": True, "content": {PARTIAL: _BODY}}}
+_DIGESTS = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
+
+
+def text_in(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+    """The bytes of the body's text; a type that is not taken is refused before any of it comes."""
+    content = _content(request, settings.digest_body_bytes)
+    match _media_type(request):
+        case "text/plain" | "application/octet-stream":
+            return content
+        case "application/x-ndjson":
+            return _lines(content, settings.body_bytes)
+        case "application/json":
+            return _whole(content)
+        case other:
+            raise errors.UnsupportedMediaType(
+                f"{other} is not taken; send text/plain, application/x-ndjson or application/json"
+            )
+
+
+def partial_text_in(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+    """The bytes of a resumable upload's part."""
+    if (media_type := _media_type(request)) != PARTIAL:
+        raise errors.UnsupportedMediaType(f"{media_type} is not taken; send {PARTIAL}, or POST the text")
+    return _content(request, settings.digest_body_bytes)
+
+
+def _media_type(request: Request) -> str:
+    media = Message()
+    media["Content-Type"] = request.headers.get("content-type", "text/plain")
+    charset = media.get_content_charset("utf-8")
+    if charset not in ("utf-8", "utf8"):
+        raise errors.UnsupportedMediaType(f"charset {charset} is not taken; encode the text as UTF-8")
+    return str(media["Content-Type"]).partition(";")[0].strip().lower()
+
+
+def _content(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
+    """The body; one with a `Content-Digest` (RFC 9530) is held back until it is known to be the right one."""
+    digests = _digests(request.headers.get("content-digest"))
+    return _vouched(request, digests, bytes_max) if digests else request.stream()
+
+
+def _digests(field: str | None) -> dict[str, bytes]:
+    if field is None:
+        return {}
+    try:
+        given = http_sf.parse(field.encode(), tltype="dictionary")
+    except ValueError as error:
+        raise errors.InvalidField(f"Content-Digest: {error}; send sha-256=:base64:", param="Content-Digest") from None
+    # A dictionary's values are pairs of an item and its parameters.
+    known = {name: item[0] for name, item in cast(dict[str, Any], given).items() if name in _DIGESTS}
+    if not known or not all(isinstance(digest, bytes) for digest in known.values()):
+        raise errors.InvalidField(
+            "Content-Digest: there is none that is understood; send sha-256=:base64: or sha-512=:base64:",
+            param="Content-Digest",
+        )
+    return known
+
+
+async def _vouched(request: Request, digests: dict[str, bytes], bytes_max: int) -> AsyncIterator[bytes]:
+    held = bytearray()
+    async for chunk in request.stream():
+        held += chunk
+        if len(held) > bytes_max:
+            raise errors.BodyTooLarge(
+                f"a body with a Content-Digest has at most {bytes_max} bytes; send the text in parts"
+            )
+    for name, digest in digests.items():
+        if not hmac.compare_digest(_DIGESTS[name](held).digest(), digest):
+            raise errors.DigestMismatch(f"the {name} of the {len(held)} bytes that came is another; send them again")
+    yield bytes(held)
+
+
+async def _lines(content: AsyncIterator[bytes], line_bytes_max: int) -> AsyncIterator[bytes]:
+    """The texts of NDJSON lines, each as soon as its line is whole."""
+    held = b""
+    number = 0
+    async for chunk in content:
+        *lines, held = (held + chunk).split(b"\n")
+        if len(held) > line_bytes_max:
+            raise _long(number + 1, line_bytes_max)
+        for line in lines:
+            number += 1
+            if len(line) > line_bytes_max:
+                raise _long(number, line_bytes_max)
+            if line.strip():
+                yield _text_of(line, f"line {number}")
+    if held.strip():
+        yield _text_of(held, f"line {number + 1}")
+
+
+def _long(number: int, line_bytes_max: int) -> errors.BodyTooLarge:
+    return errors.BodyTooLarge(f"line {number} is longer than {line_bytes_max} bytes; cut it")
+
+
+async def _whole(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    # The gate bounds a JSON body.
+    yield _text_of(b"".join([chunk async for chunk in content]), "the body")
+
+
+def _text_of(value: bytes, where: str) -> bytes:
+    try:
+        return TextAppend.model_validate_json(value).whole.encode()
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise errors.InvalidRequest(f"{where} is not JSON: {first['ctx']['error']}") from None
+        # An object without what it must have lacks its text; what is no object has no field to name.
+        field = ".".join(map(str, first["loc"])) or ("text" if first["type"] == "value_error" else None)
+        named = f"{where}: {field}" if field else where
+        message = first["msg"].removeprefix("Value error, ")
+        raise errors.InvalidField(f'{named}: {message}; send {{"text": "…"}}', param=field) from None

@@ -1,0 +1,88 @@
+"""Sessions: create, list, get, change, delete.
+
+It knows HTTP's side of a session; what a session is, the library knows.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from server.http.routes.shared import CONFLICT, PROBLEMS, TOO_LARGE, TheKey, TheLibrary, TheTenant, while_connected
+from server.http.schemas import (
+    MemoryCounts,
+    Session,
+    SessionCreate,
+    SessionId,
+    SessionList,
+    SessionRevise,
+    TextCounts,
+)
+from server.sessions.registry import NewSession, SessionView
+from server.store.base import SessionKey
+
+router = APIRouter(prefix="/v1/sessions", tags=["sessions"], responses=PROBLEMS)
+
+
+def shown(view: SessionView) -> Session:
+    record = view.record
+    return Session(
+        id=record.key.id,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        expires_at=record.expires_at,
+        metadata=record.metadata,
+        model=record.model,
+        fingerprint=record.fingerprint,
+        status=view.status,
+        text=TextCounts(accepted_bytes=record.accepted_bytes, read_bytes=view.read_bytes, tokens=view.tokens),
+        memory=MemoryCounts(version=view.version, segments=view.segments, bytes=view.memory_bytes),
+    )
+
+
+@router.post("", status_code=201, responses={**CONFLICT, **TOO_LARGE})
+async def create(
+    request: Request, library: TheLibrary, tenant: TheTenant, response: Response, body: SessionCreate | None = None
+) -> Session:
+    """Creates a session, empty and ready for text; with `from`, one that begins with the memory of another."""
+    body = body or SessionCreate()
+    new = NewSession(body.id, body.metadata, body.ttl_seconds, body.keep_text)
+    if body.source is None:
+        view = await library.catalogue.create(tenant, new)
+    else:
+        source = SessionKey(tenant, body.source.session)
+        view = await while_connected(request, library.copies.fork(source, body.source.snapshot, new))
+    response.headers["Location"] = f"/v1/sessions/{view.record.key.id}"
+    return shown(view)
+
+
+@router.get("")
+async def list_sessions(
+    library: TheLibrary,
+    tenant: TheTenant,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: SessionId | None = None,
+) -> SessionList:
+    """Sessions, newest first; `after` is the last id of the page before."""
+    views, more = await library.catalogue.page(tenant, limit, after)
+    data = [shown(view) for view in views]
+    return SessionList(data=data, has_more=more, last_id=data[-1].id if data else None)
+
+
+@router.get("/{id}")
+async def get(library: TheLibrary, key: TheKey) -> Session:
+    """A session as it is now."""
+    return shown(await library.catalogue.get(key))
+
+
+@router.patch("/{id}", responses=TOO_LARGE)
+async def revise(library: TheLibrary, key: TheKey, body: SessionRevise) -> Session:
+    """Changes what is named of metadata and time to live; `ttl_seconds: null` lets the session live for ever."""
+    return shown(await library.catalogue.revise(key, body.change))
+
+
+@router.delete("/{id}", status_code=204)
+async def delete(library: TheLibrary, key: TheKey) -> None:
+    """Forgets the session, its text, its memory and its snapshots."""
+    await library.catalogue.delete(key)

@@ -1,0 +1,124 @@
+"""Copies: snapshots, restoring them, memories as files, and reading a kept text again.
+
+It knows HTTP's side of a copy; what is copied, the library knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from server.http.problems import ClientGone
+from server.http.routes.sessions import shown
+from server.http.routes.shared import (
+    CONFLICT,
+    PROBLEMS,
+    TOO_LARGE,
+    WRONG_TYPE,
+    SnapshotPath,
+    TheKey,
+    TheLibrary,
+    while_connected,
+)
+from server.http.schemas import MemoryCounts, Restore, Session, Snapshot, SnapshotCreate, SnapshotList
+from server.sessions import errors
+from server.store import base
+
+router = APIRouter(prefix="/v1/sessions/{id}", tags=["copies"], responses=PROBLEMS)
+
+# The media type of a safetensors file is not registered: it is bytes.
+MEMORY_TYPE = "application/octet-stream"
+_FILE: dict[str, Any] = {"content": {MEMORY_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+
+
+def _shown(id: str, snapshot: base.Snapshot) -> Snapshot:
+    return Snapshot(
+        session=id,
+        name=snapshot.name,
+        created_at=snapshot.created_at,
+        fingerprint=snapshot.fingerprint,
+        offset=snapshot.offset,
+        tokens=snapshot.tokens,
+        memory=MemoryCounts(version=snapshot.version, segments=snapshot.segments, bytes=snapshot.memory_bytes),
+    )
+
+
+@router.post("/snapshots", status_code=201, responses={**CONFLICT, **TOO_LARGE})
+async def take(
+    request: Request, library: TheLibrary, key: TheKey, response: Response, body: SnapshotCreate
+) -> Snapshot:
+    """Names and keeps the memory as of everything acknowledged before."""
+    snapshot = await while_connected(request, library.copies.take(key, body.name))
+    response.headers["Location"] = f"/v1/sessions/{key.id}/snapshots/{snapshot.name}"
+    return _shown(key.id, snapshot)
+
+
+@router.get("/snapshots")
+async def list_snapshots(library: TheLibrary, key: TheKey) -> SnapshotList:
+    """A session's snapshots, newest first."""
+    return SnapshotList(data=[_shown(key.id, snapshot) for snapshot in await library.copies.snapshots(key)])
+
+
+@router.get("/snapshots/{name}")
+async def get_snapshot(library: TheLibrary, key: TheKey, name: SnapshotPath) -> Snapshot:
+    """One snapshot."""
+    found = [snapshot for snapshot in await library.copies.snapshots(key) if snapshot.name == name]
+    if not found:
+        raise base.SnapshotMissing(f"there is no snapshot {name}")
+    return _shown(key.id, found[0])
+
+
+@router.delete("/snapshots/{name}", status_code=204)
+async def drop(library: TheLibrary, key: TheKey, name: SnapshotPath) -> None:
+    """Forgets a snapshot."""
+    await library.copies.drop(key, name)
+
+
+@router.post("/restore", responses={**CONFLICT, **TOO_LARGE})
+async def restore(library: TheLibrary, key: TheKey, body: Restore) -> Session:
+    """Takes the session back to a snapshot; what came after it is forgotten."""
+    return shown(await library.copies.restore(key, body.snapshot))
+
+
+@router.post("/rebuild", responses=CONFLICT)
+async def rebuild(library: TheLibrary, key: TheKey) -> Session:
+    """Has a text that was kept (`keep_text`) read again from its beginning, under the weights that are served."""
+    return shown(await library.copies.rebuild(key))
+
+
+@router.get("/memory", response_class=Response, responses={200: _FILE, **CONFLICT})
+async def export(request: Request, library: TheLibrary, key: TheKey) -> Response:
+    """The memory as of everything acknowledged before, as a safetensors file."""
+    record, memory = await while_connected(request, library.copies.exported(key))
+    headers = {
+        "Content-Disposition": f'attachment; filename="{key.id}.safetensors"',
+        "Onceread-Offset": str(memory.offset),
+        "Onceread-Fingerprint": record.fingerprint,
+        "Cache-Control": "no-store",
+    }
+    return Response(memory.value, media_type=MEMORY_TYPE, headers=headers)
+
+
+@router.put(
+    "/memory",
+    status_code=201,
+    responses={**CONFLICT, **TOO_LARGE, **WRONG_TYPE},
+    openapi_extra={"requestBody": {"required": True, **_FILE}},
+)
+async def import_(request: Request, library: TheLibrary, key: TheKey, response: Response) -> Session:
+    """Makes a new session of this name with the memory in the body, a file that `GET …/memory` gave."""
+    file = bytearray()
+    try:
+        async for chunk in request.stream():
+            file += chunk
+            if len(file) > library.copies.file_bytes_max:
+                raise errors.BodyTooLarge(
+                    f"a memory of these weights has at most {library.copies.file_bytes_max} bytes; send its own file"
+                )
+    except ClientDisconnect:
+        raise ClientGone from None
+    view = await library.copies.imported(key, bytes(file))
+    response.headers["Location"] = f"/v1/sessions/{key.id}"
+    return shown(view)

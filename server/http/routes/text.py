@@ -1,0 +1,162 @@
+"""Text: appends a body to a session, and says how far it is durable and read.
+
+It knows headers; what a body's text is, its neighbour knows, offsets and durability are the library's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from server.http import sse
+from server.http.problems import ClientGone, as_api_error
+from server.http.routes import bodies
+from server.http.routes.shared import (
+    CONFLICT,
+    PROBLEMS,
+    RECEIPT,
+    TOO_LARGE,
+    WRONG_TYPE,
+    TheKey,
+    TheLibrary,
+    TheReceipt,
+    TheSettings,
+    while_connected,
+)
+from server.http.schemas import TextAppended
+from server.sessions import errors
+from server.sessions.service import Library
+from server.sessions.uploads import TextState
+from server.store.base import SessionKey
+
+router = APIRouter(prefix="/v1/sessions/{id}/text", tags=["text"], responses=PROBLEMS)
+
+PROGRESS_SECONDS = 0.5
+# The problem types of the draft "Resumable Uploads for HTTP".
+MISMATCHING_OFFSET = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
+_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}}}}
+_REFUSALS: dict[int | str, dict[str, Any]] = {**CONFLICT, **TOO_LARGE, **WRONG_TYPE}
+WaitRead = Annotated[Literal["read"] | None, Query()]
+
+
+@router.post("", response_model=TextAppended, responses={**_REFUSALS, **_EVENTS}, openapi_extra=bodies.DESCRIBED)
+async def append(
+    request: Request,
+    library: TheLibrary,
+    settings: TheSettings,
+    key: TheKey,
+    upload_offset: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
+    receipt: TheReceipt = None,
+    wait: WaitRead = None,
+) -> Response:
+    """Appends the body to the session's text; with `Upload-Offset`, at that offset or not at all."""
+    body = bodies.text_in(request, settings)
+    state = await _appended(library, key, upload_offset, body, receipt)
+    return await _answer(request, library, key, state, wait)
+
+
+@router.patch(
+    "", response_model=TextAppended, responses={**_REFUSALS, **_EVENTS}, openapi_extra=bodies.DESCRIBED_PARTIAL
+)
+async def resume(
+    request: Request,
+    library: TheLibrary,
+    settings: TheSettings,
+    key: TheKey,
+    upload_offset: Annotated[int, Header(ge=0, lt=2**63)],
+    receipt: TheReceipt = None,
+    wait: WaitRead = None,
+) -> Response:
+    """Appends a part of a resumable upload at its offset; a text is never complete, so `Upload-Complete` is ignored."""
+    body = bodies.partial_text_in(request, settings)
+    try:
+        state = await _appended(library, key, upload_offset, body, receipt)
+    except errors.OffsetMismatch as error:
+        offsets = {"expected-offset": error.members["expected_offset"], "provided-offset": upload_offset}
+        error.members.update({"type": MISMATCHING_OFFSET, **offsets})
+        raise
+    return await _answer(request, library, key, state, wait)
+
+
+async def _appended(
+    library: Library, key: SessionKey, offset: int | None, body: AsyncIterator[bytes], receipt: str | None
+) -> TextState:
+    try:
+        return await library.texts.append(key, offset, body, receipt)
+    except ClientDisconnect:
+        raise ClientGone from None
+
+
+async def _answer(request: Request, library: Library, key: SessionKey, state: TextState, wait: str | None) -> Response:
+    headers = {
+        "Upload-Offset": str(state.accepted_bytes),
+        RECEIPT: state.receipt,
+        "Onceread-Durability": library.durability,
+    }
+    if state.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    if sse.MEDIA_TYPE in request.headers.get("accept", ""):
+        events = _progress(library, key, state, request.scope["state"]["request_id"])
+        return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers={**headers, "Cache-Control": "no-store"})
+    if wait == "read":
+        read = await while_connected(request, library.texts.wait_read(key))
+        state = TextState(state.accepted_bytes, read.read_bytes, read.tokens, state.replayed)
+    return JSONResponse(_shown(key, state).model_dump(), headers=headers)
+
+
+@router.head("", response_class=Response)
+async def offset(library: TheLibrary, key: TheKey, receipt: TheReceipt = None) -> Response:
+    """How far the text is durable, and how far it has been read."""
+    view = await library.catalogue.get(key, receipt)
+    return Response(
+        headers={
+            "Upload-Offset": str(view.record.accepted_bytes),
+            "Upload-Applied-Offset": str(view.read_bytes),
+            "Upload-Complete": "?0",
+            RECEIPT: library.catalogue.receipt(view.record),
+            "Cache-Control": "no-store",
+        }
+    )
+
+
+def _shown(key: SessionKey, state: TextState) -> TextAppended:
+    return TextAppended(
+        session=key.id,
+        accepted_bytes=state.accepted_bytes,
+        read_bytes=state.read_bytes,
+        replayed=state.replayed,
+    )
+
+
+async def _progress(library: Library, key: SessionKey, state: TextState, request_id: str) -> AsyncIterator[bytes]:
+    """Events until the text has been read that was accepted."""
+    began, tokens_before = time.monotonic(), state.tokens
+    reading = asyncio.ensure_future(library.texts.wait_read(key))
+    try:
+        while not reading.done():
+            view = await library.catalogue.get(key)
+            seconds = time.monotonic() - began
+            yield sse.event(
+                "progress",
+                {
+                    "accepted_bytes": view.record.accepted_bytes,
+                    "read_bytes": view.read_bytes,
+                    "tokens": view.tokens,
+                    "tokens_per_second": round((view.tokens - tokens_before) / seconds, 1) if seconds else 0,
+                },
+            )
+            await asyncio.wait({reading}, timeout=PROGRESS_SECONDS)
+        final = await reading
+        appended = _shown(key, TextState(final.accepted_bytes, final.read_bytes, final.tokens, state.replayed))
+        yield sse.event("done", json.loads(appended.model_dump_json()))
+    except Exception as error:
+        yield sse.event("error", as_api_error(error).body(request_id))
+    finally:
+        reading.cancel()

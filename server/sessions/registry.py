@@ -1,0 +1,217 @@
+"""The catalogue: which sessions a tenant has, and whether one can be used now.
+
+It knows records and receipts, and nothing of how a text grows or a question is answered.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from model.weights import LoadedModel
+from server.ingest.reader import Reading
+from server.observability.metrics import Telemetry
+from server.sessions import errors
+from server.sessions.receipts import BadReceipt, Receipts
+from server.settings import Settings
+from server.store.base import SessionKey, SessionRecord, SessionTaken, Store, StoredCheckpoint
+from server.store.rules import expired, is_over, used
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """A session as it is now: what is stored, and how far reading has come beyond that."""
+
+    record: SessionRecord
+    read_bytes: int
+    tokens: int
+    segments: int
+    memory_bytes: int
+    version: int
+
+    @property
+    def status(self) -> str:
+        if self.record.quarantined:
+            return "quarantined"
+        return "reading" if self.read_bytes < self.record.accepted_bytes else "idle"
+
+
+@dataclass(frozen=True)
+class NewSession:
+    """What whoever creates a session may say of it; an `id` is made up where none is given."""
+
+    id: str | None = None
+    metadata: dict[str, str] | None = None
+    ttl_seconds: float | None = None
+    keep_text: bool = False
+
+
+class Catalogue:
+    def __init__(
+        self,
+        store: Store,
+        reading: Reading,
+        loaded: LoadedModel,
+        settings: Settings,
+        telemetry: Telemetry,
+        receipts: Receipts,
+    ) -> None:
+        self._store, self._reading, self._loaded = store, reading, loaded
+        self._settings, self._telemetry, self._receipts = settings, telemetry, receipts
+
+    async def create(self, tenant: str, new: NewSession, start: StoredCheckpoint | None = None) -> SessionView:
+        """A new session, empty, or with the memory that `start` holds."""
+        await self._must_fit(tenant)
+        now = time.time()
+        key = SessionKey(tenant, new.id or f"sess_{secrets.token_hex(12)}")
+        ttl_seconds = self._settings.session_ttl_seconds if new.ttl_seconds is None else new.ttl_seconds
+        record = SessionRecord(
+            key,
+            now,
+            now,
+            self._loaded.name,
+            self._loaded.fingerprint,
+            new.metadata or {},
+            lineage=secrets.token_hex(8),
+            ttl_seconds=ttl_seconds,
+            keep_text=new.keep_text,
+        )
+        if start is not None:
+            record = record.updated(
+                accepted_bytes=start.offset,
+                read_bytes=start.offset,
+                tokens=start.tokens,
+                segments=start.segments,
+                memory_bytes=start.memory_bytes,
+                version=start.version,
+                chain=start.chain,
+                read_chain=start.chain,
+            )
+        record = used(record, now)
+        try:
+            await self._store.create(record, start)
+        except SessionTaken:
+            raise errors.SessionExists(f"a session named {key.id} exists; choose another id or use it") from None
+        return self.view(record)
+
+    async def get(self, key: SessionKey, receipt: str | None = None) -> SessionView:
+        return self.view(await self.present(key, receipt))
+
+    async def page(self, tenant: str, limit: int, after: str | None) -> tuple[list[SessionView], bool]:
+        """At most `limit` sessions, and whether there are more."""
+        records = await self._store.list(tenant, limit + 1, after)
+        return [self.view(record) for record in records[:limit]], len(records) > limit
+
+    async def revise(self, key: SessionKey, change: Mapping[str, object]) -> SessionView:
+        """New metadata, or another time to live; None lets the session live for ever."""
+        await self.present(key)
+        return self.view(await self._store.revise(key, change, time.time()))
+
+    async def delete(self, key: SessionKey) -> None:
+        # What is at hand now: by the time the store has answered, another may have been created.
+        live = self._reading.residents.use(key)
+        await self._store.delete(key)
+        if live is not None:
+            await self._reading.forget(live)
+
+    async def present(self, key: SessionKey, receipt: str | None = None) -> SessionRecord:
+        """The session's record, unless its time is over, whether that has been noticed in the store or not.
+
+        A `receipt` that the client shows is honoured: it is told if the store went back behind it.
+        """
+        record = await self._store.get(key)
+        if is_over(record, time.time()):
+            raise expired(key)
+        self._honour(record, receipt)
+        return record
+
+    async def readable(self, key: SessionKey, receipt: str | None = None) -> SessionRecord:
+        """The record of a session that can be read and answered from here."""
+        record = await self.present(key)
+        if record.quarantined:
+            raise errors.SessionQuarantined(
+                f"its stored memory is damaged ({record.quarantined}); restore a snapshot, or delete the session and "
+                "send its text again"
+            )
+        self.must_belong(record.fingerprint)
+        self._honour(record, receipt)
+        return record
+
+    def must_belong(self, fingerprint: str) -> None:
+        """Refuses a memory of other weights than are served here."""
+        if fingerprint != self._loaded.fingerprint:
+            raise errors.FingerprintMismatch(
+                f"the memory was made with weights {fingerprint[:12]}, this server has "
+                f"{self._loaded.fingerprint[:12]}; serve those weights, rebuild a session that keeps its text, or send "
+                "the text to a new session",
+                session_fingerprint=fingerprint,
+                server_fingerprint=self._loaded.fingerprint,
+            )
+
+    async def use(self, record: SessionRecord) -> None:
+        """Begins a mortal session's time anew, written only when some of it is gone."""
+        ttl_seconds, expires_at, now = record.ttl_seconds, record.expires_at, time.time()
+        if ttl_seconds is not None and expires_at is not None and expires_at - now < 0.9 * ttl_seconds:
+            await self._store.touch(record.key, now)
+
+    def view(self, record: SessionRecord) -> SessionView:
+        live = self._reading.residents.use(record.key)
+        state = live.state if live else None
+        if live is not None and state is not None and live.follows(record) and state.offset >= record.read_bytes:
+            version = max(live.version, record.version)
+            return SessionView(record, state.offset, state.tokens, state.segments, state.memory.nbytes, version)
+        read_bytes = record.read_bytes
+        if record.accepted_bytes - read_bytes < self._loaded.model.config.segment_tokens:
+            # A token has at least one byte: what is left is a tail, and the memory knows all the rest.
+            read_bytes = record.accepted_bytes
+        return SessionView(record, read_bytes, record.tokens, record.segments, record.memory_bytes, record.version)
+
+    def receipt(self, record: SessionRecord) -> str:
+        return self._receipts.give(record)
+
+    async def _must_fit(self, tenant: str) -> None:
+        """Refuses one session more than the tenant may have."""
+        limit = self._settings.tenant_sessions_max
+        if limit is not None and await self._store.count(tenant) >= limit:
+            raise errors.QuotaExceeded(f"there are {limit} sessions, as many as may be; delete one first")
+
+    def _honour(self, record: SessionRecord, token: str | None) -> None:
+        """Refuses with `TextRolledBack` when the store lacks what this receipt says was durable."""
+        if token is None:
+            return
+        try:
+            receipt = self._receipts.read(record.key, token)
+        except BadReceipt as error:
+            raise errors.InvalidField(f"the receipt is not valid: {error}", param="Onceread-Receipt") from None
+        same = root(receipt.lineage) == root(record.lineage)
+        if not same or record.accepted_bytes < receipt.offset:
+            self._telemetry.text_rolled_back.inc()
+            survived = record.accepted_bytes if same else 0
+            raise errors.TextRolledBack(
+                f"the store has lost text that was acknowledged up to offset {receipt.offset}; what survived ends at "
+                f"{survived}: send the text again from there",
+                expected_offset=survived,
+            )
+        if _chain_at(record, receipt.offset) not in (receipt.chain, None):
+            self._telemetry.text_rolled_back.inc()
+            raise errors.ContentConflict(
+                f"other text than this receipt's was accepted before offset {receipt.offset}; use a new session",
+                expected_offset=record.accepted_bytes,
+            )
+
+
+def root(lineage: str) -> str:
+    """What stays of a session's lineage when the session is restored or rebuilt."""
+    return lineage.partition(".")[0]
+
+
+def branched(lineage: str) -> str:
+    """The lineage of a session whose text or memory is not what replicas have at hand any more."""
+    return f"{root(lineage)}.{secrets.token_hex(8)}"
+
+
+def _chain_at(record: SessionRecord, offset: int) -> str | None:
+    """The chain of the accepted text at an offset where it is at hand, which it is at its two ends."""
+    return {record.accepted_bytes: record.chain, record.read_bytes: record.read_chain}.get(offset)

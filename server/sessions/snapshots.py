@@ -1,0 +1,179 @@
+"""Copies of a memory: forks, snapshots, memories that leave as a file and come in as one, and ways back to them.
+
+A memory is a value, so each is one value kept twice. It knows nothing of HTTP, nor of how a memory came about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, decode, encode
+from model.tokenizer import InvalidText
+from model.weights import LoadedModel
+from server.ingest.reader import Reading
+from server.ingest.resident_session import Reached
+from server.sessions import errors
+from server.sessions.registry import Catalogue, NewSession, SessionView, branched
+from server.store.base import (
+    DamagedValue,
+    SessionKey,
+    SessionRecord,
+    Snapshot,
+    SnapshotTaken,
+    StaleCheckpoint,
+    Store,
+    StoredCheckpoint,
+    TooManySnapshots,
+)
+from server.store.text_hash import EMPTY_CHAIN, extended
+
+ATTEMPTS = 10
+
+
+class Copies:
+    def __init__(self, store: Store, reading: Reading, catalogue: Catalogue, loaded: LoadedModel) -> None:
+        self._store, self._reading, self._catalogue, self._loaded = store, reading, catalogue, loaded
+        self._initial = loaded.model.initial_memory(1)
+
+    async def fork(self, source: SessionKey, snapshot: str | None, new: NewSession) -> SessionView:
+        """A new session with the source's memory, as of everything acknowledged before now or as of a snapshot."""
+        record = await self._catalogue.present(source)
+        if snapshot is None:
+            _, start = await self._now(source)
+        else:
+            found, start = await self._store.load_snapshot(source, snapshot)
+            self._catalogue.must_belong(found.fingerprint)
+        metadata = record.metadata if new.metadata is None else new.metadata
+        start = replace(start, version=1)
+        return await self._catalogue.create(source.tenant, replace(new, metadata=metadata), start)
+
+    async def take(self, key: SessionKey, name: str) -> Snapshot:
+        """Keeps the memory as of everything acknowledged before now, under a name."""
+        record, value = await self._now(key)
+        try:
+            return await self._store.keep_snapshot(key, name, record.lineage, value, time.time())
+        except SnapshotTaken:
+            raise errors.SnapshotExists(f"a snapshot named {name} exists; choose another name, or delete it") from None
+        except TooManySnapshots as error:
+            raise errors.QuotaExceeded(str(error)) from None
+
+    async def snapshots(self, key: SessionKey) -> list[Snapshot]:
+        await self._catalogue.present(key)
+        return await self._store.snapshots(key)
+
+    async def snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, Checkpoint]:
+        """A snapshot, and the state that it keeps."""
+        await self._catalogue.present(key)
+        found, value = await self._store.load_snapshot(key, name)
+        self._catalogue.must_belong(found.fingerprint)
+        return found, await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
+
+    async def drop(self, key: SessionKey, name: str) -> None:
+        await self._catalogue.present(key)
+        await self._store.drop_snapshot(key, name)
+
+    async def restore(self, key: SessionKey, name: str) -> SessionView:
+        """Back to a snapshot: what came after it is forgotten."""
+        record = await self._catalogue.present(key)
+        found, value = await self._store.load_snapshot(key, name)
+        for fingerprint in (record.fingerprint, found.fingerprint):
+            self._catalogue.must_belong(fingerprint)
+        await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
+
+        async def rewind(record: SessionRecord) -> SessionRecord:
+            start = replace(value, version=record.version + 1)
+            return await self._store.rewind(record, start, branched(record.lineage), time.time())
+
+        return await self._moved(key, rewind)
+
+    async def rebuild(self, key: SessionKey) -> SessionView:
+        """Has the kept text read again from its beginning, under the weights that are served here."""
+
+        async def again(record: SessionRecord) -> SessionRecord:
+            if not record.keep_text:
+                raise errors.InvalidRequest(
+                    "the session does not keep its text; create one with keep_text and send the text to it"
+                )
+            name, fingerprint = self._loaded.name, self._loaded.fingerprint
+            return await self._store.rebuild(record, name, fingerprint, branched(record.lineage), time.time())
+
+        return await self._moved(key, again)
+
+    async def exported(self, key: SessionKey) -> tuple[SessionRecord, StoredCheckpoint]:
+        """The memory as of everything acknowledged before now; its value is a safetensors file."""
+        return await self._now(key)
+
+    async def imported(self, key: SessionKey, file: bytes) -> SessionView:
+        """A new session of this name with the memory in `file`, which is checked whole before a byte is used."""
+        try:
+            state = await asyncio.to_thread(self._checked, file)
+        except ForeignCheckpoint as error:
+            self._catalogue.must_belong(error.found)
+            raise
+        except CheckpointError as error:
+            raise errors.InvalidRequest(f"the file holds no sound memory: {error}; export it again") from None
+        # What text it was read from nobody can tell: its chain begins with the file itself.
+        start = _stored(Reached(state, extended(EMPTY_CHAIN, file)), file, version=1)
+        return await self._catalogue.create(key.tenant, NewSession(key.id), start)
+
+    @property
+    def file_bytes_max(self) -> int:
+        """More than this the file of a sound memory can not have."""
+        config = self._loaded.model.config
+        return self._initial.nbytes + 8 * config.segment_tokens + (1 << 20)
+
+    async def _now(self, key: SessionKey) -> tuple[SessionRecord, StoredCheckpoint]:
+        """The record, and the memory as of everything acknowledged before now as a value."""
+        record = await self._catalogue.readable(key)
+        reached, live, _ = await self._reading.reach(record)
+        version = max(live.version, record.version, 1)
+        value = await asyncio.to_thread(encode, reached.state, self._loaded.fingerprint)
+        return record, _stored(reached, value, version)
+
+    async def _moved(self, key: SessionKey, move: Callable[[SessionRecord], Awaitable[SessionRecord]]) -> SessionView:
+        """The session once `move` has made its record another one, worked out anew where reading came first."""
+        for _ in range(ATTEMPTS):
+            record = await self._catalogue.present(key)
+            try:
+                moved = await move(record)
+            except StaleCheckpoint:
+                continue
+            if (live := self._reading.residents.use(key)) is not None:
+                await self._reading.forget(live)
+            self._reading.wake(moved)
+            return self._catalogue.view(moved)
+        raise errors.Overloaded("the session is read and stored faster than it can be moved; send the request again")
+
+    async def _opened(self, value: bytes, what: str) -> Checkpoint:
+        try:
+            return await asyncio.to_thread(decode, value, self._loaded.fingerprint, self._initial)
+        except CheckpointError as error:
+            raise DamagedValue(f"{what} ({error})") from error
+
+    def _checked(self, file: bytes) -> Checkpoint:
+        """The state in a file of somebody's, held against what reading a text can come to."""
+        state, config = decode(file, self._loaded.fingerprint, self._initial), self._loaded.model.config
+        if not all(0 <= token < config.vocab_size for token in state.tail):
+            raise CheckpointError("the tail has tokens that there are not")
+        if len(state.tail) >= config.segment_tokens:
+            raise CheckpointError("the tail is as long as a segment")
+        if state.tokens != state.segments * config.segment_tokens + len(state.tail):
+            raise CheckpointError("the counts of tokens and segments do not agree")
+        # A token has at least one byte.
+        if state.offset < state.tokens + len(state.pending):
+            raise CheckpointError("the offset is less than its tokens have bytes")
+        try:
+            self._loaded.tokenizer.flush(state.pending)
+        except InvalidText as error:
+            raise CheckpointError(f"the pending bytes are {error}") from None
+        return state
+
+
+def _stored(reached: Reached, value: bytes, version: int) -> StoredCheckpoint:
+    state = reached.state
+    return StoredCheckpoint(
+        version, state.offset, value, state.tokens, state.segments, state.memory.nbytes, reached.chain
+    )

@@ -1,0 +1,87 @@
+"""Which store an address names, and how it is opened.
+
+`sqlite:///folder`, `sqlite:////absolute/folder`, `memory://`, `redis://…`, `rediss://…`, and both with `+sentinel`
+or `+cluster`. It knows the addresses, not what a store does.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server.store.base import Store
+from server.store.encryption import Sealer
+from server.store.in_memory import MemoryStore
+from server.store.keyring import Keyring
+from server.store.redis import RedisStore
+from server.store.redis.client import Link
+from server.store.redis.durability import DURABILITIES, confirmed_by
+from server.store.redis.health import Doctor, Greeter
+from server.store.redis.requirements import Finding
+from server.store.redis.topology import Access, open_topology
+from server.store.sqlite import SqliteStore
+
+_SQLITE = "sqlite:///"
+CONNECTIONS = 16
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """What a store needs to know beside its address."""
+
+    durability: str = "fsync"
+    keys_file: Path | None = None
+    replicas: int = 1
+    access: Access = field(default_factory=Access)
+
+
+def load_keys(url: str, given: Path | None) -> Keyring:
+    """The keys that belong to a store: in a file beside the data, unless another is given."""
+    return Keyring.of_this_process() if url == "memory://" else Keyring.load(keys_path(url, given))
+
+
+def keys_path(url: str, given: Path | None) -> Path:
+    folder = Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else Path("data")
+    return given or folder / "seal.keys"
+
+
+async def open_store(url: str, options: StoreOptions | None = None) -> Store:
+    """The store at `url`, ready for use."""
+    options = options or StoreOptions()
+    if url == "memory://":
+        return MemoryStore()
+    if url.startswith(_SQLITE) and len(url) > len(_SQLITE):
+        if options.durability != "fsync":
+            raise ValueError(f"the embedded store is as durable as fsync, not {options.durability}: leave that out")
+        return await SqliteStore.open(Path(url.removeprefix(_SQLITE)))
+    if url.startswith("redis"):
+        return await _open_redis(url, options)
+    # The address itself is not repeated: it may carry a password.
+    scheme = url.partition(":")[0]
+    raise ValueError(
+        f"no store is known by an address like {scheme}:…: use sqlite:///folder or memory://, or redis://host:port"
+    )
+
+
+async def redis_findings(url: str, options: StoreOptions) -> list[Finding]:
+    """What the doctor finds at the Redis of this address, without anything being opened."""
+    link = _link(url, options, strict=False)
+    try:
+        return await Doctor(link, load_keys(url, options.keys_file)).findings()
+    finally:
+        await link.close()
+
+
+async def _open_redis(url: str, options: StoreOptions) -> RedisStore:
+    control, ring = _link(url, options), load_keys(url, options.keys_file)
+    doctor = Doctor(control, ring)
+    try:
+        await doctor.examine()
+    except BaseException:
+        await control.close()
+        raise
+    return RedisStore(control, _link(url, options), Sealer(ring), doctor)
+
+
+def _link(url: str, options: StoreOptions, strict: bool = True) -> Link:
+    greeter = Greeter(confirmed_by(DURABILITIES[options.durability], options.replicas), strict)
+    topology = open_topology(url, options.access, CONNECTIONS, greeter.greet)
+    return Link(topology, CONNECTIONS, lambda: greeter.durability)

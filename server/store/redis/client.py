@@ -1,0 +1,147 @@
+"""The way to Redis: commands that go over one connection together, and scripts that change one session.
+
+It knows what an answer's durability asks for, and nothing of sessions. What changes anything is
+sent once.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    MovedError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+
+from server.store.base import StoreUnavailable
+from server.store.redis.durability import Durability
+from server.store.redis.errors import Unconfirmed, Unfit, Unreachable, explained, points_elsewhere, unreachable
+from server.store.redis.exchange import Command, exchange
+from server.store.redis.topology import Topology
+
+_PARTS = files("server.store.redis").joinpath("parts.lua").read_text()
+SCRIPTS = {
+    path.name.removesuffix(".lua"): _PARTS + path.read_text()
+    for path in files("server.store.redis").joinpath("scripts").iterdir()
+    if path.name.endswith(".lua")
+}
+_DIGESTS = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
+_HOPS_MAX = 5
+# Waited for before something is asked for again whose answer was lost.
+PAUSES_SECONDS = (0.05, 0.2, 0.5)
+
+
+class Link:
+    """Some connections to one store; `connections_max` of them at a time."""
+
+    def __init__(self, topology: Topology, connections_max: int, durability: Callable[[], Durability]) -> None:
+        self._topology, self._durability = topology, durability
+        self._free = asyncio.Semaphore(connections_max)
+
+    @property
+    def durability(self) -> Durability:
+        return self._durability()
+
+    async def ask(self, key: str, *commands: Command) -> list[Any]:
+        """The answers to commands that may be repeated without harm, over one connection to the key's master."""
+        answers = await self.ask_all(key, commands)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise explained(answer) if isinstance(answer, ResponseError) else answer
+        return answers
+
+    async def ask_all(self, key: str, commands: Sequence[Command]) -> list[Any]:
+        """The same, with a refusal as its error."""
+        for pause_seconds in PAUSES_SECONDS:
+            try:
+                return await self._exchange(key, commands)
+            except Unreachable:
+                await asyncio.sleep(pause_seconds)
+        return await self._exchange(key, commands)
+
+    async def change(
+        self, script: str, keys: Sequence[str], *arguments: str | bytes | int, durable: bool = True
+    ) -> Any:
+        """A script's answer, once what it wrote is as durable as was promised; `Unreachable`: it may have run."""
+        return await self._confirmed(
+            keys[0], ("EVALSHA", _DIGESTS[script], len(keys), *keys, *arguments), SCRIPTS[script], durable
+        )
+
+    async def write(self, key: str, command: Command, durable: bool = False) -> Any:
+        """The answer to a command that may be repeated without harm."""
+        for pause_seconds in PAUSES_SECONDS:
+            try:
+                return await self._confirmed(key, command, None, durable)
+            except Unreachable:
+                await asyncio.sleep(pause_seconds)
+        return await self._confirmed(key, command, None, durable)
+
+    async def masters(self) -> list[str]:
+        """A key for each master, that leads to it."""
+        try:
+            return await self._topology.masters()
+        except (RedisError, OSError) as error:
+            raise unreachable(error) from error
+
+    async def close(self) -> None:
+        await self._topology.close()
+
+    async def _confirmed(self, key: str, command: Command, script: str | None, durable: bool) -> Any:
+        confirm = [self.durability.confirm] if durable and self.durability.confirm else []
+        answer, *confirmed = await self._exchange(key, [command, *confirm])
+        if isinstance(answer, NoScriptError) and script is not None:
+            # Refused before anything ran; loaded on the same node, it is known the next time.
+            await self._exchange(key, [("SCRIPT", "LOAD", script)])
+            answer, *confirmed = await self._exchange(key, [command, *confirm])
+        if isinstance(answer, Exception):
+            raise explained(answer) if isinstance(answer, ResponseError) else answer
+        try:
+            for counts in confirmed:
+                self._check(counts)
+        except Unconfirmed:
+            # A master that its replicas have left is none any more, as it may be.
+            await self._topology.look_again()
+            raise
+        return answer
+
+    def _check(self, counts: Any) -> None:
+        if isinstance(counts, Exception):
+            raise Unconfirmed(f"what was written could not be confirmed ({counts}): send it again")
+        found = counts if isinstance(counts, list) else [counts]
+        if any(have < need for have, need in zip(found, self.durability.enough, strict=True)):
+            raise Unconfirmed(
+                f"{self.durability.confirm[0]} answered {found}, {list(self.durability.enough)} are needed for "
+                f"{self.durability.name}: look at the replicas, then send it again"
+            )
+
+    async def _exchange(self, key: str, commands: Sequence[Command]) -> list[Any]:
+        """All answers, a refusal as its error; sent to another node only where one refused to do anything."""
+        answers: list[Any] = []
+        for _ in range(_HOPS_MAX):
+            answers = await self._once(key, commands)
+            if not isinstance(answers[0], ResponseError) or not points_elsewhere(answers[0]):
+                return answers
+            await self._topology.look_again()
+            if not isinstance(answers[0], MovedError | AskError):
+                break
+        return answers
+
+    async def _once(self, key: str, commands: Sequence[Command]) -> list[Any]:
+        try:
+            async with self._free, self._topology.connection(key) as connection:
+                return await exchange(connection, commands)
+        except (ResponseError, AuthenticationError) as error:
+            # Refused while the connection was made: a password, a replica, a Redis that loads.
+            raise explained(error) from error
+        except Unfit as error:
+            await self._topology.look_again()
+            raise StoreUnavailable(str(error)) from error
+        except (RedisError, OSError) as error:
+            await self._topology.look_again()
+            raise unreachable(error) from error

@@ -1,0 +1,67 @@
+"""The doctor: looks at every Redis as a connection to it is made, and whenever it is asked to.
+
+It knows what is asked of a Redis and who is asked; what must be so, the examination knows.
+"""
+
+from typing import Any
+
+from server.store.base import StoreUnavailable
+from server.store.keyring import Keyring
+from server.store.redis.client import Link
+from server.store.redis.durability import Durability, kept_by
+from server.store.redis.errors import Unfit
+from server.store.redis.exchange import exchange
+from server.store.redis.names import SEALED_WITH
+from server.store.redis.requirements import QUESTIONS, Finding, diagnose, facts_from
+
+
+class Greeter:
+    """Looks at every new connection: behind it may be another Redis than before, or one that was set up anew."""
+
+    def __init__(self, durability: Durability, strict: bool = True) -> None:
+        self.durability, self._strict = durability, strict
+
+    async def greet(self, connection: Any) -> None:
+        await connection.on_connect()
+        facts = facts_from(await exchange(connection, QUESTIONS))
+        self.durability = kept_by(self.durability, facts.version)
+        bad = [finding for finding in diagnose(facts, self.durability) if not finding.sound]
+        if bad and self._strict:
+            raise Unfit(_told(bad))
+
+
+class Doctor:
+    """Asks every master, and sees to it that this server has the keys that the store was sealed with."""
+
+    def __init__(self, link: Link, ring: Keyring) -> None:
+        self._link, self.ring = link, ring
+
+    async def examine(self) -> None:
+        """Returns when all is sound; `StoreUnavailable` says what is not, and what to do."""
+        if bad := [finding for finding in await self.findings() if not finding.sound]:
+            raise StoreUnavailable(_told(bad))
+
+    async def findings(self) -> list[Finding]:
+        found: list[Finding] = []
+        for master in await self._link.masters():
+            answers = await self._link.ask_all(master, QUESTIONS)
+            found += diagnose(facts_from(answers), self._link.durability)
+        return [*found, await self._keys()]
+
+    async def _keys(self) -> Finding:
+        """Whether the key that the store was first sealed with is among ours; a new store takes our oldest."""
+        mine = self.ring.oldest.hex()
+        [first] = await self._link.ask(SEALED_WITH, ("GET", SEALED_WITH))
+        if first is None:
+            await self._link.write(SEALED_WITH, ("SET", SEALED_WITH, mine, "NX"))
+            [first] = await self._link.ask(SEALED_WITH, ("GET", SEALED_WITH))
+        name = bytes(first).decode(errors="replace")
+        return Finding(
+            name == mine,
+            f"values sealed with key {name}",
+            f"the oldest key of this server's keys file is {mine}: give every server of this store the same keys file",
+        )
+
+
+def _told(bad: list[Finding]) -> str:
+    return "; ".join(f"{finding.what}: {finding.advice}" for finding in bad)

@@ -1,0 +1,115 @@
+"""Copies in Redis: memories that are kept under a name, and ways back to a memory or to the text's beginning.
+
+It knows what becomes of a session in one step, and neither what a memory is nor how its parts are sealed.
+"""
+
+import secrets
+from dataclasses import replace
+
+from server.store import rules
+from server.store.base import DamagedValue, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
+from server.store.manifest import Entry, Mark, SnapshotMark
+from server.store.redis.cas import Found, Records, is_done
+from server.store.redis.index import Indexes
+from server.store.redis.journal import Ending, Journal
+from server.store.redis.memories import Memories
+from server.store.redis.names import names
+
+
+class Copies:
+    def __init__(self, records: Records, journal: Journal, memories: Memories, indexes: Indexes) -> None:
+        self._records, self._journal, self._memories, self._indexes = records, journal, memories, indexes
+
+    async def keep_snapshot(
+        self, key: SessionKey, name: str, lineage: str, checkpoint: StoredCheckpoint, at: float
+    ) -> Snapshot:
+        place, mark = names(key), Mark.of(checkpoint, secrets.token_hex(8))
+        lengths: list[int] | None = None
+        while True:
+            found = await self._records.load(key)
+            entry, record = found.entry, found.entry.record
+            rules.check_snapshot(record, (kept.name for kept in entry.snapshots), name, lineage, checkpoint.offset)
+            rules.check_chain(await self._journal.known_chain(entry, checkpoint.offset), checkpoint)
+            if lengths is None:
+                lengths = await self._memories.upload(record, mark, checkpoint.value)
+            kept = SnapshotMark.of(record, name, at, mark)
+            new = replace(entry, record=rules.used(record, at), snapshots=(*entry.snapshots, kept))
+            keys = [place.record, place.checkpoint(mark.attempt)]
+            answer = await self._records.change("snapshot", keys, found.sealed, self._records.seal(new), *lengths)
+            if is_done(answer):
+                return kept.snapshot
+
+    async def load_snapshot(self, found: Found, name: str) -> tuple[Snapshot, StoredCheckpoint]:
+        kept = found.entry.named(name)
+        then = found.entry.record.updated(model=kept.model, fingerprint=kept.fingerprint, lineage=kept.lineage)
+        return kept.snapshot, await self._memories.load(then, kept.mark)
+
+    async def drop_snapshot(self, key: SessionKey, name: str) -> None:
+        while True:
+            found = await self._records.load(key)
+            dropped = found.entry.named(name)
+            left = tuple(kept for kept in found.entry.snapshots if kept != dropped)
+            keys = [names(key).record, names(key).checkpoint(dropped.mark.attempt)]
+            new = self._records.seal(replace(found.entry, snapshots=left))
+            if await self._records.change("replace", keys, found.sealed, new):
+                return
+
+    async def rewind(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+    ) -> SessionRecord:
+        place, mark = names(record.key), Mark.of(checkpoint, secrets.token_hex(8))
+        lengths: list[int] | None = None
+        while True:
+            found = await self._records.load(record.key)
+            entry = found.entry
+            rules.check_rewind(entry.record, checkpoint, record.lineage)
+            rewound = rules.rewound(entry.record, checkpoint, lineage, at)
+            if lengths is None:
+                lengths = await self._memories.upload(rewound, mark, checkpoint.value)
+            new = replace(entry, record=rewound, journal_offset=checkpoint.offset, marks=(mark,), stretches=())
+            ending = await self._ending(entry, checkpoint, lineage)
+            if ending is None:
+                ending = Ending(0)
+            else:
+                stretches = entry.stretched(ending.begin, lineage)
+                new = replace(new, journal_offset=entry.journal_offset, stretches=stretches)
+            answer = await self._records.change(
+                "rewind",
+                [
+                    *(place.record, place.lease, place.journal, place.pieces, place.checkpoint(mark.attempt)),
+                    *place.checkpoints(entry.marks),
+                ],
+                found.sealed,
+                self._records.seal(new),
+                *ending,
+                *lengths,
+            )
+            if is_done(answer):
+                return rewound
+
+    async def rebuild(
+        self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float
+    ) -> SessionRecord:
+        key, place = record.key, names(record.key)
+        await self._indexes.mark_unread(key)
+        while True:
+            found = await self._records.load(key)
+            entry = found.entry
+            rules.check_rebuild(entry.record, entry.journal_offset, record.lineage)
+            rebuilt = rules.rebuilt(entry.record, model, fingerprint, lineage, at)
+            stretches = entry.stretched(entry.record.accepted_bytes, lineage)
+            new = self._records.seal(replace(entry, record=rebuilt, marks=(), stretches=stretches))
+            keys = [place.record, place.lease, *place.checkpoints(entry.marks)]
+            if await self._records.change("rebuild", keys, found.sealed, new):
+                return rebuilt
+
+    async def _ending(self, entry: Entry, checkpoint: StoredCheckpoint, lineage: str) -> Ending | None:
+        """How the kept text comes to end where the memory does; None where it is not kept, or not the memory's."""
+        if not rules.keeps_text(entry.record, entry.journal_offset, checkpoint.offset):
+            return None
+        if await self._journal.known_chain(entry, checkpoint.offset) != checkpoint.chain:
+            return None
+        try:
+            return await self._journal.ending(entry, checkpoint.offset, lineage)
+        except DamagedValue:
+            return None

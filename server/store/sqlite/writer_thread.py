@@ -1,0 +1,208 @@
+"""The one thread that owns the SQLite connection; all operations that wait are committed together.
+
+It knows transactions, and what to do when one fails; it does not know what the operations do.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any, Generic, TypeVar
+
+import apsw
+
+from server.store import rules
+from server.store.sqlite import folder as folders
+from server.store.sqlite.errors import explained
+from server.store.sqlite.schema import connect
+
+Result = TypeVar("Result")
+Operation = Callable[[apsw.Connection], Result]
+
+GROUP_OPERATIONS_MAX = 256
+# Trimming frees what the next appends take again, so some free pages are worth keeping.
+FREE_PAGES_KEPT = 256
+SHRINK_PAGES = 64
+
+
+class Undone(Exception):
+    """The whole transaction was undone before any of it was kept."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class Promise(Future[Result]):
+    """A future that its waiter can leave, but not cancel: what was begun is finished all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_running_or_notify_cancel()
+
+
+class Job(Generic[Result]):
+    """An operation and the promise of its result."""
+
+    def __init__(self, operation: Operation[Result]) -> None:
+        self.operation = operation
+        self.promise = Promise[Result]()
+
+    def attempt(self, connection: apsw.Connection) -> Callable[[], None]:
+        """Runs the operation, a failure undoing only itself; returns how to answer once the group is kept."""
+        connection.execute("SAVEPOINT attempt")
+        try:
+            result = self.operation(connection)
+        except Exception as error:
+            # SQLite ends the whole transaction itself where the disk is full or fails.
+            if not connection.in_transaction:
+                raise Undone(error) from error
+            connection.execute("ROLLBACK TO attempt; RELEASE attempt")
+            reason = error
+            return lambda: self.fail(reason)
+        connection.execute("RELEASE attempt")
+        return lambda: self.promise.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        self.promise.set_exception(explained(error))
+
+
+class Owner:
+    def __init__(self, folder: Path) -> None:
+        # The working directory may change while the store is open.
+        self._folder = folder.absolute()
+        self._connection: apsw.Connection | None = None
+        self._waiting: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._door = Lock()
+        self._closing = False
+        self._opened = Promise[None]()
+        self._closed = Promise[None]()
+
+    async def open(self) -> None:
+        Thread(target=self._live, name="onceread-store", daemon=True).start()
+        try:
+            await asyncio.wrap_future(self._opened)
+        except asyncio.CancelledError:
+            self._end()
+            raise
+
+    async def run(self, operation: Operation[Result]) -> Result:
+        """The operation's result, once all that it wrote is durable."""
+        job = Job(operation)
+        with self._door:
+            if self._closing:
+                raise rules.closed()
+            self._waiting.put(job)
+        return await asyncio.wrap_future(job.promise)
+
+    async def close(self) -> None:
+        self._end()
+        await asyncio.wrap_future(self._closed)
+
+    def _end(self) -> None:
+        with self._door:
+            if not self._closing:
+                self._closing = True
+                self._waiting.put(None)
+
+    def _live(self) -> None:
+        try:
+            folders.make(self._folder)
+            with folders.held(self._folder):
+                self._connection = connect(self._folder)
+                self._opened.set_result(None)
+                try:
+                    self._work()
+                    if self._connection is not None:
+                        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                finally:
+                    self._disconnect()
+        except Exception as error:
+            self._end()
+            (self._closed if self._opened.done() else self._opened).set_exception(explained(error))
+            self._turn_away()
+        else:
+            self._closed.set_result(None)
+
+    def _work(self) -> None:
+        ended = False
+        while not ended:
+            group = self._take()
+            ended = group[-1] is None
+            self._serve([job for job in group if job is not None])
+            while self._shrink() and self._waiting.empty():
+                pass
+
+    def _turn_away(self) -> None:
+        """Answers those who still wait, when this thread can serve nobody any more."""
+        while not self._waiting.empty():
+            job = self._waiting.get()
+            if job is not None:
+                job.fail(rules.closed())
+
+    def _take(self) -> list[Job[Any] | None]:
+        """All that waits, at least one; the end is asked for last, for nothing is let in behind it."""
+        group = [self._waiting.get()]
+        while len(group) < GROUP_OPERATIONS_MAX and not self._waiting.empty():
+            group.append(self._waiting.get())
+        return group
+
+    def _serve(self, group: list[Job[Any]]) -> None:
+        """The group in one transaction, so with one sync; nobody is answered before it holds."""
+        try:
+            answers = self._transact(group)
+        except Undone as undone:
+            if len(group) == 1:
+                group[0].fail(undone.reason)
+                return
+            # Nothing was kept, so each may try alone: reading goes on where the disk is full.
+            for job in group:
+                self._serve([job])
+        except Exception as error:
+            # Whether the disk has the group is unknown, and so is what this connection would show of it.
+            self._disconnect()
+            for job in group:
+                job.fail(error)
+        else:
+            for answer in answers:
+                answer()
+
+    def _transact(self, group: list[Job[Any]]) -> list[Callable[[], None]]:
+        connection = self._connected()
+        connection.execute("BEGIN IMMEDIATE")
+        answers = [job.attempt(connection) for job in group]
+        try:
+            connection.execute("COMMIT")
+        except apsw.FullError as error:
+            # SQLite undoes all of a commit that finds no room.
+            raise Undone(error) from error
+        return answers
+
+    def _connected(self) -> apsw.Connection:
+        if self._connection is None:
+            self._connection = connect(self._folder)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # A connection that is let go of after a failure may fail once more, which tells nothing new.
+            with suppress(Exception):
+                connection.close(force=True)
+
+    def _shrink(self) -> bool:
+        """Gives a few free pages back to the disk; true while there are more than are worth keeping."""
+        if self._connection is None:
+            return False
+        try:
+            if self._connection.pragma("freelist_count") <= FREE_PAGES_KEPT:
+                return False
+            self._connection.execute(f"PRAGMA incremental_vacuum({SHRINK_PAGES})").fetchall()
+        except apsw.Error:
+            # Nobody waits for this; whoever comes next meets a new connection, and the error if it stays.
+            self._disconnect()
+            return False
+        return True

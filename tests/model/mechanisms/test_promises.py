@@ -1,0 +1,109 @@
+"""The promises of a memory as a value: cuts, company, saving and restoring."""
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.checkpoint import Checkpoint, decode, encode
+from model.mechanisms.base import MemoryTransformer
+from model.memory import MemoryState
+from model.tokenizer import TextTokenizer
+from testing.models import MECHANISMS, prose, random_model
+
+MODELS = {name: random_model(config) for name, config in MECHANISMS.items()}
+MODEL = MODELS["delta"]
+EXACT = {name: random_model(config).double() for name, config in MECHANISMS.items()}
+mechanisms = pytest.mark.parametrize("name", MECHANISMS)
+FINGERPRINT = "f" * 64
+
+
+def begun(model: MemoryTransformer) -> Checkpoint:
+    return Checkpoint(model.initial_memory(1), (), b"", 0, 0, 0)
+
+
+def read_on(model: MemoryTransformer, tokenizer: TextTokenizer, state: Checkpoint, data: bytes) -> Checkpoint:
+    """The state after more text: what the server does, without the server."""
+    ids, pending = tokenizer.advance(state.pending, data)
+    unread, step = [*state.tail, *ids], model.config.segment_tokens
+    memory, whole = state.memory, len(unread) // step
+    for index in range(whole):
+        memory = model.read(torch.tensor([unread[index * step : (index + 1) * step]]), memory)
+    return Checkpoint(
+        memory,
+        tuple(unread[whole * step :]),
+        pending,
+        state.offset + len(data),
+        state.tokens + len(ids),
+        state.segments + whole,
+    )
+
+
+def same(one: Checkpoint, other: Checkpoint) -> bool:
+    return one.memory.equals(other.memory) and (one.tail, one.pending, one.offset, one.tokens, one.segments) == (
+        other.tail,
+        other.pending,
+        other.offset,
+        other.tokens,
+        other.segments,
+    )
+
+
+@mechanisms
+@given(st.integers(0, 1000), st.lists(st.integers(0, 400), max_size=12), st.sets(st.integers(0, 12)))
+def test_cuts_do_not_matter(tokenizer: TextTokenizer, name: str, seed: int, cuts: list[int], saves: set[int]) -> None:
+    """Any cuts, inside characters too, with a save and a restore at any of them: the same memory, bit for bit."""
+    model = MODELS[name]
+    text = prose(seed, 300).encode()
+    whole = read_on(model, tokenizer, begun(model), text)
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    state = begun(model)
+    for number, (start, end) in enumerate(pairwise(places)):
+        state = read_on(model, tokenizer, state, text[start:end])
+        if number in saves:
+            state = decode(encode(state, FINGERPRINT), FINGERPRINT, model.initial_memory(1))
+    assert same(state, whole)
+
+
+@mechanisms
+@given(st.integers(0, 1000), st.integers(0, 3))
+def test_company_does_not_matter(name: str, seed: int, place: int) -> None:
+    """At equal batch shape a row's memory is the same bits, whoever the others are."""
+    random = Random(seed)
+    mine = [[random.randrange(340) for _ in range(8)] for _ in range(3)]
+    first, second = (_read_among(MODELS[name], mine, Random(seed + n), place) for n in (1, 2))
+    assert first.equals(second)
+
+
+@mechanisms
+@given(st.integers(0, 1000))
+def test_alone_or_in_company_is_the_same_within_rounding(name: str, seed: int) -> None:
+    model = EXACT[name]
+    random = Random(seed)
+    mine = [[random.randrange(340) for _ in range(8)] for _ in range(3)]
+    alone = model.initial_memory(1)
+    for segment in mine:
+        alone = model.read(torch.tensor([segment]), alone)
+    among = _read_among(model, mine, random, 2)
+    for part in alone.tensors:
+        torch.testing.assert_close(alone[part], among[part], rtol=1e-9, atol=1e-9)
+
+
+def _read_among(model: MemoryTransformer, mine: list[list[int]], others: Random, place: int) -> MemoryState:
+    memories = [model.initial_memory(1)] * 4
+    for segment in mine:
+        rows = [[others.randrange(340) for _ in range(8)] for _ in range(4)]
+        rows[place] = segment
+        memories = model.read(torch.tensor(rows), MemoryState.stack(memories)).unstack()
+    return memories[place]
+
+
+def test_stacking_and_unstacking_are_inverse() -> None:
+    states = [MODEL.read(torch.randint(340, (1, 8)), MODEL.initial_memory(1)) for _ in range(3)]
+    stacked = MemoryState.stack(states)
+    assert stacked.batch == 3
+    assert stacked.nbytes == 3 * states[0].nbytes
+    assert all(one.equals(other) for one, other in zip(stacked.unstack(), states, strict=True))

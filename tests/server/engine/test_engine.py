@@ -1,0 +1,202 @@
+"""A step that fails ends its own work and nothing else, and the engine goes on until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+import torch
+
+from model.mechanisms.base import MemoryTransformer
+from model.mechanisms.delta import DeltaTransformer
+from model.memory import MemoryState
+from model.sampling import Sampling, Written
+from server.engine.engine import AnswerRequest, Engine, EngineBusy, EngineStopped, StepFailed
+from server.engine.model_runner import Forward
+from server.engine.scheduler import Scheduler, Step
+from testing.models import random_model, tiny_config
+
+pytestmark = pytest.mark.anyio
+
+MARK = 7
+
+
+class Marked(DeltaTransformer):
+    """A model that can not stand one token."""
+
+    def read_windows(self, windows: torch.Tensor, *more: Any) -> MemoryState:
+        self._must_stand(windows)
+        return super().read_windows(windows, *more)
+
+    def take_in(self, prompts: torch.Tensor, *more: Any) -> Any:
+        self._must_stand(prompts)
+        return super().take_in(prompts, *more)
+
+    def _must_stand(self, ids: torch.Tensor) -> None:
+        if bool((ids == MARK).any()):
+            raise RuntimeError("the mark was met")
+
+
+@pytest.fixture(scope="module")
+def model() -> MemoryTransformer:
+    # Without a threshold no segment is passed over unread.
+    config = tiny_config(write_threshold=0.0)
+    model = Marked(config)
+    model.load_state_dict(random_model(config).state_dict())
+    return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def running(
+    model: MemoryTransformer,
+    answers_max: int = 8,
+    waiting_max: int = 8,
+    observe: Callable[[Step, float], None] = lambda step, seconds: None,
+) -> Iterator[Engine]:
+    scheduler = Scheduler(model.config.segment_tokens, answers_max, model.config.segment_tokens)
+    engine = Engine(Forward(model), scheduler, waiting_max, observe)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
+def wanted(model: MemoryTransformer, prompt: list[int], tokens_max: int = 5) -> AnswerRequest:
+    return AnswerRequest(model.initial_memory(1), (), prompt, Sampling(), tokens_max)
+
+
+async def written(engine: Engine, *requests: AnswerRequest) -> list[list[int]]:
+    answers = await asyncio.gather(*(listed(stream) for stream in engine.answer(requests)))
+    return [[written.token for written in answer] for answer in answers]
+
+
+async def listed(stream: AsyncIterator[Written]) -> list[Written]:
+    return [written async for written in stream]
+
+
+async def test_a_failed_answer_ends_alone(model: MemoryTransformer) -> None:
+    with running(model) as engine:
+        (expected,) = await written(engine, wanted(model, [1, 2, 3]))
+        (stream,) = engine.answer([wanted(model, [1, 2, 3], 40)])
+        first = await anext(stream)
+        with pytest.raises(StepFailed, match="the mark was met"):
+            # Too long for a step with the other prompt, so it meets only what is being written already.
+            await written(engine, wanted(model, [MARK, *[1] * 8]))
+        assert engine.alive
+        assert await written(engine, wanted(model, [1, 2, 3])) == [expected]
+        await stream.aclose()
+        assert first.token == expected[0]
+        load = engine.load()
+        assert (load.answers_running, load.answers_waiting, load.reads) == (0, 0, 0)
+
+
+async def test_a_failed_read_ends_alone(model: MemoryTransformer) -> None:
+    segments = [[1] * 8, [2] * 8, [3] * 8]
+    memory = model.initial_memory(1)
+    with running(model) as engine:
+        expected = await engine.read(memory, segments)
+        bad, good = await asyncio.gather(
+            engine.read(memory, [[1] * 8, [MARK] * 8]), engine.read(memory, segments), return_exceptions=True
+        )
+        assert isinstance(bad, StepFailed)
+        assert not isinstance(good, BaseException)
+        assert (good.segments, expected.segments) == (3, 3)
+        assert good.memory.equals(expected.memory)
+        assert engine.alive
+        assert engine.load().reads == 0
+
+
+async def test_what_waits_when_the_engine_stops_is_told(model: MemoryTransformer) -> None:
+    with running(model) as engine:
+        reading = asyncio.ensure_future(engine.read(model.initial_memory(1), [[1] * 8] * 100_000))
+        (stream,) = engine.answer([wanted(model, [1], 80)])
+        await anext(stream)
+        engine.stop()
+        with pytest.raises(EngineStopped):
+            await reading
+        with pytest.raises(EngineStopped):
+            await written(engine, wanted(model, [1]))
+        with pytest.raises(EngineStopped):
+            async for _ in stream:
+                pass
+        assert not engine.alive
+
+
+async def test_halting_hands_back_what_was_read(model: MemoryTransformer) -> None:
+    memory = model.initial_memory(1)
+    loop, begun, steps = asyncio.get_running_loop(), asyncio.Event(), count(1)
+
+    def observe(step: Step, seconds: float) -> None:
+        # A step is recorded after it is observed: with the second, the first one counts for certain.
+        if next(steps) == 2:
+            loop.call_soon_threadsafe(begun.set)
+
+    with running(model, observe=observe) as engine:
+        reading = asyncio.ensure_future(engine.read(memory, [[1] * 8] * 100_000))
+        await begun.wait()
+        engine.halt_reading()
+        result = await reading
+        assert 0 < result.segments < 100_000
+        again = await engine.read(memory, [[1] * 8])
+        assert again.segments == 0
+        assert again.memory.equals(memory)
+
+
+async def test_all_of_several_answers_are_queued_or_none(model: MemoryTransformer) -> None:
+    with running(model, answers_max=1, waiting_max=2) as engine:
+        (stream,) = engine.answer([wanted(model, [1], 80)])
+        await anext(stream)
+        waiting = engine.answer([wanted(model, [1])])
+        with pytest.raises(EngineBusy):
+            engine.answer([wanted(model, [1])] * 2)
+        assert engine.load().answers_waiting == 1
+        for left in (stream, *waiting):
+            await left.aclose()
+
+
+async def test_logprobs_come_to_whom_asked_for_them(model: MemoryTransformer) -> None:
+    """Beside an answer without; the tokens are the same."""
+    with running(model) as engine:
+        plain, scored = engine.answer([wanted(model, [1, 2]), replace(wanted(model, [1, 2]), logprobs=True)])
+        without, with_them = await asyncio.gather(listed(plain), listed(scored))
+    assert [written.token for written in without] == [written.token for written in with_them]
+    assert all(written.logprob is None for written in without)
+    assert all(written.logprob is not None and written.logprob < 0 for written in with_them)
+
+
+async def test_a_tenant_that_fills_the_queue_does_not_shut_out_another(model: MemoryTransformer) -> None:
+    def of(tenant: str, tokens_max: int = 80) -> AnswerRequest:
+        return replace(wanted(model, [1], tokens_max), tenant=tenant)
+
+    with running(model, answers_max=1, waiting_max=4) as engine:
+        (first,) = engine.answer([of("a")])
+        await anext(first)
+        waiting = engine.answer([of("a")] * 4)
+        assert (engine.has_room("a"), engine.has_room("b"), engine.has_room("b", 3)) == (False, True, False)
+        with pytest.raises(EngineBusy):
+            engine.answer([of("a")])
+        # Written at once, though the one place is taken.
+        (lone,) = engine.answer([of("b", 2)])
+        assert len(await listed(lone)) == 2
+        assert engine.load().answers_waiting == 4
+        for left in (first, *waiting):
+            await left.aclose()
+
+
+async def test_answers_that_take_turns_are_those_written_alone(model: MemoryTransformer) -> None:
+    """Three tenants with two places: their answers sit out steps in between, in companies that change."""
+    requests = [
+        replace(wanted(model, [1 + number, *[2] * number], 8 + number), tenant=tenant)
+        for tenant in "abc"
+        for number in range(3)
+    ]
+    with running(model, answers_max=2) as engine:
+        together = await written(engine, *requests)
+        alone = [(await written(engine, request))[0] for request in requests]
+    assert together == alone

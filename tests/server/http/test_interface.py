@@ -1,0 +1,73 @@
+"""The interface's page against the server's own description: every route and every field of the one is in the other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.app import build_app
+from server.sessions import errors
+from server.settings import Settings
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "API.md").read_text(encoding="utf-8")
+DESCRIBED: dict[str, Any] = build_app(Settings()).openapi()
+METHODS = "GET|POST|PUT|PATCH|DELETE|HEAD"
+
+
+def test_every_route_is_told_of() -> None:
+    told = set(re.findall(rf"`({METHODS}) (/[^`\s]*)`", PAGE))
+    described = {(method.upper(), path) for path, methods in DESCRIBED["paths"].items() for method in methods}
+    assert told == described
+
+
+@pytest.mark.parametrize(
+    ("schema", "beginning"),
+    [
+        ("Session", '{"id": "sess_'),
+        ("TextAppended", '{"object": "text.appended"'),
+        ("Snapshot", '{"object": "snapshot"'),
+    ],
+)
+def test_every_field_of_an_answer_is_told_of(schema: str, beginning: str) -> None:
+    shown = PAGE[PAGE.index(beginning) :]
+    shown = shown[: shown.index("\n\n")]
+    for name in _fields(schema):
+        assert f'"{name}"' in shown or "{…}" in shown, name
+
+
+def test_every_field_of_a_question_and_its_answer_is_told_of() -> None:
+    section = PAGE[PAGE.index("## Questions") : PAGE.index("## Copies")]
+    for schema in ("Ask", "AnswerOne", "AnswerMany"):
+        for name in _fields(schema):
+            assert f'"{name}"' in section, name
+
+
+def test_every_field_of_a_creation_is_told_of() -> None:
+    for name in _fields("SessionCreate"):
+        assert re.search(rf"\b{name}\??[,:}}]", PAGE), name
+
+
+def test_every_code_is_told_of() -> None:
+    table = PAGE[PAGE.index("| status | code |") : PAGE.index("## Settings")]
+    told = set(re.findall(r"`([a-z]+_?[a-z_0-9]*)`", table))
+    assert told == {kind.code for kind in errors.ApiError.__subclasses__()}
+    for kind in errors.ApiError.__subclasses__():
+        assert str(kind.status) in table
+
+
+def test_every_setting_that_is_told_of_is_there() -> None:
+    for name in set(re.findall(r"ONCEREAD_([A-Z_]+)", PAGE)):
+        assert name.lower() in Settings.model_fields, name
+
+
+def _fields(schema: str) -> set[str]:
+    """The fields of a schema and of those inside it."""
+    found: set[str] = set()
+    for name, field in DESCRIBED["components"]["schemas"][schema]["properties"].items():
+        found.add(name)
+        for inner in re.findall(r"#/components/schemas/(\w+)", str(field)):
+            found |= _fields(inner)
+    return found

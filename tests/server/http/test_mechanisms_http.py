@@ -1,0 +1,45 @@
+"""Every mechanism serves sessions: read over HTTP in cuts, through a kill, it answers as the model itself does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model import weights
+from model.config import ModelConfig
+from model.evaluation.readers import local_reader
+from model.tokenizer import TextTokenizer
+from testing.models import MECHANISMS, prose, random_model
+from testing.replies import appended, asked, created
+from testing.serving import Server, client
+
+TEXT = prose(31, 4_000)
+QUESTIONS = ("Who came?", "Where was it, and when?")
+ANSWER_TOKENS = 8
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_a_session_survives_a_kill_and_answers_as_the_model_does(
+    name: str, tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    config: ModelConfig = MECHANISMS[name]
+    weights.save(tmp_path / "weights", random_model(config), tokenizer, torch.float32)
+    expected = local_reader(weights.load(tmp_path / "weights"), lambda _: None)(TEXT, QUESTIONS)
+    data = TEXT.encode()
+    # Random weights make much of the last bits: a segment a step, as the model itself reads.
+    settings = {"checkpoint_segments": "4", "step_tokens": str(config.segment_tokens)}
+    with Server(tmp_path / "weights", f"sqlite:///{tmp_path / 'store'}", **settings) as server:
+        with client(server) as http:
+            session = created(http)
+            appended(http, session, data[:1_111])
+            appended(http, session, data[1_111:1_777])
+        server.kill()
+        server.start()
+        with client(server) as http:
+            appended(http, session, data[1_777:])
+            found = [
+                asked(http, session, question=question, max_tokens=ANSWER_TOKENS)["answer"] for question in QUESTIONS
+            ]
+    assert found == expected

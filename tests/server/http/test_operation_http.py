@@ -1,0 +1,96 @@
+"""Operation over HTTP: liveness, readiness, identity, and metrics that name no session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from server.observability.metrics import Telemetry
+from server.version import VERSION
+from testing.models import prose
+from testing.replies import appended, asked, created, metric
+from testing.serving import Server
+
+LABELS = {"phase", "tier", "source", "op", "reason", "le"}
+
+
+@pytest.fixture(scope="module")
+def server(tiny_weights: Path) -> Iterator[Server]:
+    with Server(tiny_weights, "memory://") as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_it_lives_and_is_ready(http: httpx.Client, path: str) -> None:
+    reply = http.get(path)
+    assert (reply.status_code, reply.content) == (200, b"")
+
+
+def test_health_and_version_name_what_is_served(http: httpx.Client) -> None:
+    version = http.get("/version").json()
+    named = {"version": VERSION, "model": "tiny", "store": "memory", "durability": "volatile"}
+    assert version == {**named, "fingerprint": version["fingerprint"]}
+    assert len(version["fingerprint"]) == 64
+    assert http.get("/health").json() == {"status": "ready", **version}
+
+
+def test_every_metric_appears_and_none_names_a_session(http: httpx.Client) -> None:
+    session = created(http, id="whose-name-is-secret")
+    appended(http, session, prose(41, 2000).encode())
+    asked(http, session)
+    http.get("/v1/sessions/never")
+    reply = http.get("/metrics")
+    assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    families = {family.name: family for family in text_string_to_metric_families(reply.text)}
+    # The client library adds the time at which each was made.
+    names = {name for name in families if not name.endswith("_created")}
+    assert names == {family.name for family in Telemetry().registry.collect()}
+    for family in families.values():
+        assert family.documentation
+        for sample in family.samples:
+            assert sample.labels.keys() <= LABELS
+    assert session not in reply.text
+    assert "default" not in reply.text
+
+
+def test_what_is_done_is_counted(http: httpx.Client) -> None:
+    session = created(http)
+    counted = (
+        "onceread_read_tokens_total",
+        "onceread_generation_tokens_total",
+        "onceread_time_to_first_token_seconds_count",
+        'onceread_e2e_request_latency_seconds_count{phase="queries"}',
+        'onceread_e2e_request_latency_seconds_count{phase="text"}',
+        'onceread_memory_load_seconds_count{source="store"}',
+    )
+    # Before the first time, what has labels is not there.
+    appended(http, session, b"text ")
+    asked(http, session)
+    http.get("/v1/sessions/never")
+    before = [metric(http, name) for name in counted]
+    refused = metric(http, 'onceread_requests_rejected_total{reason="session_not_found"}')
+    steps = metric(http, "onceread_step_seconds_count")
+
+    other = created(http)
+    appended(http, other, prose(42, 2000).encode())
+    answer = asked(http, other, max_tokens=7)
+    http.get("/v1/sessions/never")
+
+    grown = [metric(http, name) - value for name, value in zip(counted, before, strict=True)]
+    tokens = http.get(f"/v1/sessions/{other}").json()["text"]["tokens"]
+    assert grown == [tokens, answer["usage"]["completion_tokens"], 1, 1, 1, 1]
+    assert metric(http, 'onceread_requests_rejected_total{reason="session_not_found"}') == refused + 1
+    assert metric(http, "onceread_step_seconds_count") > steps
+    assert metric(http, "onceread_unread_bytes") == 0
+    assert metric(http, 'onceread_num_requests_running{phase="answer"}') == 0
+    assert metric(http, 'onceread_sessions{tier="device"}') >= 2
+    assert metric(http, 'onceread_memory_bytes{tier="device"}') > 0
+
+
+def test_whether_the_store_can_be_used_is_counted(http: httpx.Client) -> None:
+    assert http.get("/readyz").status_code == 200
+    assert metric(http, "onceread_store_up") == 1

@@ -1,0 +1,124 @@
+"""Heads that are too large or none at all, and too many connections, are refused cleanly on real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server.http.clocked import SETTINGS, TEXT, Serving, is_open, must_be_refused, received, request, until
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    with Serving() as serving:
+        yield serving
+
+
+def test_so_many_connections_may_be_open_and_no_more(serving: Serving) -> None:
+    connections = [serving.connect() for _ in range(SETTINGS.connections_max)]
+    for connection in connections:
+        serving.send(connection, request(path="/", method="GET"))
+        until(connection, b"\r\n\r\n0")
+    with serving.connect() as beyond:
+        assert "as many connections" in must_be_refused(beyond, 503, "not_ready")
+    assert serving.rejected == ["not_ready"]
+    connections.pop().close()
+    serving.passes(1)
+    with serving.connect(request(path="/", method="GET")) as another:
+        until(another, b"\r\n\r\n0")
+    for connection in connections:
+        connection.close()
+
+
+def sized_head(length: int) -> bytes:
+    """A request whose headers have so many bytes together."""
+    first = b"Host: x\r\nConnection: close\r\n"
+    return b"GET / HTTP/1.1\r\n" + first + b"X: " + b"x" * (length - len(first) - 5) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 100, 10_000])
+def test_headers_and_urls_have_bounds_in_whatever_pieces_they_come(serving: Serving, size: int) -> None:
+    urls = [b"GET /" + b"x" * (length - 1) + b" HTTP/1.1\r\nConnection: close\r\n\r\n" for length in (199, 200, 201)]
+    for whole in (*(sized_head(length) for length in (999, 1000, 1001)), *urls):
+        with serving.connect() as connection:
+            for start in range(0, len(whole), size):
+                if not is_open(connection):
+                    break
+                serving.send(connection, whole[start : start + size])
+            if whole in (sized_head(1001), urls[-1]):
+                assert "more than 1000 bytes" in (detail := must_be_refused(connection, 400)) or "200 bytes" in detail
+            else:
+                assert received(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_header_that_never_ends_is_refused_before_it_has_come(serving: Serving) -> None:
+    with serving.connect(b"GET / HTTP/1.1\r\nX: ") as connection:
+        serving.passes(1)
+        for _ in range(20):
+            if is_open(connection):
+                serving.send(connection, b"x" * 100)
+                serving.passes(0)
+        assert "more than 1000 bytes" in must_be_refused(connection, 400)
+
+
+def test_requests_that_follow_at_once_are_counted_apart(serving: Serving) -> None:
+    each = request(path="/", method="GET", X="x" * 500)
+    with serving.connect(each * 100 + each[:50]) as connection:
+        replies = b""
+        while replies.count(b"HTTP/1.1 200 ") < 100:
+            replies += connection.recv(65536)
+        serving.send(connection, each[50:])
+        until(connection, b"HTTP/1.1 200 ")
+    assert serving.rejected == []
+
+
+def test_trailers_count_as_headers(serving: Serving) -> None:
+    trailers = b"".join(b"T: " + b"x" * 100 + b"\r\n" for _ in range(20))
+    with serving.connect(request(Transfer_Encoding="chunked") + b"1\r\nx\r\n0\r\n" + trailers + b"\r\n") as connection:
+        assert received(connection).startswith(b"HTTP/1.1 400 ")
+    serving.until_gone(TEXT)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_a_problem(serving: Serving, garbage: bytes) -> None:
+    with serving.connect(garbage) as connection:
+        assert "no request of HTTP/1.1" in must_be_refused(connection, 400)
+    assert serving.rejected == ["invalid_request"]
+
+
+def test_garbage_behind_a_request_spoils_no_answer(serving: Serving) -> None:
+    with serving.connect(request("stream", method="GET")) as connection:
+        until(connection, b"begun")
+        serving.send(connection, b"\x00garbage\r\n\r\n")
+        assert b"HTTP/1.1 400" not in received(connection)
+    assert serving.rejected == []
+
+
+def test_a_slow_body_behind_a_request_spoils_no_answer(serving: Serving) -> None:
+    with serving.connect(request("listen", method="GET")) as connection:
+        until(connection, b"begun")
+        serving.send(connection, request(path="/next", Content_Length=10) + b"x")
+        serving.passes(1)
+        # While the next one waits nothing more is read, until somebody wants to know of the client.
+        serving.lets_go()
+        serving.passes(20)
+        assert b"HTTP/1.1" not in received(connection)
+    assert serving.rejected == []
+
+
+def test_whoever_is_answered_is_known_to_be_gone_whatever_came_behind(serving: Serving) -> None:
+    with serving.connect(request("listen", path="/first", method="GET")) as connection:
+        until(connection, b"begun")
+        serving.send(connection, request(path="/next", method="GET"))
+        serving.passes(1)
+        serving.lets_go()
+    serving.until_gone("/first")

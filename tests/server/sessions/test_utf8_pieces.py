@@ -1,0 +1,100 @@
+"""Bodies are cut into durable pieces that join to them, and whatever is not UTF-8 is refused at its very byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.sessions.errors import InvalidUtf8
+from server.sessions.utf8_pieces import TextCheck, pieces
+from server.store.base import PIECE_BYTES_MAX
+
+CUTS = st.lists(st.integers(0, 60), max_size=8)
+# Bytes that begin, go on with and break characters, more often than chance would have it.
+BYTES = st.lists(st.sampled_from([*b"a\x80\xbf\xc0\xc3\xa9\xe2\xed\xa0\xf0\x9f\x99\x82\xf5\xff"]), max_size=12).map(
+    bytes
+)
+ANY = BYTES | st.text().map(str.encode) | st.builds(lambda text, tail: text.encode() + tail, st.text(), BYTES)
+
+
+def cut(whole: bytes, cuts: list[int]) -> list[bytes]:
+    places = [0, *sorted(min(place, len(whole)) for place in cuts), len(whole)]
+    return [whole[start:end] for start, end in pairwise(places)]
+
+
+def first_bad_byte(whole: bytes) -> int | None:
+    """Where the text stops being UTF-8; a character that it ends inside may still become whole."""
+    try:
+        whole.decode()
+    except UnicodeDecodeError as error:
+        return None if error.reason == "unexpected end of data" else error.start
+    return None
+
+
+def refused_at(before: bytes | None, parts: list[bytes]) -> int | None:
+    """The byte of the body that is refused."""
+    text = TextCheck(before)
+    for part in parts:
+        try:
+            text.check(part)
+        except InvalidUtf8 as error:
+            return int(error.detail_text.split()[1])
+    return None
+
+
+async def chunked(parts: list[bytes]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+def pieces_of(parts: list[bytes]) -> list[bytes]:
+    async def gathered() -> list[bytes]:
+        return [piece async for piece in pieces(chunked(parts))]
+
+    return asyncio.run(gathered())
+
+
+@given(st.text(), CUTS)
+def test_any_text_is_taken_however_it_is_cut(text: str, cuts: list[int]) -> None:
+    assert refused_at(b"", cut(text.encode(), cuts)) is None
+
+
+@given(ANY, CUTS)
+def test_what_is_not_utf8_is_refused_at_its_byte_however_it_is_cut(whole: bytes, cuts: list[int]) -> None:
+    assert refused_at(b"", cut(whole, cuts)) == first_bad_byte(whole)
+
+
+@given(st.text(), st.integers(0, 60), CUTS, BYTES)
+def test_a_body_may_begin_inside_the_character_that_the_text_ends_inside(
+    text: str, place: int, cuts: list[int], tail: bytes
+) -> None:
+    whole = text.encode() + tail
+    place = min(place, len(text.encode()))
+    bad = first_bad_byte(whole)
+    expected = None if bad is None else max(0, bad - place)
+    assert refused_at(whole[max(0, place - 3) : place], cut(whole[place:], cuts)) == expected
+
+
+@given(st.text(min_size=1), st.integers(0, 60))
+def test_where_the_text_before_is_not_kept_a_body_may_begin_inside_any_character(text: str, place: int) -> None:
+    assert refused_at(None, [text.encode()[place:]]) is None
+
+
+@pytest.mark.parametrize(("body", "byte"), [(b"\x80" * 4, 3), (b"\xff", 0), (b"\x80\xff", 1), (b"a\x80", 1)])
+def test_but_no_further_inside_than_a_character_is_long(body: bytes, byte: int) -> None:
+    assert refused_at(None, [body]) == byte
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES_MAX - 1, PIECE_BYTES_MAX, PIECE_BYTES_MAX + 1, 3 * PIECE_BYTES_MAX])
+@pytest.mark.parametrize("chunk_bytes", [999, 65_536, PIECE_BYTES_MAX, 1 << 20])
+def test_pieces_join_to_the_body_and_do_not_depend_on_its_chunks(size: int, chunk_bytes: int) -> None:
+    body = bytes(number % 251 for number in range(size))
+    found = pieces_of([body[start : start + chunk_bytes] for start in range(0, size, chunk_bytes)])
+    assert b"".join(found) == body
+    assert [len(piece) for piece in found[:-1]] == [PIECE_BYTES_MAX] * (len(found) - 1)
+    assert all(0 < len(piece) <= PIECE_BYTES_MAX for piece in found)

@@ -1,0 +1,47 @@
+"""Every error of disk and database becomes one of the contract's, with a sentence that says what to do."""
+
+import errno
+
+import apsw
+import pytest
+
+from server.store.base import ContentConflict, StoreFull, StoreUnavailable
+from server.store.sqlite.errors import explained
+
+
+@pytest.mark.parametrize(
+    "error", [apsw.FullError("full"), OSError(errno.ENOSPC, "full"), OSError(errno.EDQUOT, "quota")]
+)
+def test_no_room_is_a_full_store(error: Exception) -> None:
+    reason = explained(error)
+    assert isinstance(reason, StoreFull)
+    assert "free some room" in str(reason)
+    assert reason.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (apsw.BusyError("why"), "close that program"),
+        (apsw.CantOpenError("why"), "check the data folder"),
+        (apsw.ReadOnlyError("why"), "check the data folder"),
+        (apsw.PermissionsError("why"), "check the data folder"),
+        (apsw.NotADBError("why"), "restore it from a copy"),
+        (apsw.CorruptError("why"), "restore it from a copy"),
+        (apsw.IOError("why"), "the disk failed: check it"),
+        (apsw.NoMemError("why"), "give it more"),
+        (apsw.SQLError("why"), "look at the cause"),
+        (PermissionError(errno.EACCES, "why"), "check its path and permissions"),
+    ],
+)
+def test_other_faults_make_the_store_unavailable(error: Exception, advice: str) -> None:
+    reason = explained(error)
+    assert isinstance(reason, StoreUnavailable)
+    assert advice in str(reason)
+    assert "why" in str(reason)
+    assert reason.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [ContentConflict(3), ValueError("limit")])
+def test_what_is_no_fault_stays_as_it_is(error: Exception) -> None:
+    assert explained(error) is error

@@ -1,0 +1,126 @@
+"""Snapshots and ways back in the embedded store: what damage does to them, and files from before there were any."""
+
+import json
+from pathlib import Path
+
+import apsw
+import pytest
+
+from server.store.base import DamagedValue, SessionExpired, SessionKey
+from server.store.sqlite import SqliteStore
+from server.store.sqlite.checksum import seal
+from server.store.sqlite.schema import FILE_NAME
+from tests.server.store.samples import beginning, checkpoint, keep, key, read, record, with_text
+
+pytestmark = pytest.mark.anyio
+
+TEXT = b"abcdefghijkl"
+
+
+async def change(store: SqliteStore, statement: str) -> None:
+    def execute(connection: apsw.Connection) -> None:
+        connection.execute(statement)
+        assert connection.changes() > 0
+
+    await store.owner.run(execute)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE snapshot SET value = value || x'00' WHERE name = 'a'",
+        "UPDATE snapshot SET seal = x'00' WHERE name = 'a'",
+        "UPDATE snapshot SET (seal, value) = (SELECT seal, value FROM snapshot WHERE name = 'b') WHERE name = 'a'",
+        "UPDATE snapshot SET (seal, value) = (SELECT seal, value FROM checkpoint) WHERE name = 'a'",
+        "DELETE FROM snapshot WHERE name = 'a'",
+        "UPDATE snapshot SET name = 'c' WHERE name = 'a'",
+    ],
+)
+async def test_a_damaged_snapshot_is_named_and_never_used(sqlite: SqliteStore, damage: str) -> None:
+    await with_text(sqlite, TEXT)
+    await keep(sqlite, key(), read(TEXT, 1), at=3.0)
+    for name in ("a", "b"):
+        await sqlite.keep_snapshot(key(), name, "", read(TEXT, 1), at=4.0)
+    await change(sqlite, damage)
+    with pytest.raises(DamagedValue, match="snapshot 'a' of session 'book'"):
+        await sqlite.load_snapshot(key(), "a")
+    assert (await sqlite.load_snapshot(key(), "b"))[1] == read(TEXT, 1)
+    await sqlite.drop_snapshot(key(), "a")
+    for name in ("a", "c"):
+        await sqlite.keep_snapshot(key(), name, "", read(TEXT, 2), at=5.0)
+        assert (await sqlite.load_snapshot(key(), name))[1] == read(TEXT, 2)
+
+
+@pytest.mark.parametrize("offset", [4, 8])
+async def test_who_goes_back_in_damaged_text_keeps_none_of_it(sqlite: SqliteStore, offset: int) -> None:
+    await with_text(sqlite, TEXT[:4], TEXT[4:8], TEXT[8:], keep_text=True)
+    await keep(sqlite, key(), checkpoint(1, 6), at=3.0)
+    await change(sqlite, f"UPDATE piece SET value = x'00' WHERE offset = {offset}")
+    # Whether the damaged text is the memory's can not be told: who keeps a memory need not lose it for that.
+    await sqlite.keep_snapshot(key(), "name", "", read(TEXT[:9], 1), at=4.0)
+    await sqlite.rewind(await sqlite.get(key()), read(TEXT[:6], 2), "new", at=5.0)
+    recovery = await sqlite.recover(key())
+    kept_from = 6 if offset == 4 else 0
+    assert (recovery.checkpoints, recovery.journal_offset, recovery.damaged) == ((read(TEXT[:6], 2),), kept_from, ())
+
+
+async def test_nothing_is_left_of_a_session_that_had_snapshots(sqlite: SqliteStore) -> None:
+    def rows(connection: apsw.Connection) -> int:
+        tables = ("session", "piece", "repeat", "checkpoint", "snapshot", "tombstone")
+        return sum(connection.execute(f"SELECT count(*) FROM {table}").get for table in tables)
+
+    memory = read(TEXT, 1)
+    for damaged in (False, True):
+        await sqlite.create(beginning(record(), memory).updated(keep_text=True), memory)
+        await sqlite.keep_snapshot(key(), "name", "", memory, at=3.0)
+        await sqlite.append(key(), None, b"more", at=3.0)
+        await sqlite.rewind(await sqlite.get(key()), read(TEXT, 2), "new", at=4.0)
+        assert await sqlite.owner.run(lambda connection: connection.execute("SELECT count(*) FROM checkpoint").get) == 1
+        if damaged:
+            await change(sqlite, "UPDATE session SET entry = x'00'")
+        await sqlite.delete(key())
+        assert await sqlite.owner.run(rows) == 0
+
+
+async def test_what_was_read_under_other_weights_goes_when_it_is_read_again(sqlite: SqliteStore) -> None:
+    await with_text(sqlite, TEXT, keep_text=True)
+    for version in (1, 2):
+        await keep(sqlite, key(), read(TEXT, version), at=3.0)
+    await sqlite.rebuild(await sqlite.get(key()), "delta", "beef", "new", at=4.0)
+    assert await sqlite.owner.run(lambda connection: connection.execute("SELECT count(*) FROM checkpoint").get) == 0
+
+
+def as_before(connection: apsw.Connection) -> None:
+    """Every entry as it was before sessions could keep their text and had snapshots."""
+    for tenant, id, created_at, value in connection.execute("SELECT tenant, id, created_at, entry FROM session"):
+        entry = json.loads(value)
+        del entry["snapshots"], entry["stretches"], entry["record"]["keep_text"]
+        old = json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+        sealed = seal("session", SessionKey(tenant, id), (created_at,), old)
+        connection.execute("UPDATE session SET entry = ?, seal = ? WHERE id = ?", (old, sealed, id))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_file_of_an_earlier_schema_is_taken_over_with_what_it_holds(tmp_path: Path, version: int) -> None:
+    store = await SqliteStore.open(tmp_path)
+    await with_text(store, TEXT[:4], TEXT[4:])
+    await keep(store, key(), checkpoint(1, 9), at=3.0)
+    await store.create(record("mortal").updated(ttl_seconds=1.0, expires_at=2.0))
+    before = await store.recover(key())
+    await store.close()
+    direct = apsw.Connection(str(tmp_path / FILE_NAME))
+    as_before(direct)
+    direct.execute(f"DROP TABLE snapshot; PRAGMA user_version = {version}")
+    if version == 1:
+        direct.execute("DROP TABLE tombstone")
+    direct.close()
+    store = await SqliteStore.open(tmp_path)
+    assert await store.recover(key()) == before
+    assert await store.expire(at=3.0) == [key("mortal")]
+    with pytest.raises(SessionExpired):
+        await store.get(key("mortal"))
+    await store.keep_snapshot(key(), "name", "", read(TEXT, 2), at=4.0)
+    await store.close()
+    store = await SqliteStore.open(tmp_path)
+    assert (await store.load_snapshot(key(), "name"))[1] == read(TEXT, 2)
+    await store.close()

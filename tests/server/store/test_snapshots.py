@@ -1,0 +1,218 @@
+"""The contract on copies of a memory, sessions that begin with one and snapshots, against every store."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from server.store.base import (
+    CHECKPOINTS_KEPT,
+    PIECE_BYTES_MAX,
+    SNAPSHOTS_MAX,
+    OffsetMismatch,
+    SessionMissing,
+    SessionTaken,
+    Snapshot,
+    SnapshotMissing,
+    SnapshotTaken,
+    StaleCheckpoint,
+    Store,
+    StoredCheckpoint,
+    TooManySnapshots,
+)
+from tests.server.store.samples import beginning, checkpoint, keep, key, read, record, told, with_text
+
+pytestmark = pytest.mark.anyio
+
+TEXT = b"once read"
+LARGE = read(TEXT, 7, value_bytes=2 * PIECE_BYTES_MAX + 1)
+
+
+@pytest.mark.parametrize("memory", [LARGE, read(b"", 0), replace(read(TEXT, 1), value=b"", memory_bytes=0)])
+async def test_a_session_may_begin_with_a_memory(store: Store, memory: StoredCheckpoint) -> None:
+    mine, end = beginning(record(), memory), memory.offset
+    await store.create(mine, memory)
+    recovery = await store.recover(key())
+    assert (recovery.record, recovery.checkpoints, recovery.damaged) == (mine, (memory,), ())
+    assert (recovery.journal_offset, recovery.checkpoints[0].chain) == (end, memory.chain)
+    assert told(await store.append(key(), end, b", ask", at=2.0)) == (end + 5, False)
+    assert await store.journal(key(), end, 99) == b", ask"
+    if end:
+        with pytest.raises(OffsetMismatch):
+            await store.append(key(), 0, TEXT[:end], at=3.0)
+    for version in (1, 2):
+        await keep(store, key(), checkpoint(memory.version + version, end + 5), at=4.0)
+    recovery = await store.recover(key())
+    assert [kept.offset for kept in recovery.checkpoints] == [end + 5] * CHECKPOINTS_KEPT
+    assert recovery.damaged == ()
+
+
+async def test_a_record_that_is_not_the_memorys_is_no_beginning(store: Store) -> None:
+    counts = ("version", "tokens", "segments", "memory_bytes")
+    others: dict[str, object] = dict.fromkeys(counts, 1) | dict.fromkeys(("chain", "read_chain"), "other")
+    changes: list[dict[str, object]] = [{name: other} for name, other in others.items()]
+    changes.append({"accepted_bytes": 8, "read_bytes": 8})
+    for change in changes:
+        with pytest.raises(ValueError, match="begins at its offset 9"):
+            await store.create(beginning(record(), LARGE).updated(**change), LARGE)
+    with pytest.raises(SessionMissing):
+        await store.get(key())
+
+
+async def test_of_several_beginnings_of_one_name_one_is_whole(store: Store) -> None:
+    memories = [read(TEXT[:end], end + 1, value_bytes=PIECE_BYTES_MAX + end) for end in range(5)]
+    creating = (
+        store.create(beginning(record(), memory).updated(lineage=str(memory.version)), memory) for memory in memories
+    )
+    outcomes = await asyncio.gather(*creating, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if outcome is not None] == [SessionTaken] * 4
+    recovery = await store.recover(key())
+    assert recovery.checkpoints == (memories[outcomes.index(None)],)
+    assert recovery.record.lineage == str(recovery.checkpoints[0].version)
+    assert recovery.damaged == ()
+
+
+async def test_a_snapshot_is_kept_whatever_becomes_of_the_checkpoints(store: Store) -> None:
+    await with_text(store, b"once", b" read")
+    await keep(store, key(), checkpoint(1, 4), at=3.0)
+    before = await store.recover(key())
+    told_of = await store.keep_snapshot(key(), "ch-1 ✓", "", LARGE, at=4.0)
+    assert told_of == Snapshot(
+        name="ch-1 ✓",
+        created_at=4.0,
+        version=7,
+        offset=9,
+        tokens=LARGE.tokens,
+        segments=LARGE.segments,
+        memory_bytes=LARGE.memory_bytes,
+        fingerprint="f00d",
+        value_bytes=len(LARGE.value),
+    )
+    after = await store.recover(key())
+    assert after == replace(before, record=before.record.updated(updated_at=4.0))
+    for version in range(2, 5):
+        await keep(store, key(), checkpoint(version, 9), at=5.0)
+    assert await store.snapshots(key()) == [told_of]
+    assert await store.load_snapshot(key(), "ch-1 ✓") == (told_of, LARGE)
+    assert (await store.load_snapshot(key(), "ch-1 ✓"))[1].chain == LARGE.chain
+
+
+async def test_a_snapshot_uses_a_mortal_session(store: Store) -> None:
+    await store.create(record().updated(ttl_seconds=10.0, expires_at=11.0))
+    await store.keep_snapshot(key(), "name", "", read(b"", 0), at=5.0)
+    assert (await store.get(key())).expires_at == 15.0
+
+
+async def test_snapshots_are_listed_newest_first_and_dropped_by_name(store: Store) -> None:
+    await with_text(store, TEXT)
+    memories = {name: read(TEXT[:end], 0) for end, name in enumerate("abc")}
+    for at, (name, memory) in enumerate(memories.items()):
+        await store.keep_snapshot(key(), name, "", memory, at=float(at))
+    assert [found.name for found in await store.snapshots(key())] == ["c", "b", "a"]
+    await store.drop_snapshot(key(), "b")
+    assert [found.name for found in await store.snapshots(key())] == ["c", "a"]
+    for name in ("b", "never"):
+        with pytest.raises(SnapshotMissing, match=name):
+            await store.load_snapshot(key(), name)
+        with pytest.raises(SnapshotMissing, match=name):
+            await store.drop_snapshot(key(), name)
+    assert (await store.load_snapshot(key(), "c"))[1] == memories["c"]
+    await store.keep_snapshot(key(), "b", "", memories["c"], at=9.0)
+    assert (await store.load_snapshot(key(), "b"))[1] == memories["c"]
+    assert [found.name for found in await store.snapshots(key())] == ["b", "c", "a"]
+
+
+async def test_a_name_is_used_by_one_snapshot(store: Store) -> None:
+    await with_text(store, TEXT)
+    mine, other = read(TEXT, 1), read(TEXT[:4], 2)
+    await store.keep_snapshot(key(), "name", "", mine, at=3.0)
+    before = await store.get(key())
+    with pytest.raises(SnapshotTaken, match="'name'"):
+        await store.keep_snapshot(key(), "name", "", other, at=4.0)
+    assert await store.get(key()) == before
+    assert (await store.load_snapshot(key(), "name"))[1] == mine
+
+
+async def test_of_several_snapshots_of_one_name_one_is_kept(store: Store) -> None:
+    await with_text(store, TEXT)
+    memories = [read(TEXT, version) for version in range(5)]
+    keeping = (store.keep_snapshot(key(), "name", "", memory, at=3.0) for memory in memories)
+    outcomes = await asyncio.gather(*keeping, return_exceptions=True)
+    kept = [outcome for outcome in outcomes if isinstance(outcome, Snapshot)]
+    assert [type(outcome) for outcome in outcomes].count(SnapshotTaken) == 4
+    assert await store.load_snapshot(key(), "name") == (kept[0], memories[kept[0].version])
+
+
+async def test_a_session_has_so_many_snapshots_and_no_more(store: Store) -> None:
+    await with_text(store, TEXT)
+    for number in range(SNAPSHOTS_MAX):
+        await store.keep_snapshot(key(), str(number), "", read(TEXT, number), at=3.0)
+    with pytest.raises(TooManySnapshots, match="64"):
+        await store.keep_snapshot(key(), "one more", "", read(TEXT, 1), at=4.0)
+    assert len(await store.snapshots(key())) == SNAPSHOTS_MAX
+    await store.drop_snapshot(key(), "0")
+    await store.keep_snapshot(key(), "one more", "", read(TEXT, 1), at=4.0)
+
+
+async def test_a_memory_of_another_session_or_another_text_is_no_snapshot(store: Store) -> None:
+    await with_text(store, b"abcd", b"efgh", b"ijkl", keep_text=True)
+    text = b"abcdefghijkl"
+    await keep(store, key(), checkpoint(1, 5), at=3.0)
+    before = await store.recover(key())
+    with pytest.raises(StaleCheckpoint, match="the session is another"):
+        await store.keep_snapshot(key(), "name", "other", read(text, 1), at=4.0)
+    with pytest.raises(StaleCheckpoint, match="has read 13 bytes"):
+        await store.keep_snapshot(key(), "name", "", read(text + b"m", 1), at=4.0)
+    for end in range(1, 13):
+        with pytest.raises(StaleCheckpoint, match="another text"):
+            await store.keep_snapshot(key(), "name", "", read(b"x" * end, 1), at=4.0)
+    assert await store.recover(key()) == before
+    for end in range(13):
+        await store.keep_snapshot(key(), str(end), "", read(text[:end], 1), at=4.0)
+
+
+async def test_of_a_trimmed_text_no_store_can_tell(store: Store) -> None:
+    await with_text(store, b"abcd", b"efgh")
+    for version in (1, 2):
+        await keep(store, key(), checkpoint(version, 8), at=3.0)
+    assert (await store.recover(key())).journal_offset == 4
+    await store.keep_snapshot(key(), "trimmed", "", read(b"xyz", 1), at=4.0)
+    with pytest.raises(StaleCheckpoint, match="another text"):
+        await store.keep_snapshot(key(), "kept", "", read(b"wxyz", 1), at=4.0)
+
+
+async def test_snapshots_go_with_their_session(store: Store) -> None:
+    for id in ("deleted", "over"):
+        await store.create(record(id).updated(ttl_seconds=10.0, expires_at=11.0))
+        await store.keep_snapshot(key(id), "name", "", read(b"", 0), at=1.0)
+    await store.delete(key("deleted"))
+    await store.expire(at=99.0)
+    for id in ("deleted", "over"):
+        await store.create(record(id))
+        assert await store.snapshots(key(id)) == []
+        with pytest.raises(SnapshotMissing):
+            await store.load_snapshot(key(id), "name")
+        await store.keep_snapshot(key(id), "name", "", read(b"", 3), at=1.0)
+        assert (await store.load_snapshot(key(id), "name"))[1].version == 3
+
+
+async def test_tenants_snapshots_do_not_meet(store: Store) -> None:
+    for tenant in ("acme", "other"):
+        await store.create(record(tenant=tenant))
+    await store.keep_snapshot(key(), "name", "", read(b"", 0), at=1.0)
+    assert await store.snapshots(key(tenant="other")) == []
+    with pytest.raises(SnapshotMissing):
+        await store.load_snapshot(key(tenant="other"), "name")
+
+
+async def test_a_session_that_is_deleted_meanwhile_keeps_no_snapshot(store: Store) -> None:
+    for turn in range(10):
+        await store.create(record())
+        keeping = asyncio.create_task(store.keep_snapshot(key(), "name", "", read(b"", 0, PIECE_BYTES_MAX), at=2.0))
+        for _ in range(turn * 2):
+            await asyncio.sleep(0)
+        await store.delete(key())
+        [outcome] = await asyncio.gather(keeping, return_exceptions=True)
+        assert isinstance(outcome, Snapshot | SessionMissing)
+        with pytest.raises(SessionMissing):
+            await store.snapshots(key())
