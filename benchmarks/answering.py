@@ -20,8 +20,8 @@ from benchmarks.timing import seconds_of
 from model.memory import MemoryState
 from model.prompt import prompt_ids
 from model.sampling import Sampler, Sampling
-from server.engine.model_runner import Forward
-from server.engine.scheduler import AnswerWork, Step
+from server.engine.model_runner import ModelRunner
+from server.engine.scheduler import AnswerWork, Batch
 
 NAME = "answering"
 CLAIM = "how many times as long answers take, one and 64 at once, as their bytes and operations must take"
@@ -58,17 +58,17 @@ def measure(plan: Plan) -> Section:
 
 def _written(plan: Plan, answers: int, shared: bool) -> tuple[list[AnswerWork], float, float]:
     """The answers, the seconds of a step in the middle of them, and its operations as torch counts them."""
-    forward, config = Forward(plan.loaded.model), plan.loaded.model.config
+    forward, config = ModelRunner(plan.loaded.model), plan.loaded.model.config
     prompt = prompt_ids(config, plan.loaded.tokenizer.encode(QUESTION))
     one = plan.loaded.model.initial_memory(1)
     memories = [one if shared else MemoryState({k: t.clone() for k, t in one.tensors.items()}) for _ in range(answers)]
     works = [AnswerWork(memory, (), prompt, Sampler(Sampling()), TOKENS, NEVER) for memory in memories]
-    _take(works, forward(Step(prompts=tuple(works))).tokens)
+    _take(works, forward(Batch(prompts=tuple(works))).tokens)
     taken = []
     for _ in tqdm(range(TOKENS - 2), desc=f"{answers} answers", leave=False):
-        taken.append(seconds_of(lambda: _take(works, forward(Step(answers=tuple(works))).tokens)))
+        taken.append(seconds_of(lambda: _take(works, forward(Batch(answers=tuple(works))).tokens)))
     with FlopCounterMode(display=False) as counter:
-        _take(works, forward(Step(answers=tuple(works))).tokens)
+        _take(works, forward(Batch(answers=tuple(works))).tokens)
     return works, median(taken), float(counter.get_total_flops())
 
 

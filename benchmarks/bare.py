@@ -14,8 +14,8 @@ from tqdm import tqdm
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.sampling import Sampler, Sampling
-from server.engine.model_runner import Forward
-from server.engine.scheduler import AnswerWork, Step
+from server.engine.model_runner import ModelRunner
+from server.engine.scheduler import AnswerWork, Batch
 
 NEVER = -1
 
@@ -37,10 +37,10 @@ def read(
     return memory
 
 
-def answer(forward: Forward, memory: MemoryState, prompt: Sequence[int], tokens: int) -> list[int]:
+def answer(forward: ModelRunner, memory: MemoryState, prompt: Sequence[int], tokens: int) -> list[int]:
     """An answer of exactly so many tokens, the model's end mark not heeded."""
     work = AnswerWork(memory, (), prompt, Sampler(Sampling()), tokens, NEVER)
-    work.tokens += forward(Step(prompts=(work,))).tokens
+    work.tokens += forward(Batch(prompts=(work,))).tokens
     while len(work.tokens) < tokens:
-        work.tokens += forward(Step(answers=(work,))).tokens
+        work.tokens += forward(Batch(answers=(work,))).tokens
     return work.tokens

@@ -28,12 +28,12 @@ from benchmarks.sizes import cache_bytes
 from benchmarks.timing import in_turn, seconds_of
 from model.config import ModelConfig
 from model.layers.backbone import WindowCache
-from model.layers.fused_linear import SideBySide
+from model.layers.fused_linear import FusedLinear
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.prompt import prompt_ids
 from model.runtime.read_text import read_all
-from server.engine.model_runner import Forward
+from server.engine.model_runner import ModelRunner
 
 NAME = "compared"
 CLAIM = "a text that is read once pays from the first question on, and a question costs the same whatever was read"
@@ -59,7 +59,7 @@ class Costs(NamedTuple):
 def measure(plan: Plan) -> Section:
     """Both at every length that full attention has the memory for, the questions in turn; then ours alone, further."""
     model, sizes = plan.loaded.model, plan.sizes
-    rival, forward = full_attention_of(model), Forward(model)
+    rival, forward = full_attention_of(model), ModelRunner(model)
     prompt = prompt_ids(model.config, plan.loaded.tokenizer.encode(QUESTION))
     asked = torch.tensor([prompt], device=model.device)
     lengths = _whole_segments((*sizes.compared_tokens, *sizes.compared_alone_tokens), plan.segment_tokens)
@@ -103,7 +103,7 @@ def full_attention_of(model: MemoryTransformer) -> FullAttention:
     rival.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if name in names})
     rival = rival.to(model.device, model.embedding.weight.dtype).eval().requires_grad_(False)
     for module in rival.modules():
-        if isinstance(module, SideBySide):
+        if isinstance(module, FusedLinear):
             module.lay()
     return rival
 

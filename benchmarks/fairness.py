@@ -21,8 +21,8 @@ from benchmarks.timing import percentile
 from model.prompt import prompt_ids
 from model.sampling import Sampling
 from server.engine.engine import AnswerRequest, Engine
-from server.engine.model_runner import Forward
-from server.engine.scheduler import Scheduler, Step
+from server.engine.model_runner import ModelRunner
+from server.engine.scheduler import Batch, Scheduler
 
 NAME = "fairness"
 CLAIM = (
@@ -46,7 +46,7 @@ class Steps:
     reading: int = 0
     reading_other: int = 0
 
-    def observe(self, step: Step, seconds: float) -> None:
+    def observe(self, step: Batch, seconds: float) -> None:
         self.seconds.append(seconds)
         self.reading += bool(step.reads)
         self.reading_other += any(work.tenant == OTHER for work in step.reads)
@@ -67,7 +67,7 @@ def measure(plan: Plan) -> Section:
 async def _measured(plan: Plan) -> list[Figure]:
     settings, steps = plan.settings, Steps()
     scheduler = Scheduler(settings.step_tokens, settings.answers_max, plan.segment_tokens)
-    engine = Engine(Forward(plan.loaded.model), scheduler, settings.answers_waiting_max, steps.observe)
+    engine = Engine(ModelRunner(plan.loaded.model), scheduler, settings.answers_waiting_max, steps.observe)
     engine.start()
     try:
         work = Work(plan, engine, steps)

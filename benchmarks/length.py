@@ -19,7 +19,7 @@ from benchmarks.timing import Comparison, in_turn
 from model.memory import MemoryState
 from model.prompt import prompt_ids
 from model.runtime.read_text import read_all
-from server.engine.model_runner import SKIMMED_SEGMENTS, Forward
+from server.engine.model_runner import SKIMMED_SEGMENTS, ModelRunner
 
 NAME = "length"
 CLAIM = "reading and answering cost the same per token after a long text as after a short one"
@@ -69,7 +69,7 @@ def _reading(plan: Plan, short: MemoryState, long: MemoryState, rows: int) -> Co
 
 def _answering(plan: Plan, short: MemoryState, long: MemoryState) -> tuple[Comparison, int]:
     """The comparison, and the tokens that one answer takes in and writes."""
-    forward = Forward(plan.loaded.model)
+    forward = ModelRunner(plan.loaded.model)
     prompt = prompt_ids(plan.loaded.model.config, plan.loaded.tokenizer.encode(QUESTION))
     compared = in_turn(
         lambda _: bare.answer(forward, short, prompt, ANSWER_TOKENS),

@@ -21,7 +21,7 @@ from benchmarks.report import Figure, Goal, Section
 from benchmarks.text import prose_of_tokens
 from model.memory import MemoryState
 from server.engine.engine import Engine
-from server.engine.model_runner import Forward
+from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Scheduler
 from testing.serving import Server
 
@@ -33,7 +33,7 @@ SESSIONS_A_ROW = (1, 4)
 
 
 def measure(plan: Plan) -> Section:
-    forward = Forward(plan.loaded.model)
+    forward = ModelRunner(plan.loaded.model)
     # As the server does at its start: the engine reads in the way that is found fastest here.
     forward.warm(plan.settings.step_tokens)
     figures = [Figure("step_rows", plan.step_rows)]
@@ -43,7 +43,7 @@ def measure(plan: Plan) -> Section:
     return Section(NAME, CLAIM, tuple(figures))
 
 
-def _compared(plan: Plan, forward: Forward, server: Server, client: Client, count: int) -> list[Figure]:
+def _compared(plan: Plan, forward: ModelRunner, server: Server, client: Client, count: int) -> list[Figure]:
     """Engine, server, engine, server, …, engine: each server round is held against the engine's on both its sides."""
     rounds, tokens = plan.sizes.rounds, plan.sizes.round_tokens * plan.step_rows // count // 2
     names = [f"{count}-sessions-{number}" for number in range(count)]
@@ -76,7 +76,7 @@ def _compared(plan: Plan, forward: Forward, server: Server, client: Client, coun
 
 
 async def _engine_rate(
-    plan: Plan, forward: Forward, memories: Sequence[MemoryState], text: str
+    plan: Plan, forward: ModelRunner, memories: Sequence[MemoryState], text: str
 ) -> tuple[float, list[MemoryState]]:
     """Tokens a second that the engine reads when it is given the whole text as segments, for every session."""
     step, ids = plan.segment_tokens, plan.loaded.tokenizer.encode(text)

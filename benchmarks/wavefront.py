@@ -18,7 +18,7 @@ from benchmarks.plan import Plan
 from benchmarks.reading import in_batches, in_wavefront, loud_segments
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.timing import seconds_of
-from model.runtime.autotune import Pace, measured
+from model.runtime.autotune import Timings, measured
 from model.runtime.wavefront.cells import cells_of
 
 NAME = "wavefront"
@@ -54,7 +54,9 @@ def measure(plan: Plan) -> Section:
     return Section(NAME, CLAIM, tuple(figures))
 
 
-def _compared(name: str, texts: Tensor, ways: dict[str, Callable[[], object]], pace: Pace, turns: int) -> list[Figure]:
+def _compared(
+    name: str, texts: Tensor, ways: dict[str, Callable[[], object]], pace: Timings, turns: int
+) -> list[Figure]:
     taken: dict[str, list[float]] = {kind: [] for kind in ways}
     for turn in tqdm(range(-1, turns), desc=name.replace("_", " "), leave=False):
         for kind, way in ways.items():

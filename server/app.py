@@ -20,21 +20,21 @@ from starlette.routing import Route
 
 from model import weights
 from server.engine.engine import Engine
-from server.engine.model_runner import Forward
-from server.engine.scheduler import Scheduler, Step
+from server.engine.model_runner import ModelRunner
+from server.engine.scheduler import Batch, Scheduler
 from server.http.access_log import AccessLog
 from server.http.auth import Auth
 from server.http.gate import Gate
 from server.http.problems import as_api_error
 from server.http.routes import openai, operation, queries, sessions, snapshots, text
 from server.ingest.reader import Reading
-from server.ingest.sweeper import Sweeping
+from server.ingest.sweeper import Sweeper
 from server.observability.instrumented_store import watched
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.observability.tracing import Tracing
 from server.sessions import errors
 from server.sessions.receipts import Receipts
-from server.sessions.service import Library
+from server.sessions.service import SessionService
 from server.settings import Settings
 from server.store import StoreOptions, open_store
 from server.store.open import load_keys
@@ -48,26 +48,26 @@ DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, an
 
 def build_app(settings: Settings) -> FastAPI:
     """The routes and what stands before them; `running` brings what is behind them to life."""
-    telemetry = Telemetry()
+    metrics = Metrics()
     # A span for each request and nothing else, and only where a tracer has been started.
     spans = TelemetryConfig(operation_spans=False, metrics=False, logs=False, auto_configure=False)
     app = FastAPI(title="Onceread", version=VERSION, description=DESCRIPTION, telemetry=spans)
-    app.state.settings, app.state.telemetry = settings, telemetry
+    app.state.settings, app.state.metrics = settings, metrics
     for router in ROUTERS:
         app.include_router(router)
     for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_error)
 
     def refusal(heavy: bool, tenant: str) -> errors.ApiError | None:
-        library: Library = app.state.library
-        if library.draining:
+        service: SessionService = app.state.service
+        if service.draining:
             return errors.Draining("the server is shutting down; send the request to another replica, or again later")
-        if heavy and (reason := library.overload(tenant)):
+        if heavy and (reason := service.overload(tenant)):
             return errors.Overloaded(f"{reason}; send the request again after the seconds in Retry-After")
         return None
 
     auth = Auth(settings.keys_file)
-    app.add_middleware(Gate, refusal=refusal, auth=auth, settings=settings, telemetry=telemetry)
+    app.add_middleware(Gate, refusal=refusal, auth=auth, settings=settings, metrics=metrics)
     app.add_middleware(AccessLog)
     return app
 
@@ -76,30 +76,32 @@ def build_app(settings: Settings) -> FastAPI:
 async def running(app: FastAPI) -> AsyncIterator[None]:
     """Loads the weights, opens the store and starts the engine; at the end stores every memory and closes all."""
     settings: Settings = app.state.settings
-    telemetry: Telemetry = app.state.telemetry
+    metrics: Metrics = app.state.metrics
     tracing = Tracing(settings.traces_url)
     # Threads of torch that wait for one another spin: one that shares its core with the event loop holds up all.
     torch.set_num_threads(settings.threads)
     device = None if settings.device is None else torch.device(settings.device)
     loaded = await asyncio.to_thread(weights.load, settings.weights, device)
     ring = await asyncio.to_thread(load_keys, settings.store, settings.seal_keys_file)
-    store = watched(await open_store(settings.store, store_options(settings)), telemetry)
+    store = watched(await open_store(settings.store, store_options(settings)), metrics)
     scheduler = Scheduler(settings.step_tokens, settings.answers_max, loaded.model.config.segment_tokens)
 
-    def observe(step: Step, seconds: float) -> None:
-        telemetry.step_seconds.observe(seconds)
+    def observe(step: Batch, seconds: float) -> None:
+        metrics.step_seconds.observe(seconds)
 
-    forward = Forward(loaded.model)
+    forward = ModelRunner(loaded.model)
     await asyncio.to_thread(forward.warm, settings.step_tokens)
     engine = Engine(forward, scheduler, settings.answers_waiting_max, observe)
     engine.start()
-    reading = Reading(store, engine, loaded, settings, telemetry)
+    reading = Reading(store, engine, loaded, settings, metrics)
     state = app.state
     state.store, state.engine, state.reading, state.loaded = store, engine, reading, loaded
-    state.library = Library(store, reading, engine, loaded, settings, telemetry, Receipts(ring.derived(b"receipts")))
+    state.service = SessionService(
+        store, reading, engine, loaded, settings, metrics, Receipts(ring.derived(b"receipts"))
+    )
     # A token has at least one byte: less text than a segment has tokens can not change a memory.
     segment_tokens = loaded.model.config.segment_tokens
-    sweeping = Sweeping(store, reading, loaded.fingerprint, segment_tokens, settings.sweep_seconds)
+    sweeping = Sweeper(store, reading, loaded.fingerprint, segment_tokens, settings.sweep_seconds)
     await sweeping.start()
     try:
         yield

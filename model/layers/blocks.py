@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.layers.fused_linear import SideBySide
+from model.layers.fused_linear import FusedLinear
 
 # cos and sin of rotary positions, each (B or 1, 1, N, head_dim).
 Angles = tuple[Tensor, Tensor]
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
         self.value = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
         self.out = nn.Linear(self.heads * self.head_dim, config.d_model, bias=config.bias)
-        self.inputs = SideBySide([self.query, self.key, self.value])
+        self.inputs = FusedLinear([self.query, self.key, self.value])
 
     def projected(self, h: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, heads, T, head_dim) of h (B, T, D); for a group of layers, B is all rows."""
@@ -115,7 +115,7 @@ class FeedForward(nn.Module):
         self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.bias) if self.gated else None
         self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
         self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
-        self.inputs = SideBySide([self.up] if self.gate is None else [self.gate, self.up])
+        self.inputs = FusedLinear([self.up] if self.gate is None else [self.gate, self.up])
 
     def forward(self, h: Tensor) -> Tensor:
         made = self.inputs(h)

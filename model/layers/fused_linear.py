@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class SideBySide(nn.Module):
+class FusedLinear(nn.Module):
     """What its maps make of x, one behind the other. The maps stay the modules that own, learn and name the weights.
 
     Laid, `weight` (in, out) holds them all and the maps' own are views of it, so that there is one copy. A group of
@@ -50,7 +50,7 @@ class SideBySide(nn.Module):
         for linear, part in zip(self.maps, torch.split(weight, self.widths, dim=1), strict=True):
             linear.weight.data = part.t()
 
-    def train(self, mode: bool = True) -> SideBySide:
+    def train(self, mode: bool = True) -> FusedLinear:
         """What learns has its maps' own weights again."""
         if mode:
             self.weight = self.bias = None

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers.fused_linear import SideBySide, product
+from model.layers.fused_linear import FusedLinear, product
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -29,11 +29,11 @@ def stacked(layers: Sequence[nn.Module]) -> Any:
         return StackedLinear(layers)  # type: ignore[arg-type]
     if isinstance(first, nn.RMSNorm | nn.LayerNorm):
         return StackedNorm(layers)  # type: ignore[arg-type]
-    if isinstance(first, SideBySide):
+    if isinstance(first, FusedLinear):
         return _laid(layers)  # type: ignore[arg-type]
     twin = _shell(first)
     # What is joined in a product with others is stacked there.
-    joined = {id(linear) for child in first.children() if isinstance(child, SideBySide) for linear in child.maps}
+    joined = {id(linear) for child in first.children() if isinstance(child, FusedLinear) for linear in child.maps}
     for name, child in first.named_children():
         if id(child) not in joined:
             twin._modules[name] = stacked([layer.get_submodule(name) for layer in layers])
@@ -74,7 +74,7 @@ class StackedNorm(nn.Module):
         return scaled if self.bias is None else scaled + self.bias
 
 
-def _laid(layers: Sequence[SideBySide]) -> SideBySide:
+def _laid(layers: Sequence[FusedLinear]) -> FusedLinear:
     for layer in layers:
         layer.lay()
     twin = _shell(layers[0])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.layers.backbone import Backbone, WindowCache, slots_for
 from model.layers.blocks import Angles
-from model.layers.fused_linear import SideBySide
+from model.layers.fused_linear import FusedLinear
 from model.memory import MemoryState
 
 
@@ -26,7 +26,7 @@ class MemoryTransformer(Backbone, ABC):
     def settle(self) -> None:
         """Prepares for work what can be worked out once: the weights change no more, nor move."""
         for module in self.modules():
-            if isinstance(module, SideBySide):
+            if isinstance(module, FusedLinear):
                 module.lay()
 
     @abstractmethod

@@ -15,10 +15,10 @@ from torch.nn.functional import pad
 from model.config import ModelConfig
 from model.layers.backbone import WindowCache, at_least_float32
 from model.layers.blocks import Angles, make_norm
-from model.layers.fused_linear import SideBySide
+from model.layers.fused_linear import FusedLinear
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta_ops import convolved, convolved_at, delta_updates, unit_dpfp
-from model.mechanisms.write_gate import Glance
+from model.mechanisms.write_gate import WriteGate
 from model.memory import MemoryState
 
 # Scores so near the threshold are read in earnest: another batch shape may round them to its other side.
@@ -92,7 +92,7 @@ class DeltaMemory(nn.Module):
         self.value = nn.Linear(d, d, bias=False)
         self.value_taps = nn.Parameter(_starting_taps(config, VALUES_LOOK_BACK, d))
         self.strength = nn.Linear(d, self.heads)
-        self.inputs = SideBySide([self.query, self.key, self.value])
+        self.inputs = FusedLinear([self.query, self.key, self.value])
 
     def read(self, h: Tensor, memory: Tensor, past: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """h (B Q, T, D) <- h + φ(q) A, with A (B, H, P, D/H) in float32, shared by Q rows, and nothing written.
@@ -187,7 +187,7 @@ class DeltaTransformer(MemoryTransformer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.memories = nn.ModuleList(DeltaMemory(config, make_norm(config)) for _ in range(config.n_layers))
-        self.glance = Glance(config)
+        self.glance = WriteGate(config)
         self.apply(_initialise)
         # What layers and memories add starts small beside the embeddings; all gates are open, half-heartedly.
         for block, mechanism in zip(self.blocks, self.memories, strict=True):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from model.config import ModelConfig
 
 
-class Glance(nn.Module):
+class WriteGate(nn.Module):
     """One hidden layer over a short causal convolution of the embeddings.
 
     A gate of exactly zero closes all layers' memories to a token. So a segment whose gates are all zero leaves the
@@ -35,7 +35,7 @@ class Glance(nn.Module):
         hidden = F.gelu(self.convolution(padded)).transpose(1, 2)
         return self.score(hidden).squeeze(-1)  # type: ignore[no-any-return]
 
-    def train(self, mode: bool = True) -> Glance:
+    def train(self, mode: bool = True) -> WriteGate:
         """Learning makes the table untrue."""
         if mode:
             self.table = None

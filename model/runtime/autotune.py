@@ -24,7 +24,7 @@ CLEARLY = 0.9
 
 
 @dataclass(frozen=True)
-class Way:
+class ReadPlan:
     """How to read: in one batch, or in a wavefront of so many lanes; and how long that will take."""
 
     kind: Literal["batch", "wavefront"]
@@ -33,19 +33,19 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Timings:
     """Seconds that a batch takes, by its rows and the windows of each; and a wavefront's step, by its lanes."""
 
     layers: int
     batches: Mapping[tuple[int, int], float]
     wavefronts: Mapping[int, float]
 
-    def way(self, sessions: int, windows: int) -> Way:
+    def way(self, sessions: int, windows: int) -> ReadPlan:
         """The fastest way to read so many windows of each of so many sessions."""
-        batch = Way("batch", sessions, self._batch_seconds(sessions, windows))
+        batch = ReadPlan("batch", sessions, self._batch_seconds(sessions, windows))
         # In a lane sessions follow each other without a gap; only the first window waits for all layers.
         ways = [
-            Way("wavefront", lanes, seconds * (-(-sessions // lanes) * windows + self.layers - 1))
+            ReadPlan("wavefront", lanes, seconds * (-(-sessions // lanes) * windows + self.layers - 1))
             for lanes, seconds in self.wavefronts.items()
         ]
         best = min(ways, key=lambda way: way.seconds, default=batch)
@@ -58,7 +58,7 @@ class Pace:
 
 
 @torch.inference_mode()
-def measured(model: MemoryTransformer, windows_max: int, turns: int = 3) -> Pace:
+def measured(model: MemoryTransformer, windows_max: int, turns: int = 3) -> Timings:
     """The pace of a settled model: medians, all taken in turn so that drift is shared.
 
     Batches are of so many windows in all: a row of many, two rows of half as many, and so on.
@@ -69,7 +69,7 @@ def measured(model: MemoryTransformer, windows_max: int, turns: int = 3) -> Pace
     lanes = [n for n in LANES if n <= windows_max]
     wavefronts = {} if cells is None else {n: _wavefront(cells, n) for n in lanes}
     in_batches, in_wavefronts = _timed(model, batches, turns), _timed(model, wavefronts, turns)
-    return Pace(model.config.n_layers, in_batches, in_wavefronts)
+    return Timings(model.config.n_layers, in_batches, in_wavefronts)
 
 
 def _powers_of_two(limit: int) -> list[int]:

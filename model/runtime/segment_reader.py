@@ -13,7 +13,7 @@ from torch import Tensor
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.padding import padded
-from model.runtime.autotune import Pace, measured
+from model.runtime.autotune import Timings, measured
 from model.runtime.wavefront.cells import cells_of
 from model.runtime.wavefront.pipeline import read_windows
 from model.runtime.wavefront.wavefront import Wavefront
@@ -22,12 +22,12 @@ from model.runtime.wavefront.wavefront import Wavefront
 Text = tuple[Tensor, MemoryState]
 
 
-class Reader:
+class SegmentReader:
     """The ways to read with one model. Before they are measured, everything is one batch."""
 
     def __init__(self, model: MemoryTransformer) -> None:
         self._model = model
-        self._pace: Pace | None = None
+        self._pace: Timings | None = None
         self._wavefronts: dict[int, Wavefront] = {}
 
     def measure(self, windows_max: int) -> None:

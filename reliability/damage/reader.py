@@ -15,11 +15,11 @@ from model.weights import LoadedModel
 from reliability.damage.asking import HANG_SECONDS, Wrong
 from reliability.damage.life import FINGERPRINT, Life, model, read_whole, tokenizer
 from server.engine.engine import Engine
-from server.engine.model_runner import Forward
+from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Scheduler
 from server.ingest.reader import Reading
 from server.ingest.resident_session import Quarantined
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.store.base import Store, StoreError
 
@@ -34,7 +34,7 @@ class Reader:
 
     async def read(self, store: Store, life: Life, text: bytes) -> bool:
         """Whether the session was read, which has this text or less; False where it was refused, else `Wrong`."""
-        reading = Reading(store, self._engine, self._loaded, SETTINGS, Telemetry())
+        reading = Reading(store, self._engine, self._loaded, SETTINGS, Metrics())
         try:
             async with asyncio.timeout(HANG_SECONDS):
                 record = await store.get(life.key)
@@ -73,7 +73,7 @@ def reader() -> Iterator[Reader]:
     log, silence = logging.getLogger("server"), logging.NullHandler()
     # A segment a step, as the reference reads: a small random model's last bits depend on a batch's shape.
     step_tokens = model().config.segment_tokens
-    engine = Engine(Forward(model()), Scheduler(step_tokens, 4, step_tokens), 4, observe=lambda step, seconds: None)
+    engine = Engine(ModelRunner(model()), Scheduler(step_tokens, 4, step_tokens), 4, observe=lambda step, seconds: None)
     log.addHandler(silence)
     engine.start()
     try:

@@ -22,7 +22,7 @@ from reliability.check import Check, Counts, Tick
 from reliability.simulated.clients import KEY, LEASE_SECONDS, Client, Name, Replica, Scene
 from reliability.simulated.world import SEGMENT_TOKENS, WatchedStore, Weather, decode, encode
 from server.ingest import checkpointer, reader
-from server.ingest.resident_session import LiveSession
+from server.ingest.resident_session import ResidentSession
 from server.store import in_memory, rules
 from server.store.local_leases import Leases
 
@@ -169,7 +169,10 @@ def control(seed: int) -> Counts:
     anything_follows = mock.patch.object(rules, "check_follows", return_value=None)
     with anything_follows, mock.patch.object(Leases, "check", return_value=None):
         unfenced = run(CONTROL_CASES, seed, lambda cases: None)
-    with anything_follows, mock.patch.object(LiveSession, "is_newest", lambda self, record: self.stored is not None):
+    with (
+        anything_follows,
+        mock.patch.object(ResidentSession, "is_newest", lambda self, record: self.stored is not None),
+    ):
         hasty = run(CONTROL_CASES, seed, lambda cases: None)
     both = unfenced.violations and hasty.violations
     return Counts(unfenced.cases + hasty.cases, unfenced.violations + hasty.violations if both else [])

@@ -18,18 +18,18 @@ from reliability.simulated.world import LOADED, SEGMENT_TOKENS, Reader, WatchedS
 from server.engine.engine import Engine
 from server.ingest.reader import Reading
 from server.ingest.resident_session import Halted
-from server.ingest.sweeper import Sweeping
-from server.observability.metrics import Telemetry
+from server.ingest.sweeper import Sweeper
+from server.observability.metrics import Metrics
 from server.sessions import errors
 from server.sessions.receipts import Receipts
 from server.sessions.registry import NewSession
-from server.sessions.service import Library
+from server.sessions.service import SessionService
 from server.settings import Settings
 from server.store.base import SessionKey, SessionMissing, Store, StoreError, StoreUnavailable
 
 KEY = SessionKey("acme", "a")
 RECEIPTS = Receipts(b"simulated")
-TELEMETRY = Telemetry()
+TELEMETRY = Metrics()
 LEASE_SECONDS = 1.0
 SETTINGS = {
     "reading_sessions_max": 32,
@@ -56,8 +56,8 @@ class Replica:
         way, engine = cast(Store, self.way), cast(Engine, Reader(self.way, weather))
         settings = Settings.model_construct(**SETTINGS, resident_bytes=resident_bytes)  # type: ignore[arg-type]
         self.reading = Reading(way, engine, LOADED, settings, TELEMETRY)
-        self.library = Library(way, self.reading, engine, LOADED, settings, TELEMETRY, RECEIPTS)
-        self.sweeping = Sweeping(way, self.reading, LOADED.fingerprint, SEGMENT_TOKENS, SWEEP_SECONDS)
+        self.service = SessionService(way, self.reading, engine, LOADED, settings, TELEMETRY, RECEIPTS)
+        self.sweeping = Sweeper(way, self.reading, LOADED.fingerprint, SEGMENT_TOKENS, SWEEP_SECONDS)
         self._calls: set[asyncio.Task[Any]] = set()
         self._start = asyncio.create_task(self._started())
 
@@ -91,7 +91,7 @@ class Replica:
 
     async def end(self) -> None:
         """Ends in order, as when it is told to."""
-        self.library.draining = True
+        self.service.draining = True
         self._start.cancel()
         await self.sweeping.stop()
         await self.reading.close()
@@ -142,19 +142,19 @@ class Client:
 
     async def create(self, tag: str = "") -> None:
         new = NewSession(KEY.id, {"tag": tag})
-        await self._of_the_name("create", tag, lambda library: library.catalogue.create(KEY.tenant, new))
+        await self._of_the_name("create", tag, lambda service: service.registry.create(KEY.tenant, new))
 
     async def delete(self, tag: str = "") -> None:
-        await self._of_the_name("delete", tag, lambda library: library.catalogue.delete(KEY))
+        await self._of_the_name("delete", tag, lambda service: service.registry.delete(KEY))
 
     async def get(self, tag: str = "") -> None:
-        await self._of_the_name("get", tag, lambda library: library.catalogue.get(KEY))
+        await self._of_the_name("get", tag, lambda service: service.registry.get(KEY))
 
     async def _of_the_name(self, deed: str, tag: str, work: Any) -> None:
         replica, names = self._replica(), self.scene.names
         op = names.invoke(self.name, deed, tag)
         try:
-            view = await replica.call(work(replica.library))
+            view = await replica.call(work(replica.service))
             names.ok(op, view.record.metadata["tag"] if deed == "get" else True)
         except (SessionMissing, errors.SessionExists):
             names.ok(op, None if deed == "get" else False)
@@ -181,7 +181,7 @@ class Client:
         """Whether it is over."""
         replica, began, receipt = self._replica(), detangle.now(), self.receipt if offset is not None else None
         try:
-            state = await replica.call(replica.library.texts.append(KEY, offset, _streamed(body), receipt))
+            state = await replica.call(replica.service.uploads.append(KEY, offset, _streamed(body), receipt))
         except (errors.OffsetMismatch, errors.ContentConflict):
             self.receipt = None
         except (SessionMissing, errors.TextRolledBack) as refusal:
@@ -203,7 +203,7 @@ class Client:
         replica, began, lives = self._replica(), detangle.now(), self.scene.store.lives
         floors = {lineage: life.promised for lineage, life in lives.items() if life.ended_at is None}
         try:
-            state = (await replica.call(replica.library.ask(KEY, self.receipt))).state
+            state = (await replica.call(replica.service.ask(KEY, self.receipt))).state
         except (SessionMissing, errors.TextRolledBack) as refusal:
             self._must_have_ended(refusal, began)
         except (Gone, StoreError, Halted):

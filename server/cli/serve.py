@@ -29,7 +29,7 @@ class DrainingServer(uvicorn.Server):
     """A uvicorn server that, told to end, first lets running answers end while new work is refused."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
-        rejected = app.state.telemetry.rejected
+        rejected = app.state.metrics.rejected
 
         def connection(**options: Any) -> Connection:
             return Connection(settings, lambda code: rejected.labels(reason=code).inc(), **options)
@@ -70,12 +70,12 @@ class DrainingServer(uvicorn.Server):
         self._drain = asyncio.ensure_future(self._drained())
 
     async def _drained(self) -> None:
-        library, reading = self._app.state.library, self._app.state.reading
-        library.draining = True
+        service, reading = self._app.state.service, self._app.state.reading
+        service.draining = True
         log.info("draining: new work is refused, running answers end")
         closed = asyncio.ensure_future(reading.close())
         with suppress(TimeoutError):
-            await asyncio.wait_for(library.asking.answers_end(), self._drain_seconds)
+            await asyncio.wait_for(service.answers.answers_end(), self._drain_seconds)
         await closed
         log.info("drained: every memory is stored")
         self.should_exit = True

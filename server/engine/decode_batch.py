@@ -17,7 +17,7 @@ from model.padding import padded
 from server.engine.scheduler import AnswerWork
 
 
-class Seats:
+class DecodeBatch:
     """Rows of one batch. Who comes takes a free one; all are seated anew only when they no longer fit.
 
     Answers against one memory share it: it is looked at once a step for all of them.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from model.memory import MemoryState
 from model.sampling import Sampler, Sampling, Written
 from server.engine.fair_queue import has_room
-from server.engine.model_runner import Forward, StepResult
-from server.engine.scheduler import AnswerWork, ReadWork, Scheduler, Step
+from server.engine.model_runner import ModelRunner, StepResult
+from server.engine.scheduler import AnswerWork, Batch, ReadWork, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +74,10 @@ class Engine:
 
     def __init__(
         self,
-        forward: Forward,
+        forward: ModelRunner,
         scheduler: Scheduler,
         answers_waiting_max: int,
-        observe: Callable[[Step, float], None],
+        observe: Callable[[Batch, float], None],
     ) -> None:
         self._forward, self._scheduler, self._observe = forward, scheduler, observe
         self._answers_waiting_max = answers_waiting_max
@@ -207,7 +207,7 @@ class Engine:
         finally:
             self._abandon()
 
-    def _next(self) -> Step | None:
+    def _next(self) -> Batch | None:
         """The next step, waited for; None when told to stop."""
         with self._changed:
             while True:
@@ -217,7 +217,7 @@ class Engine:
                     return step
                 self._changed.wait()
 
-    def _deliver(self, step: Step, result: StepResult) -> None:
+    def _deliver(self, step: Batch, result: StepResult) -> None:
         """Hands a step's results to whoever still waits for them."""
         for answer, written in zip((*step.prompts, *step.answers), result.written, strict=True):
             if (queue := self._answers.get(answer)) is None:
@@ -230,7 +230,7 @@ class Engine:
             if read.finished:
                 self._hand_back(read)
 
-    def _fail(self, step: Step, error: Exception) -> None:
+    def _fail(self, step: Batch, error: Exception) -> None:
         """Ends all work of a step that could not be done."""
         failure = StepFailed(f"a step of the engine failed: {error}")
         for work in (*step.prompts, *step.answers):

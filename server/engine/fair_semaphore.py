@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from server.engine.fair_queue import has_room
 
 
-class Slots:
+class FairSemaphore:
     """Places for `count` at a time, and beyond them for a tenant that has less than its share: nobody is shut out."""
 
     def __init__(self, count: int) -> None:

@@ -17,10 +17,10 @@ from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.padding import BATCH_SIZES, padded
 from model.prompt import window_ids
-from model.runtime.segment_reader import Reader
+from model.runtime.segment_reader import SegmentReader
 from model.sampling import Sampler, Sampling, Written, choose_each
-from server.engine.decode_batch import Seats
-from server.engine.scheduler import Advance, AnswerWork, ReadWork, Step
+from server.engine.decode_batch import DecodeBatch
+from server.engine.scheduler import Advance, AnswerWork, Batch, ReadWork
 
 # So many segments are glanced at in one go, so that text that says nothing takes few steps.
 SKIMMED_SEGMENTS = 64
@@ -39,14 +39,14 @@ class StepResult:
         return [written.token for written in self.written]
 
 
-class Forward:
+class ModelRunner:
     """Runs steps on the model's device."""
 
     def __init__(self, model: MemoryTransformer) -> None:
-        self._model, self._reader, self._seats = model, Reader(model), Seats(model)
+        self._model, self._reader, self._seats = model, SegmentReader(model), DecodeBatch(model)
         self.end = model.config.special.end
 
-    def __call__(self, step: Step) -> StepResult:
+    def __call__(self, step: Batch) -> StepResult:
         began = time.perf_counter()
         with torch.inference_mode():
             written = self._take_in(step.prompts) + self._write_on(step.answers)
@@ -59,7 +59,7 @@ class Forward:
         memory = self._model.initial_memory(1)
         for rows in BATCH_SIZES[:3]:
             prompts = tuple(AnswerWork(memory, [0], [0], Sampler(Sampling()), 2, self.end) for _ in range(rows))
-            self(Step(prompts=prompts))
+            self(Batch(prompts=prompts))
 
     def _read(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
         """The next loud segments of each work, all in one batch; the silent ones before them cost a glance."""

@@ -69,7 +69,7 @@ class Advance:
 
 
 @dataclass(frozen=True)
-class Step:
+class Batch:
     """One forward pass: prompts to take in, answers to write one token on, and sessions to read so many segments of."""
 
     prompts: tuple[AnswerWork, ...] = ()
@@ -130,7 +130,7 @@ class Scheduler:
         segments = sum(len(work.segments) - work.done for work in self._reads)
         return segments * self._segment_tokens + sum(work.prompt_tokens for work in self._waiting)
 
-    def plan(self) -> Step | None:
+    def plan(self) -> Batch | None:
         """The next step, or None when there is nothing to do. It changes no work, only whose turn it is."""
         answers = self._running.turn(self._answers_max)
         budget = self._step_tokens - len(answers)
@@ -147,7 +147,7 @@ class Scheduler:
             prompts = self._waiting.turn(budget - row, self._places())
             # Where few are read, each gets on faster: no read that could be in the step is left out for it.
             each = max(1, (budget - sum(work.prompt_tokens for work in prompts)) // row)
-        step = Step(tuple(prompts), tuple(answers), tuple(reads), each)
+        step = Batch(tuple(prompts), tuple(answers), tuple(reads), each)
         return step if prompts or answers or reads else None
 
     def _places(self) -> dict[str, int]:
@@ -159,7 +159,7 @@ class Scheduler:
         given = shares(self._answers_max, wanted, self._weights)
         return {tenant: given[tenant] - begun.get(tenant, 0) for tenant in waiting}
 
-    def record(self, step: Step, tokens: Sequence[int], advances: Sequence[Advance]) -> None:
+    def record(self, step: Batch, tokens: Sequence[int], advances: Sequence[Advance]) -> None:
         """Takes in what a step made: a token for each of its prompts and answers, an advance for each of its reads."""
         self._reads_sat_out = bool(self._reads) and not step.reads
         for answer, token in zip((*step.prompts, *step.answers), tokens, strict=True):

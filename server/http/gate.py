@@ -18,7 +18,7 @@ from server.http.permissions import OPEN, Call, call_of
 from server.http.problems import ClientGone, as_api_error
 from server.http.quotas import Quotas, Turn
 from server.http.request_ids import request_id
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.sessions import errors
 from server.settings import Settings
 
@@ -32,9 +32,9 @@ class Gate:
         refusal: Callable[[bool, str], errors.ApiError | None],
         auth: Auth,
         settings: Settings,
-        telemetry: Telemetry,
+        metrics: Metrics,
     ) -> None:
-        self._app, self._refusal, self._auth, self._telemetry = app, refusal, auth, telemetry
+        self._app, self._refusal, self._auth, self._metrics = app, refusal, auth, metrics
         self._quotas = Quotas(settings)
         self._body_bytes, self._json_depth = settings.body_bytes, settings.json_depth
 
@@ -63,7 +63,7 @@ class Gate:
                 started = True
                 MutableHeaders(scope=message).update({"X-Request-ID": name} | (turn.headers() if turn else {}))
                 if (code := scope["state"].get("refusal_code")) is not None:
-                    self._telemetry.rejected.labels(reason=code).inc()
+                    self._metrics.rejected.labels(reason=code).inc()
             await send(message)
 
         try:
@@ -81,7 +81,7 @@ class Gate:
                 raise
             await answer(as_api_error(error), scope, send_with_headers)
         if call is not None and call.phase is not None:
-            self._telemetry.request_seconds.labels(phase=call.phase).observe(time.perf_counter() - began)
+            self._metrics.request_seconds.labels(phase=call.phase).observe(time.perf_counter() - began)
 
     def _admitted(self, scope: Scope, headers: Headers, call: Call | None) -> Turn | None:
         """Whose request it is goes into its state, but for a call that the table does not know: no route takes it."""

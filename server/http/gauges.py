@@ -9,26 +9,26 @@ import asyncio
 
 from server.engine.engine import Engine
 from server.ingest.reader import Reading
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.store.base import Store
 
 # A look must be over before whoever looks gives up on it.
 STORE_SECONDS = 2.0
 
 
-async def look(telemetry: Telemetry, engine: Engine, reading: Reading, store: Store) -> None:
+async def look(metrics: Metrics, engine: Engine, reading: Reading, store: Store) -> None:
     """Brings every gauge up to now."""
     load, residents = engine.load(), reading.residents
-    telemetry.running.labels(phase="answer").set(load.answers_running)
-    telemetry.waiting.labels(phase="answer").set(load.answers_waiting)
-    telemetry.running.labels(phase="read").set(load.reads)
-    telemetry.waiting.labels(phase="read").set(reading.waiting_sessions)
-    telemetry.queued_tokens.set(load.queued_tokens + reading.backlog.waiting_tokens)
-    telemetry.behind_bytes.set(reading.backlog.behind_bytes)
-    telemetry.sessions.labels(tier="device").set(len(residents))
-    telemetry.memory_bytes.labels(tier="device").set(residents.held_bytes)
-    telemetry.unstored_oldest_seconds.set(max((live.unstored_seconds for live in residents), default=0.0))
-    telemetry.store_up.set(await _is_up(store))
+    metrics.running.labels(phase="answer").set(load.answers_running)
+    metrics.waiting.labels(phase="answer").set(load.answers_waiting)
+    metrics.running.labels(phase="read").set(load.reads)
+    metrics.waiting.labels(phase="read").set(reading.waiting_sessions)
+    metrics.queued_tokens.set(load.queued_tokens + reading.backlog.waiting_tokens)
+    metrics.behind_bytes.set(reading.backlog.behind_bytes)
+    metrics.sessions.labels(tier="device").set(len(residents))
+    metrics.memory_bytes.labels(tier="device").set(residents.held_bytes)
+    metrics.unstored_oldest_seconds.set(max((live.unstored_seconds for live in residents), default=0.0))
+    metrics.store_up.set(await _is_up(store))
 
 
 async def _is_up(store: Store) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 
 from server.engine.fair_queue import has_room
-from server.ingest.resident_session import LiveSession
-from server.ingest.session_cache import Residents
+from server.ingest.resident_session import ResidentSession
+from server.ingest.session_cache import SessionCache
 from server.store.base import SessionKey
 
 # English in the tokeniser of the default weights; what is at hand is measured.
@@ -19,7 +19,7 @@ TOKEN_BYTES = 4.0
 class Backlog:
     """The unread text of all sessions at hand."""
 
-    def __init__(self, residents: Residents[SessionKey, LiveSession]) -> None:
+    def __init__(self, residents: SessionCache[SessionKey, ResidentSession]) -> None:
         self._residents = residents
 
     @property

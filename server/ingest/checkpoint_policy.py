@@ -9,7 +9,7 @@ from __future__ import annotations
 STORING_SHARE = 0.05
 
 
-class Pace:
+class CheckpointRate:
     """A bucket that fills with time: what was stored beyond it is waited for before the next is stored."""
 
     def __init__(self, bytes_per_second: float) -> None:

@@ -11,23 +11,23 @@ import time
 
 from model.checkpoint import Checkpoint, CheckpointError, decode, encode
 from model.weights import LoadedModel
-from server.ingest.checkpoint_policy import Pace
-from server.ingest.resident_session import LiveSession, Quarantined, Reached
-from server.observability.metrics import Telemetry
+from server.ingest.checkpoint_policy import CheckpointRate
+from server.ingest.resident_session import Quarantined, ReadState, ResidentSession
+from server.observability.metrics import Metrics
 from server.store.base import Recovery, Store, StoredCheckpoint, StoreError
 from server.store.text_hash import EMPTY_CHAIN
 
 log = logging.getLogger(__name__)
 
 
-class Keeping:
+class Checkpointer:
     """Stores and restores the states of sessions at hand."""
 
-    def __init__(self, store: Store, loaded: LoadedModel, telemetry: Telemetry, pace: Pace) -> None:
-        self._store, self._loaded, self._telemetry, self._pace = store, loaded, telemetry, pace
+    def __init__(self, store: Store, loaded: LoadedModel, metrics: Metrics, pace: CheckpointRate) -> None:
+        self._store, self._loaded, self._metrics, self._pace = store, loaded, metrics, pace
         self._initial = loaded.model.initial_memory(1)
 
-    async def store(self, live: LiveSession) -> None:
+    async def store(self, live: ResidentSession) -> None:
         """Checkpoints the state, unless its memory is stored already: a tail alone comes back from the journal."""
         reached, stored, held = live.reached, live.stored, live.held
         if reached is None or stored is None or held is None or reached.state.segments == stored.state.segments:
@@ -48,9 +48,9 @@ class Keeping:
         live.stored_at, live.unstored_since = time.monotonic(), None
         # The time that other work had meanwhile counts too: the busier the server, the rarer.
         live.storing_seconds = time.perf_counter() - storing
-        self._telemetry.checkpoint_seconds.observe(time.perf_counter() - began)
+        self._metrics.checkpoint_seconds.observe(time.perf_counter() - began)
 
-    async def restore(self, live: LiveSession) -> None:
+    async def restore(self, live: ResidentSession) -> None:
         """The newest sound state: a checkpoint, or the beginning where the journal still reaches back to it."""
         began = time.perf_counter()
         # The older one is fetched only where the newest can not be used.
@@ -64,7 +64,7 @@ class Keeping:
         if state is None:
             if recovery.journal_offset > 0:
                 raise await self.quarantine(live, "; ".join(damaged) or "no checkpoint is left")
-            state = Reached(Checkpoint(self._initial, (), b"", 0, 0, 0), EMPTY_CHAIN)
+            state = ReadState(Checkpoint(self._initial, (), b"", 0, 0, 0), EMPTY_CHAIN)
         live.stored = state
         if damaged:
             log.error("damaged values were found and not used: %s", "; ".join(damaged))
@@ -74,10 +74,10 @@ class Keeping:
         live.stored_at = time.monotonic()
         live.target = max(live.target, recovery.record.accepted_bytes)
         live.restore_seconds = time.perf_counter() - began
-        self._telemetry.memory_load_seconds.labels(source="store").observe(live.restore_seconds)
+        self._metrics.memory_load_seconds.labels(source="store").observe(live.restore_seconds)
         live.report()
 
-    async def _usable(self, recovery: Recovery) -> tuple[Reached | None, list[str]]:
+    async def _usable(self, recovery: Recovery) -> tuple[ReadState | None, list[str]]:
         """The newest state that can be read on from, and what was found damaged on the way to it."""
         damaged = list(recovery.damaged)
         for stored in recovery.checkpoints:
@@ -86,12 +86,12 @@ class Keeping:
                 continue
             try:
                 state = await asyncio.to_thread(decode, stored.value, self._loaded.fingerprint, self._initial)
-                return Reached(state, stored.chain), damaged
+                return ReadState(state, stored.chain), damaged
             except CheckpointError as error:
                 damaged.append(f"checkpoint {stored.version}: {error}")
         return None, damaged
 
-    async def quarantine(self, live: LiveSession, reason: str) -> Quarantined:
+    async def quarantine(self, live: ResidentSession, reason: str) -> Quarantined:
         """Marks the session as not to be used."""
         log.error("session quarantined: %s", reason)
         try:

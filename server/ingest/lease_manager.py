@@ -23,7 +23,7 @@ LOOK_SECONDS = 0.2
 
 
 @dataclass(eq=False)
-class Held:
+class HeldLease:
     """A lease that is held here; `until` and `renewed_at` are those of this host's monotonic clock, never too late."""
 
     lease: Lease
@@ -39,26 +39,26 @@ class Held:
         return self.lost or self.wanted or time.monotonic() >= self.until
 
 
-class Leasing:
+class LeaseManager:
     """One holder's leases; a task sees to them while there are any."""
 
     def __init__(self, store: Store, lease_seconds: float = LEASE_SECONDS) -> None:
         self._store, self._lease_seconds = store, lease_seconds
         # New at every start: what an earlier process held must run out, for its last checkpoint may be on its way.
         self.holder = secrets.token_hex(8)
-        self._held: dict[SessionKey, Held] = {}
+        self._held: dict[SessionKey, HeldLease] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def take(self, key: SessionKey, ask: bool, tell: Callable[[], None]) -> Held:
+    async def take(self, key: SessionKey, ask: bool, tell: Callable[[], None]) -> HeldLease:
         """The session's lease; `LeaseHeld` while another replica has it. `tell` is called when it is wanted or lost."""
         asked_at = time.monotonic()
         lease = await self._store.lease(key, self.holder, self._lease_seconds, ask)
-        held = self._held[key] = Held(lease, asked_at + self._lease_seconds, asked_at, tell)
+        held = self._held[key] = HeldLease(lease, asked_at + self._lease_seconds, asked_at, tell)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._see_to_them(), name="leases")
         return held
 
-    async def release(self, held: Held) -> None:
+    async def release(self, held: HeldLease) -> None:
         # A session remembers under which lease it was restored: that must not keep the session itself at hand.
         held.tell = _nobody
         if self._held.get(held.lease.key) is held:
@@ -81,7 +81,7 @@ class Leasing:
                 log.warning("leases could not be seen to: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _renew(self, held: Held) -> None:
+    async def _renew(self, held: HeldLease) -> None:
         asked_at = time.monotonic()
         try:
             await self._store.renew(held.lease, self._lease_seconds)

@@ -16,14 +16,14 @@ import time
 from model.checkpoint import Checkpoint
 from model.weights import LoadedModel
 from server.engine.engine import Engine, EngineStopped
-from server.engine.fair_semaphore import Slots
+from server.engine.fair_semaphore import FairSemaphore
 from server.ingest.backlog import Backlog
-from server.ingest.checkpoint_policy import Pace, is_due
-from server.ingest.checkpointer import Keeping
-from server.ingest.lease_manager import Leasing
-from server.ingest.resident_session import Forgotten, Halted, LiveSession, Origin, Quarantined, Reached
-from server.ingest.session_cache import Residents
-from server.observability.metrics import Telemetry
+from server.ingest.checkpoint_policy import CheckpointRate, is_due
+from server.ingest.checkpointer import Checkpointer
+from server.ingest.lease_manager import LeaseManager
+from server.ingest.resident_session import Halted, MemorySource, Quarantined, ReadState, ResidentSession, SessionDropped
+from server.ingest.session_cache import SessionCache
+from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.store.base import (
     DamagedValue,
@@ -55,15 +55,13 @@ HAND_OVER_SECONDS = 0.1
 class Reading:
     """Keeps every session's state up with its accepted text."""
 
-    def __init__(
-        self, store: Store, engine: Engine, loaded: LoadedModel, settings: Settings, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, store: Store, engine: Engine, loaded: LoadedModel, settings: Settings, metrics: Metrics) -> None:
         self._store, self._engine, self._loaded, self._settings = store, engine, loaded, settings
-        self._telemetry = telemetry
-        self._keeping = Keeping(store, loaded, telemetry, Pace(settings.checkpoint_bytes_per_second))
-        self._slots = Slots(settings.reading_sessions_max)
-        self._leasing = Leasing(store, settings.lease_seconds)
-        self.residents: Residents[SessionKey, LiveSession] = Residents(settings.resident_bytes)
+        self._metrics = metrics
+        self._keeping = Checkpointer(store, loaded, metrics, CheckpointRate(settings.checkpoint_bytes_per_second))
+        self._slots = FairSemaphore(settings.reading_sessions_max)
+        self._leasing = LeaseManager(store, settings.lease_seconds)
+        self.residents: SessionCache[SessionKey, ResidentSession] = SessionCache(settings.resident_bytes)
         self.backlog = Backlog(self.residents)
         self._halted = False
 
@@ -77,14 +75,14 @@ class Reading:
         """How many sessions wait for a place to be read in."""
         return self._slots.waiting
 
-    def wake(self, record: SessionRecord, ask: bool = True) -> LiveSession:
+    def wake(self, record: SessionRecord, ask: bool = True) -> ResidentSession:
         """Sees to it that the session is read up to its accepted text; here, if `ask`, whoever reads it now."""
         key = record.key
         live = self.residents.use(key)
         if live is None or live.lineage != record.lineage:
             if live is not None and live.task is not None:
                 live.task.cancel()
-            live = LiveSession(key, record.lineage, stored_offset=record.read_bytes)
+            live = ResidentSession(key, record.lineage, stored_offset=record.read_bytes)
             self.residents.put(key, live)
         live.target = max(live.target, record.accepted_bytes)
         live.asked = live.asked or ask
@@ -94,7 +92,7 @@ class Reading:
             live.report()
         return live
 
-    async def reach(self, record: SessionRecord) -> tuple[Reached, LiveSession, Origin]:
+    async def reach(self, record: SessionRecord) -> tuple[ReadState, ResidentSession, MemorySource]:
         """The session's state once it covers the accepted text, and where it came from.
 
         Raises `Quarantined`, `SessionMissing`, `Halted`, or the store's failure.
@@ -107,7 +105,7 @@ class Reading:
             if live.contradicts(record):
                 await self._question(live, record)
             if live.task is None:
-                if isinstance(live.failure, Forgotten):
+                if isinstance(live.failure, SessionDropped):
                     await self._still_there(record)
                 elif live.failure is not None:
                     raise live.failure
@@ -118,9 +116,13 @@ class Reading:
             if not live.covers(record):
                 await live.progressed.wait()
         assert live.reached is not None
-        return live.reached, live, Origin("device", 0.0) if at_hand else Origin("store", live.restore_seconds)
+        return (
+            live.reached,
+            live,
+            MemorySource("device", 0.0) if at_hand else MemorySource("store", live.restore_seconds),
+        )
 
-    async def _question(self, live: LiveSession, record: SessionRecord) -> None:
+    async def _question(self, live: ResidentSession, record: SessionRecord) -> None:
         """Drops what was read here if the store has another text: it went back in time, or the session is a new one."""
         if live.contradicts(record) or not live.follows(await self._store.get(record.key)):
             log.warning("what was read of a session is not what the store has of it: it is read anew")
@@ -139,7 +141,7 @@ class Reading:
                 return
             await live.progressed.wait()
 
-    async def forget(self, live: LiveSession) -> None:
+    async def forget(self, live: ResidentSession) -> None:
         """Drops what is at hand of a session and ends its reading; whoever waits for it asks the store again."""
         self._drop(live)
         if live.task is not None:
@@ -155,15 +157,15 @@ class Reading:
         if tasks := [live.task for live in self.residents if live.task is not None]:
             await asyncio.wait(tasks)
 
-    def _start(self, live: LiveSession) -> None:
+    def _start(self, live: ResidentSession) -> None:
         live.failure = None
         live.task = asyncio.create_task(self._run(live), name=f"read {live.key.id}")
         live.task.add_done_callback(lambda task: self._ended(live, task))
 
-    def _ended(self, live: LiveSession, task: asyncio.Task[bool]) -> None:
+    def _ended(self, live: ResidentSession, task: asyncio.Task[bool]) -> None:
         """Tells whoever waits; here, for a task that is cancelled before it begins has no other last word."""
         if task.cancelled():
-            live.failure = Forgotten()
+            live.failure = SessionDropped()
         if live.task is task:
             live.task = None
         live.report()
@@ -172,7 +174,7 @@ class Reading:
             self._retry(live)
         self.residents.trim()
 
-    async def _run(self, live: LiveSession) -> bool:
+    async def _run(self, live: ResidentSession) -> bool:
         """Reads until nothing is left to read and what was read is stored; whether text came meanwhile."""
         try:
             while not self._halted:
@@ -226,7 +228,7 @@ class Reading:
             await self._let_go(live)
         return False
 
-    async def _begin(self, live: LiveSession) -> bool:
+    async def _begin(self, live: ResidentSession) -> bool:
         """Takes the lease and the store's newest state; False where another reads it and nobody asks for it here."""
         try:
             live.held = await self._leasing.take(live.key, live.asked, live.report)
@@ -242,7 +244,7 @@ class Reading:
             await self._keeping.restore(live)
         return True
 
-    async def _hand_over(self, live: LiveSession) -> None:
+    async def _hand_over(self, live: ResidentSession) -> None:
         """Stores what was read for whoever asks for the session, and gives it the time to take the lease."""
         if live.held is not None:
             if live.held.lost:
@@ -251,21 +253,21 @@ class Reading:
             await self._let_go(live)
         await asyncio.sleep(HAND_OVER_SECONDS)
 
-    def _drop(self, live: LiveSession) -> None:
+    def _drop(self, live: ResidentSession) -> None:
         if self.residents.use(live.key) is live:
             self.residents.drop(live.key)
 
-    async def _let_go(self, live: LiveSession) -> None:
+    async def _let_go(self, live: ResidentSession) -> None:
         held, live.held = live.held, None
         if held is not None:
             await self._leasing.release(held)
 
-    def _retry(self, live: LiveSession) -> None:
+    def _retry(self, live: ResidentSession) -> None:
         if not self._halted and live.task is None and self.residents.use(live.key) is live:
             live.asked = True
             self._start(live)
 
-    async def _stint(self, live: LiveSession) -> None:
+    async def _stint(self, live: ResidentSession) -> None:
         """Reads until the memory is due to be stored, and stores it; or until the text ends, or the lease does."""
         while not self._halted and live.held is not None and not live.held.over:
             data = await self._store.journal(live.key, live.offset, JOURNAL_BYTES)
@@ -280,7 +282,7 @@ class Reading:
                     await self._keeping.store(live)
                     return
 
-    async def _compare(self, live: LiveSession) -> None:
+    async def _compare(self, live: ResidentSession) -> None:
         """Refuses what was read when the store says that its text, to the same end, is another one."""
         record = await self._store.get(live.key)
         if record.lineage != live.lineage:
@@ -290,7 +292,7 @@ class Reading:
                 raise DamagedValue(f"the text of session {live.key.id!r} up to offset {live.offset}")
             raise StaleCheckpoint("the store has another text than was read")
 
-    async def _turn(self, live: LiveSession, data: bytes) -> None:
+    async def _turn(self, live: ResidentSession, data: bytes) -> None:
         """Takes `data` into the state: whole segments into the memory, the rest into the tail."""
         assert live.reached is not None
         state, chain = live.reached
@@ -312,14 +314,14 @@ class Reading:
             tokens=state.tokens + len(ids),
             segments=state.segments + whole,
         )
-        live.read_on(Reached(after, chain))
-        self._telemetry.read_tokens.inc(len(ids))
+        live.read_on(ReadState(after, chain))
+        self._metrics.read_tokens.inc(len(ids))
         live.report()
 
     def _advance(self, pending: bytes, data: bytes, chain: str) -> tuple[tuple[list[int], bytes], str]:
         return self._loaded.tokenizer.advance(pending, data), extended(chain, data)
 
-    def _due(self, live: LiveSession) -> bool:
+    def _due(self, live: ResidentSession) -> bool:
         if live.state is None or live.stored is None:
             return False
         return is_due(

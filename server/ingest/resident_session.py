@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
-from server.ingest.lease_manager import Held
+from server.ingest.lease_manager import HeldLease
 from server.store.base import SessionKey, SessionRecord
 
 
@@ -23,18 +23,18 @@ class Halted(Exception):
     """Reading has been told to stop, so what was waited for will not come."""
 
 
-class Forgotten(Exception):
+class SessionDropped(Exception):
     """Reading was ended here, for what was at hand is of no use any more; the store knows what there is."""
 
 
-class Origin(NamedTuple):
+class MemorySource(NamedTuple):
     """Where a memory came from for a question: it was at hand, or restored from the store in so many seconds."""
 
     source: str
     seconds: float
 
 
-class Reached(NamedTuple):
+class ReadState(NamedTuple):
     """A state and the chain of the text that it was made from."""
 
     state: Checkpoint
@@ -42,7 +42,7 @@ class Reached(NamedTuple):
 
 
 @dataclass(eq=False)
-class LiveSession:
+class ResidentSession:
     """A session at hand: what was read of it, what of that is stored, and the task that reads on.
 
     `target` is the highest accepted offset known here; `asked` says that somebody waits for it to be read here;
@@ -52,8 +52,8 @@ class LiveSession:
     key: SessionKey
     lineage: str
     target: int = 0
-    reached: Reached | None = None
-    stored: Reached | None = None
+    reached: ReadState | None = None
+    stored: ReadState | None = None
     version: int = 0
     stored_offset: int = 0
     stored_at: float = 0.0
@@ -61,8 +61,8 @@ class LiveSession:
     unstored_since: float | None = None
     storing_seconds: float = 0.0
     restore_seconds: float = 0.0
-    held: Held | None = None
-    restored_under: Held | None = None
+    held: HeldLease | None = None
+    restored_under: HeldLease | None = None
     asked: bool = False
     task: asyncio.Task[bool] | None = None
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,7 +93,7 @@ class LiveSession:
         """How long there has been a memory here that is not stored."""
         return 0.0 if self.unstored_since is None else time.monotonic() - self.unstored_since
 
-    def read_on(self, reached: Reached) -> None:
+    def read_on(self, reached: ReadState) -> None:
         """Takes what the engine has made of the text that it was given."""
         if self.unstored_since is None and self.state and reached.state.segments > self.state.segments:
             self.unstored_since = time.monotonic()

@@ -22,7 +22,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value", bound=Sized)
 
 
-class Residents(Generic[Key, Value]):
+class SessionCache(Generic[Key, Value]):
     """A map that forgets: `trim` drops what was used longest ago until the rest fits, but for what is busy."""
 
     def __init__(self, bytes_max: int) -> None:

@@ -1,4 +1,4 @@
-"""Sweeping: finds the sessions whose reader is gone, and those whose time is over.
+"""Sweeper: finds the sessions whose reader is gone, and those whose time is over.
 
 It knows the store and who reads; it neither reads nor answers itself.
 """
@@ -15,7 +15,7 @@ from server.store.base import Store, StoreError
 log = logging.getLogger(__name__)
 
 
-class Sweeping:
+class Sweeper:
     """One task that looks now and then; every replica does, and leases keep them apart."""
 
     def __init__(self, store: Store, reading: Reading, fingerprint: str, unread_bytes: int, seconds: float) -> None:

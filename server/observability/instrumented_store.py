@@ -12,7 +12,7 @@ from inspect import iscoroutinefunction
 from typing import Any, cast
 
 from server.observability import tracing
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.observability.request_notes import note
 from server.store.base import (
     Appended,
@@ -28,14 +28,14 @@ from server.store.base import (
 SPANS = {"append": "store.append", "recover": "store.load", "checkpoint": "store.checkpoint"}
 
 
-def watched(store: Store, telemetry: Telemetry) -> Store:
+def watched(store: Store, metrics: Metrics) -> Store:
     """The same store, watched."""
-    return cast(Store, _Watched(store, telemetry))
+    return cast(Store, _Watched(store, metrics))
 
 
 class _Watched:
-    def __init__(self, store: Store, telemetry: Telemetry) -> None:
-        self._store, self._telemetry = store, telemetry
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store, self._metrics = store, metrics
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._store, name)
@@ -58,9 +58,9 @@ class _Watched:
         except Exception as error:
             # What the contract refuses is an answer; these are none.
             if isinstance(error, StoreUnavailable | StoreFull | DamagedValue) or not isinstance(error, StoreError):
-                self._telemetry.store_errors.labels(op=op).inc()
+                self._metrics.store_errors.labels(op=op).inc()
             if op == "checkpoint" and isinstance(error, StoreError) and not isinstance(error, StoreUnavailable):
-                self._telemetry.checkpoints_refused.labels(reason=_snake(type(error).__name__)).inc()
+                self._metrics.checkpoints_refused.labels(reason=_snake(type(error).__name__)).inc()
             raise
 
 

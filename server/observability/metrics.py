@@ -14,7 +14,7 @@ _WORK_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _REQUEST_SECONDS = (*_WORK_SECONDS, 60, 120, 300, 600)
 
 
-class Telemetry:
+class Metrics:
     """One set of metrics for one application."""
 
     def __init__(self) -> None:

@@ -18,9 +18,9 @@ from model.sampling import Sampling, Written
 from model.tokenizer import StreamDecoder
 from model.weights import LoadedModel
 from server.engine.engine import AnswerRequest, Engine, EngineBusy
-from server.ingest.resident_session import Halted, Origin
+from server.ingest.resident_session import Halted, MemorySource
 from server.observability import tracing
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.observability.request_notes import note
 from server.sessions import errors
 from server.sessions.stop_strings import StopCut
@@ -52,7 +52,7 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Standpoint:
+class QueryContext:
     """The memory that questions are put to, fixed at the moment of asking; `asked_at` is that of a monotonic clock.
 
     `read_tokens` were read into it for these questions alone.
@@ -61,7 +61,7 @@ class Standpoint:
     asked_at: float
     state: Checkpoint
     version: int
-    origin: Origin
+    origin: MemorySource
     tail: tuple[int, ...]
     read_tokens: int = 0
 
@@ -81,25 +81,25 @@ class Answer:
     tokens: tuple[Scored, ...] = ()
 
 
-class Asking:
+class AnswerService:
     """Writes answers; a question never changes the memory that it is put to."""
 
-    def __init__(self, engine: Engine, loaded: LoadedModel, answer_seconds: float, telemetry: Telemetry) -> None:
-        self._engine, self._loaded, self._telemetry = engine, loaded, telemetry
+    def __init__(self, engine: Engine, loaded: LoadedModel, answer_seconds: float, metrics: Metrics) -> None:
+        self._engine, self._loaded, self._metrics = engine, loaded, metrics
         self._answer_seconds = answer_seconds
         self._answers = 0
         self._answers_ended = asyncio.Event()
         self._answers_ended.set()
 
     def standpoint(
-        self, asked_at: float, state: Checkpoint, version: int, origin: Origin, read_tokens: int = 0
-    ) -> Standpoint:
+        self, asked_at: float, state: Checkpoint, version: int, origin: MemorySource, read_tokens: int = 0
+    ) -> QueryContext:
         """Where questions to this state stand: behind its tail, and behind what is pending as if the text ended."""
         tail = (*state.tail, *self._loaded.tokenizer.flush(state.pending))
         note(offset=state.offset)
-        return Standpoint(asked_at, state, version, origin, tail, read_tokens)
+        return QueryContext(asked_at, state, version, origin, tail, read_tokens)
 
-    async def behind(self, standpoint: Standpoint, text: str, tenant: str) -> Standpoint:
+    async def behind(self, standpoint: QueryContext, text: str, tenant: str) -> QueryContext:
         """The standpoint once `text` was read too, for whoever asks from there and for nobody else."""
         state, segment_tokens = standpoint.state, self._loaded.model.config.segment_tokens
         ids, pending = await asyncio.to_thread(self._loaded.tokenizer.advance, state.pending, text.encode())
@@ -117,7 +117,7 @@ class Asking:
             tokens=state.tokens + len(ids),
             segments=state.segments + whole,
         )
-        self._telemetry.read_tokens.inc(whole * segment_tokens)
+        self._metrics.read_tokens.inc(whole * segment_tokens)
         read_tokens = standpoint.read_tokens + whole * segment_tokens
         return self.standpoint(standpoint.asked_at, extended, standpoint.version, standpoint.origin, read_tokens)
 
@@ -134,7 +134,7 @@ class Asking:
         return prompt
 
     def answer(
-        self, standpoint: Standpoint, prompts: list[list[int]], questions: list[Question], tenant: str
+        self, standpoint: QueryContext, prompts: list[list[int]], questions: list[Question], tenant: str
     ) -> list[AsyncGenerator[Piece | Answer, None]]:
         """For each question its answer's text as it is written, then the answer as a whole.
 
@@ -166,7 +166,7 @@ class Asking:
 
     async def _written(
         self,
-        standpoint: Standpoint,
+        standpoint: QueryContext,
         question: Question,
         request: AnswerRequest,
         stream: AsyncGenerator[Written, None],
@@ -188,7 +188,7 @@ class Asking:
         try:
             async with aclosing(stream) as written:
                 while not cut.stopped and (next_ := await self._next(written, standpoint.asked_at, count)):
-                    waited = self._telemetry.inter_token_seconds if count else self._telemetry.first_token_seconds
+                    waited = self._metrics.inter_token_seconds if count else self._metrics.first_token_seconds
                     now = time.perf_counter()
                     waited.observe(now - last_at)
                     count, last_at = count + 1, now
@@ -205,7 +205,7 @@ class Asking:
             self._answers -= 1
             if not self._answers:
                 self._answers_ended.set()
-            self._telemetry.generation_tokens.inc(count)
+            self._metrics.generation_tokens.inc(count)
             counts = {"offset": standpoint.state.offset, "prompt_tokens": prompt_tokens, "completion_tokens": count}
             span.set_attributes({f"onceread.{name}": value for name, value in counts.items()})
             span.end()

@@ -1,4 +1,4 @@
-"""The catalogue: which sessions a tenant has, and whether one can be used now.
+"""The registry: which sessions a tenant has, and whether one can be used now.
 
 It knows records and receipts, and nothing of how a text grows or a question is answered.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from model.weights import LoadedModel
 from server.ingest.reader import Reading
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.sessions import errors
 from server.sessions.receipts import BadReceipt, Receipts
 from server.settings import Settings
@@ -48,18 +48,18 @@ class NewSession:
     keep_text: bool = False
 
 
-class Catalogue:
+class SessionRegistry:
     def __init__(
         self,
         store: Store,
         reading: Reading,
         loaded: LoadedModel,
         settings: Settings,
-        telemetry: Telemetry,
+        metrics: Metrics,
         receipts: Receipts,
     ) -> None:
         self._store, self._reading, self._loaded = store, reading, loaded
-        self._settings, self._telemetry, self._receipts = settings, telemetry, receipts
+        self._settings, self._metrics, self._receipts = settings, metrics, receipts
 
     async def create(self, tenant: str, new: NewSession, start: StoredCheckpoint | None = None) -> SessionView:
         """A new session, empty, or with the memory that `start` holds."""
@@ -187,7 +187,7 @@ class Catalogue:
             raise errors.InvalidField(f"the receipt is not valid: {error}", param="Onceread-Receipt") from None
         same = root(receipt.lineage) == root(record.lineage)
         if not same or record.accepted_bytes < receipt.offset:
-            self._telemetry.text_rolled_back.inc()
+            self._metrics.text_rolled_back.inc()
             survived = record.accepted_bytes if same else 0
             raise errors.TextRolledBack(
                 f"the store has lost text that was acknowledged up to offset {receipt.offset}; what survived ends at "
@@ -195,7 +195,7 @@ class Catalogue:
                 expected_offset=survived,
             )
         if _chain_at(record, receipt.offset) not in (receipt.chain, None):
-            self._telemetry.text_rolled_back.inc()
+            self._metrics.text_rolled_back.inc()
             raise errors.ContentConflict(
                 f"other text than this receipt's was accepted before offset {receipt.offset}; use a new session",
                 expected_offset=record.accepted_bytes,

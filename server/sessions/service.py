@@ -1,4 +1,4 @@
-"""The library: the use cases in plain words, and whether it takes new work now.
+"""The service: the use cases in plain words, and whether it takes new work now.
 
 It knows what may be done with sessions, texts, copies and questions, each of which has a file of its own; nothing of
 HTTP or threads.
@@ -14,14 +14,14 @@ from model.checkpoint import Checkpoint
 from model.weights import LoadedModel
 from server.engine.engine import Engine
 from server.ingest.reader import Reading
-from server.ingest.resident_session import Origin
-from server.observability.metrics import Telemetry
+from server.ingest.resident_session import MemorySource
+from server.observability.metrics import Metrics
 from server.sessions import errors
-from server.sessions.answers import Asking, Standpoint
+from server.sessions.answers import AnswerService, QueryContext
 from server.sessions.receipts import Receipts
-from server.sessions.registry import Catalogue
-from server.sessions.snapshots import Copies
-from server.sessions.uploads import Texts
+from server.sessions.registry import SessionRegistry
+from server.sessions.snapshots import SnapshotService
+from server.sessions.uploads import UploadService
 from server.settings import Settings
 from server.store.base import SessionKey, Store
 
@@ -29,7 +29,7 @@ from server.store.base import SessionKey, Store
 LOOK_SECONDS = 0.2
 
 
-class Library:
+class SessionService:
     """Sessions of all tenants: their texts go in by offset, questions are answered from their memories."""
 
     def __init__(
@@ -39,15 +39,15 @@ class Library:
         engine: Engine,
         loaded: LoadedModel,
         settings: Settings,
-        telemetry: Telemetry,
+        metrics: Metrics,
         receipts: Receipts,
     ) -> None:
         self._store, self._reading, self._engine, self._settings = store, reading, engine, settings
         self._nothing = Checkpoint(loaded.model.initial_memory(1), (), b"", 0, 0, 0)
-        self.catalogue = Catalogue(store, reading, loaded, settings, telemetry, receipts)
-        self.texts = Texts(store, reading, self.catalogue, settings)
-        self.copies = Copies(store, reading, self.catalogue, loaded)
-        self.asking = Asking(engine, loaded, settings.answer_seconds, telemetry)
+        self.registry = SessionRegistry(store, reading, loaded, settings, metrics, receipts)
+        self.uploads = UploadService(store, reading, self.registry, settings)
+        self.snapshots = SnapshotService(store, reading, self.registry, loaded)
+        self.answers = AnswerService(engine, loaded, settings.answer_seconds, metrics)
         self.draining = False
 
     @property
@@ -57,14 +57,14 @@ class Library:
 
     async def ask(
         self, key: SessionKey, receipt: str | None = None, min_offset: int = 0, snapshot: str | None = None
-    ) -> Standpoint:
+    ) -> QueryContext:
         """The memory as of everything acknowledged before now, and of at least `min_offset`; or that of a snapshot."""
         asked_at = time.perf_counter()
-        record = await self.catalogue.readable(key, receipt)
+        record = await self.registry.readable(key, receipt)
         if snapshot is not None:
-            found, state = await self.copies.snapshot(key, snapshot)
-            origin = Origin("store", time.perf_counter() - asked_at)
-            return self.asking.standpoint(asked_at, state, found.version, origin)
+            found, state = await self.snapshots.snapshot(key, snapshot)
+            origin = MemorySource("store", time.perf_counter() - asked_at)
+            return self.answers.standpoint(asked_at, state, found.version, origin)
         while record.accepted_bytes < min_offset:
             if time.perf_counter() - asked_at > self._settings.answer_seconds or self.draining:
                 raise errors.OffsetMismatch(
@@ -73,18 +73,18 @@ class Library:
                     expected_offset=record.accepted_bytes,
                 )
             await asyncio.sleep(LOOK_SECONDS)
-            record = await self.catalogue.readable(key, receipt)
+            record = await self.registry.readable(key, receipt)
         reached, live, origin = await self._reading.reach(record)
-        await self.catalogue.use(record)
-        return self.asking.standpoint(asked_at, reached.state, max(live.version, record.version), origin)
+        await self.registry.use(record)
+        return self.answers.standpoint(asked_at, reached.state, max(live.version, record.version), origin)
 
     async def remember(self, key: SessionKey, question: str, answer: str) -> None:
         """Puts a question and its answer behind the session's text."""
-        await self.texts.append(key, None, _once(f"\n{question}\n{answer}\n".encode()))
+        await self.uploads.append(key, None, _once(f"\n{question}\n{answer}\n".encode()))
 
-    def without_session(self) -> Standpoint:
+    def without_session(self) -> QueryContext:
         """The memory that has read nothing."""
-        return self.asking.standpoint(time.perf_counter(), self._nothing, 0, Origin("device", 0.0))
+        return self.answers.standpoint(time.perf_counter(), self._nothing, 0, MemorySource("device", 0.0))
 
     def overload(self, tenant: str) -> str | None:
         """Why no more work of a tenant is taken now, or None."""

@@ -1,4 +1,4 @@
-"""Copies of a memory: forks, snapshots, memories that leave as a file and come in as one, and ways back to them.
+"""SnapshotService of a memory: forks, snapshots, memories that leave as a file and come in as one, and ways back to them.
 
 A memory is a value, so each is one value kept twice. It knows nothing of HTTP, nor of how a memory came about.
 """
@@ -14,9 +14,9 @@ from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, dec
 from model.tokenizer import InvalidText
 from model.weights import LoadedModel
 from server.ingest.reader import Reading
-from server.ingest.resident_session import Reached
+from server.ingest.resident_session import ReadState
 from server.sessions import errors
-from server.sessions.registry import Catalogue, NewSession, SessionView, branched
+from server.sessions.registry import NewSession, SessionRegistry, SessionView, branched
 from server.store.base import (
     DamagedValue,
     SessionKey,
@@ -33,22 +33,22 @@ from server.store.text_hash import EMPTY_CHAIN, extended
 ATTEMPTS = 10
 
 
-class Copies:
-    def __init__(self, store: Store, reading: Reading, catalogue: Catalogue, loaded: LoadedModel) -> None:
-        self._store, self._reading, self._catalogue, self._loaded = store, reading, catalogue, loaded
+class SnapshotService:
+    def __init__(self, store: Store, reading: Reading, registry: SessionRegistry, loaded: LoadedModel) -> None:
+        self._store, self._reading, self._registry, self._loaded = store, reading, registry, loaded
         self._initial = loaded.model.initial_memory(1)
 
     async def fork(self, source: SessionKey, snapshot: str | None, new: NewSession) -> SessionView:
         """A new session with the source's memory, as of everything acknowledged before now or as of a snapshot."""
-        record = await self._catalogue.present(source)
+        record = await self._registry.present(source)
         if snapshot is None:
             _, start = await self._now(source)
         else:
             found, start = await self._store.load_snapshot(source, snapshot)
-            self._catalogue.must_belong(found.fingerprint)
+            self._registry.must_belong(found.fingerprint)
         metadata = record.metadata if new.metadata is None else new.metadata
         start = replace(start, version=1)
-        return await self._catalogue.create(source.tenant, replace(new, metadata=metadata), start)
+        return await self._registry.create(source.tenant, replace(new, metadata=metadata), start)
 
     async def take(self, key: SessionKey, name: str) -> Snapshot:
         """Keeps the memory as of everything acknowledged before now, under a name."""
@@ -61,26 +61,26 @@ class Copies:
             raise errors.QuotaExceeded(str(error)) from None
 
     async def snapshots(self, key: SessionKey) -> list[Snapshot]:
-        await self._catalogue.present(key)
+        await self._registry.present(key)
         return await self._store.snapshots(key)
 
     async def snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, Checkpoint]:
         """A snapshot, and the state that it keeps."""
-        await self._catalogue.present(key)
+        await self._registry.present(key)
         found, value = await self._store.load_snapshot(key, name)
-        self._catalogue.must_belong(found.fingerprint)
+        self._registry.must_belong(found.fingerprint)
         return found, await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
 
     async def drop(self, key: SessionKey, name: str) -> None:
-        await self._catalogue.present(key)
+        await self._registry.present(key)
         await self._store.drop_snapshot(key, name)
 
     async def restore(self, key: SessionKey, name: str) -> SessionView:
         """Back to a snapshot: what came after it is forgotten."""
-        record = await self._catalogue.present(key)
+        record = await self._registry.present(key)
         found, value = await self._store.load_snapshot(key, name)
         for fingerprint in (record.fingerprint, found.fingerprint):
-            self._catalogue.must_belong(fingerprint)
+            self._registry.must_belong(fingerprint)
         await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
 
         async def rewind(record: SessionRecord) -> SessionRecord:
@@ -111,13 +111,13 @@ class Copies:
         try:
             state = await asyncio.to_thread(self._checked, file)
         except ForeignCheckpoint as error:
-            self._catalogue.must_belong(error.found)
+            self._registry.must_belong(error.found)
             raise
         except CheckpointError as error:
             raise errors.InvalidRequest(f"the file holds no sound memory: {error}; export it again") from None
         # What text it was read from nobody can tell: its chain begins with the file itself.
-        start = _stored(Reached(state, extended(EMPTY_CHAIN, file)), file, version=1)
-        return await self._catalogue.create(key.tenant, NewSession(key.id), start)
+        start = _stored(ReadState(state, extended(EMPTY_CHAIN, file)), file, version=1)
+        return await self._registry.create(key.tenant, NewSession(key.id), start)
 
     @property
     def file_bytes_max(self) -> int:
@@ -127,7 +127,7 @@ class Copies:
 
     async def _now(self, key: SessionKey) -> tuple[SessionRecord, StoredCheckpoint]:
         """The record, and the memory as of everything acknowledged before now as a value."""
-        record = await self._catalogue.readable(key)
+        record = await self._registry.readable(key)
         reached, live, _ = await self._reading.reach(record)
         version = max(live.version, record.version, 1)
         value = await asyncio.to_thread(encode, reached.state, self._loaded.fingerprint)
@@ -136,7 +136,7 @@ class Copies:
     async def _moved(self, key: SessionKey, move: Callable[[SessionRecord], Awaitable[SessionRecord]]) -> SessionView:
         """The session once `move` has made its record another one, worked out anew where reading came first."""
         for _ in range(ATTEMPTS):
-            record = await self._catalogue.present(key)
+            record = await self._registry.present(key)
             try:
                 moved = await move(record)
             except StaleCheckpoint:
@@ -144,7 +144,7 @@ class Copies:
             if (live := self._reading.residents.use(key)) is not None:
                 await self._reading.forget(live)
             self._reading.wake(moved)
-            return self._catalogue.view(moved)
+            return self._registry.view(moved)
         raise errors.Overloaded("the session is read and stored faster than it can be moved; send the request again")
 
     async def _opened(self, value: bytes, what: str) -> Checkpoint:
@@ -172,7 +172,7 @@ class Copies:
         return state
 
 
-def _stored(reached: Reached, value: bytes, version: int) -> StoredCheckpoint:
+def _stored(reached: ReadState, value: bytes, version: int) -> StoredCheckpoint:
     state = reached.state
     return StoredCheckpoint(
         version, state.offset, value, state.tokens, state.segments, state.memory.nbytes, reached.chain

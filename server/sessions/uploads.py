@@ -1,4 +1,4 @@
-"""Texts: bodies go behind a session's text by offset, piece by piece, each durable before it is acknowledged.
+"""UploadService: bodies go behind a session's text by offset, piece by piece, each durable before it is acknowledged.
 
 It knows offsets and durability, and nothing of media types or of how text becomes memory.
 """
@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from server.ingest.reader import Reading
 from server.sessions import errors
-from server.sessions.registry import Catalogue
+from server.sessions.registry import SessionRegistry
 from server.sessions.utf8_pieces import TextCheck, pieces
 from server.settings import Settings
 from server.store.base import (
@@ -41,9 +41,9 @@ class TextState:
     receipt: str = ""
 
 
-class Texts:
-    def __init__(self, store: Store, reading: Reading, catalogue: Catalogue, settings: Settings) -> None:
-        self._store, self._reading, self._catalogue, self._settings = store, reading, catalogue, settings
+class UploadService:
+    def __init__(self, store: Store, reading: Reading, registry: SessionRegistry, settings: Settings) -> None:
+        self._store, self._reading, self._registry, self._settings = store, reading, registry, settings
         self._ends: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._usage: dict[str, tuple[float, int]] = {}
 
@@ -56,7 +56,7 @@ class Texts:
         offset follow one another whole: the next waits from its first piece on until the one before has ended. A
         `receipt` is shown that the client has of this text: it is told if the store went back behind it.
         """
-        record = await self._catalogue.readable(key, receipt)
+        record = await self._registry.readable(key, receipt)
         if offset is not None and offset > record.accepted_bytes:
             raise _mismatch(record.accepted_bytes, offset)
         await self._must_fit(key.tenant)
@@ -70,7 +70,7 @@ class Texts:
 
     async def wait_read(self, key: SessionKey) -> TextState:
         """Returns when the text that is accepted now has been read."""
-        record = await self._catalogue.present(key)
+        record = await self._registry.present(key)
         await self._reading.reach(record)
         return self._state(await self._store.get(key), False)
 
@@ -150,8 +150,8 @@ class Texts:
             return None
 
     def _state(self, record: SessionRecord, replayed: bool) -> TextState:
-        view = self._catalogue.view(record)
-        receipt = self._catalogue.receipt(record)
+        view = self._registry.view(record)
+        receipt = self._registry.receipt(record)
         return TextState(record.accepted_bytes, view.read_bytes, view.tokens, replayed, receipt)
 
 

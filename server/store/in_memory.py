@@ -26,7 +26,7 @@ from server.store.base import (
     digest,
 )
 from server.store.local_leases import Leases
-from server.store.manifest import Mark, SnapshotMark
+from server.store.manifest import CheckpointInfo, SnapshotInfo
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class MemoryStore:
         session = self._session(key)
         rules.check_snapshot(session.record, session.snapshots, name, lineage, checkpoint.offset)
         rules.check_chain(session.chain_at(checkpoint.offset), checkpoint)
-        mark = SnapshotMark.of(session.record, name, at, Mark.of(checkpoint))
+        mark = SnapshotInfo.of(session.record, name, at, CheckpointInfo.of(checkpoint))
         session.snapshots[name] = mark.snapshot, checkpoint
         session.record = rules.used(session.record, at)
         return mark.snapshot

@@ -11,7 +11,7 @@ from server.store import rules
 from server.store.base import SessionKey, SessionRecord, Snapshot, StoredCheckpoint
 
 
-class Mark(NamedTuple):
+class CheckpointInfo(NamedTuple):
     """All of a kept checkpoint but its value; `attempt` tells where that lies when the version alone does not."""
 
     version: int
@@ -24,7 +24,7 @@ class Mark(NamedTuple):
     value_bytes: int = 0
 
     @classmethod
-    def of(cls, checkpoint: StoredCheckpoint, attempt: str = "") -> "Mark":
+    def of(cls, checkpoint: StoredCheckpoint, attempt: str = "") -> "CheckpointInfo":
         return cls(
             checkpoint.version,
             checkpoint.offset,
@@ -42,7 +42,7 @@ class Mark(NamedTuple):
         )
 
 
-class SnapshotMark(NamedTuple):
+class SnapshotInfo(NamedTuple):
     """All of a snapshot but its value: its name, and what the session was when it was kept."""
 
     name: str
@@ -50,10 +50,10 @@ class SnapshotMark(NamedTuple):
     model: str
     fingerprint: str
     lineage: str
-    mark: Mark
+    mark: CheckpointInfo
 
     @classmethod
-    def of(cls, record: SessionRecord, name: str, created_at: float, mark: Mark) -> "SnapshotMark":
+    def of(cls, record: SessionRecord, name: str, created_at: float, mark: CheckpointInfo) -> "SnapshotInfo":
         return cls(name, created_at, record.model, record.fingerprint, record.lineage, mark)
 
     @property
@@ -72,7 +72,7 @@ class SnapshotMark(NamedTuple):
         )
 
 
-class Stretch(NamedTuple):
+class LineageSpan(NamedTuple):
     """From which offset on the text was appended to the session under which lineage."""
 
     offset: int
@@ -80,7 +80,7 @@ class Stretch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Entry:
+class Manifest:
     """A record, the offset from which its journal is kept, its checkpoints and its snapshots, oldest first.
 
     All under one seal, so that a lost value is found as surely as a changed one. A store that seals text to its lineage
@@ -89,12 +89,12 @@ class Entry:
 
     record: SessionRecord
     journal_offset: int
-    marks: tuple[Mark, ...] = ()
-    snapshots: tuple[SnapshotMark, ...] = ()
-    stretches: tuple[Stretch, ...] = ()
+    marks: tuple[CheckpointInfo, ...] = ()
+    snapshots: tuple[SnapshotInfo, ...] = ()
+    stretches: tuple[LineageSpan, ...] = ()
 
     @property
-    def memories(self) -> tuple[Mark, ...]:
+    def memories(self) -> tuple[CheckpointInfo, ...]:
         """The marks of all values that belong to the session."""
         return (*self.marks, *(snapshot.mark for snapshot in self.snapshots))
 
@@ -103,17 +103,17 @@ class Entry:
         kept_text_bytes = self.record.accepted_bytes - self.journal_offset
         return kept_text_bytes + sum(mark.value_bytes for mark in self.memories)
 
-    def named(self, name: str) -> SnapshotMark:
+    def named(self, name: str) -> SnapshotInfo:
         """The snapshot of this name; `SnapshotMissing`."""
         for snapshot in self.snapshots:
             if snapshot.name == name:
                 return snapshot
         raise rules.snapshot_missing(name)
 
-    def stretched(self, begin: int, lineage: str) -> tuple[Stretch, ...]:
+    def stretched(self, begin: int, lineage: str) -> tuple[LineageSpan, ...]:
         """The stretches once the text from `begin` on is of another lineage."""
-        before = self.stretches or (Stretch(0, self.record.lineage),)
-        return (*(stretch for stretch in before if stretch.offset < begin), Stretch(begin, lineage))
+        before = self.stretches or (LineageSpan(0, self.record.lineage),)
+        return (*(stretch for stretch in before if stretch.offset < begin), LineageSpan(begin, lineage))
 
     def lineage_at(self, offset: int) -> str:
         """The lineage under which the text from this offset on was appended."""
@@ -124,14 +124,16 @@ class Entry:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
 
 
-def decode(value: bytes) -> Entry:
+def decode(value: bytes) -> Manifest:
     entry = json.loads(value)
     record = entry["record"]
-    return Entry(
+    return Manifest(
         record=SessionRecord(**record | {"key": SessionKey(*record["key"])}),
         journal_offset=entry["journal_offset"],
-        marks=tuple(Mark(*mark) for mark in entry["marks"]),
+        marks=tuple(CheckpointInfo(*mark) for mark in entry["marks"]),
         # Entries from before there were snapshots have neither.
-        snapshots=tuple(SnapshotMark._make((*told, Mark(*mark))) for *told, mark in entry.get("snapshots", ())),
-        stretches=tuple(Stretch(*stretch) for stretch in entry.get("stretches", ())),
+        snapshots=tuple(
+            SnapshotInfo._make((*told, CheckpointInfo(*mark))) for *told, mark in entry.get("snapshots", ())
+        ),
+        stretches=tuple(LineageSpan(*stretch) for stretch in entry.get("stretches", ())),
     )

@@ -1,6 +1,6 @@
 """OpenAI's routes: models, chat completions and completions, answered from a session's memory or from the prompt alone.
 
-It knows OpenAI's shapes; how an answer comes about, the library knows.
+It knows OpenAI's shapes; how an answer comes about, the service knows.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from server.http.routes.shared import (
 )
 from server.http.schemas import SessionId
 from server.sessions import errors
-from server.sessions.answers import Answer, Piece, Question, Standpoint
-from server.sessions.service import Library
+from server.sessions.answers import Answer, Piece, QueryContext, Question
+from server.sessions.service import SessionService
 from server.settings import Settings
 from server.store.base import SessionKey
 
@@ -88,7 +88,7 @@ async def models(request: Request) -> ModelList:
 @router.post("/chat/completions", response_model=ChatCompletion, responses={**_REFUSALS, **_EVENTS})
 async def chat(
     request: Request,
-    library: TheLibrary,
+    service: TheLibrary,
     settings: TheSettings,
     identity: TheIdentity,
     body: ChatRequest,
@@ -101,13 +101,13 @@ async def chat(
     question = _question(body, body.messages[last].text, tokens_max, bool(body.logprobs))
     must_be_bounded(question, settings, "messages", "max_tokens")
     call = _call(request, body, question, identity, session, chat=True)
-    return await _answer(request, library, settings, call, identity.tenant, f"\n{earlier}\n" if earlier else "")
+    return await _answer(request, service, settings, call, identity.tenant, f"\n{earlier}\n" if earlier else "")
 
 
 @router.post("/completions", response_model=Completion, responses={**_REFUSALS, **_EVENTS})
 async def complete(
     request: Request,
-    library: TheLibrary,
+    service: TheLibrary,
     settings: TheSettings,
     identity: TheIdentity,
     body: CompletionRequest,
@@ -117,7 +117,7 @@ async def complete(
     question = _question(body, body.text, body.max_tokens or TOKENS, body.logprobs is not None)
     must_be_bounded(question, settings, "prompt", "max_tokens")
     call = _call(request, body, question, identity, session, chat=False)
-    return await _answer(request, library, settings, call, identity.tenant, "")
+    return await _answer(request, service, settings, call, identity.tenant, "")
 
 
 def _question(wanted: Wanted, text: str, tokens_max: int, logprobs: bool) -> Question:
@@ -148,32 +148,34 @@ def _call(
 
 
 async def _answer(
-    request: Request, library: Library, settings: Settings, call: Call, tenant: str, earlier: str
+    request: Request, service: SessionService, settings: Settings, call: Call, tenant: str, earlier: str
 ) -> Response:
-    prompt = library.asking.prompt(call.question, "messages" if call.chat else "prompt")
-    standpoint = await while_connected(request, _standpoint(library, call, tenant, earlier))
-    answering = library.asking.answer(standpoint, [prompt], [call.question], tenant)
+    prompt = service.answers.prompt(call.question, "messages" if call.chat else "prompt")
+    standpoint = await while_connected(request, _standpoint(service, call, tenant, earlier))
+    answering = service.answers.answer(standpoint, [prompt], [call.question], tenant)
     if call.wanted.stream:
-        events = _events(library, call, answering[0], request.scope["state"]["request_id"])
+        events = _events(service, call, answering[0], request.scope["state"]["request_id"])
         return StreamingResponse(
             pinged(events, settings.ping_seconds), media_type=sse.MEDIA_TYPE, headers={"Cache-Control": "no-store"}
         )
     [answer] = await while_connected(request, together(answering))
-    await _remember(library, call, answer)
+    await _remember(service, call, answer)
     return JSONResponse((_chat_whole if call.chat else _completion_whole)(call, answer).model_dump())
 
 
-async def _standpoint(library: Library, call: Call, tenant: str, earlier: str) -> Standpoint:
-    standpoint = library.without_session() if call.key is None else await library.ask(call.key)
-    return await library.asking.behind(standpoint, earlier, tenant) if earlier else standpoint
+async def _standpoint(service: SessionService, call: Call, tenant: str, earlier: str) -> QueryContext:
+    standpoint = service.without_session() if call.key is None else await service.ask(call.key)
+    return await service.answers.behind(standpoint, earlier, tenant) if earlier else standpoint
 
 
-async def _remember(library: Library, call: Call, answer: Answer) -> None:
+async def _remember(service: SessionService, call: Call, answer: Answer) -> None:
     if call.wanted.remember and call.key is not None:
-        await library.remember(call.key, call.question.text, answer.text)
+        await service.remember(call.key, call.question.text, answer.text)
 
 
-async def _events(library: Library, call: Call, answer: Answering, request_id: str) -> AsyncGenerator[bytes, None]:
+async def _events(
+    service: SessionService, call: Call, answer: Answering, request_id: str
+) -> AsyncGenerator[bytes, None]:
     """The answer's pieces as chunks, its end, the usage where it is wanted, and the mark behind them."""
     try:
         if call.chat:
@@ -182,7 +184,7 @@ async def _events(library: Library, call: Call, answer: Answering, request_id: s
             if isinstance(part, Piece):
                 yield _chunk(call, {"content": part.text}, part=part)
                 continue
-            await _remember(library, call, part)
+            await _remember(service, call, part)
             yield _chunk(call, {}, finish_reason=part.finish_reason)
             if call.usage_streamed:
                 yield _data(_head(call) | {"choices": [], "usage": _usage(part).model_dump()})

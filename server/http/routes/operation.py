@@ -51,8 +51,8 @@ async def version(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """The metrics, in Prometheus' text format."""
     state = request.app.state
-    await gauges.look(state.telemetry, state.engine, state.reading, state.store)
-    return Response(state.telemetry.text(), media_type="text/plain; version=0.0.4")
+    await gauges.look(state.metrics, state.engine, state.reading, state.store)
+    return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 def _identity(request: Request) -> dict[str, str]:
@@ -62,19 +62,19 @@ def _identity(request: Request) -> dict[str, str]:
         "model": state.loaded.name,
         "fingerprint": state.loaded.fingerprint,
         "store": state.settings.store.partition(":")[0],
-        "durability": state.library.durability,
+        "durability": state.service.durability,
     }
 
 
 async def _must_be_ready(request: Request) -> None:
     state = request.app.state
-    if state.library.draining:
+    if state.service.draining:
         raise errors.Draining("the server is shutting down; use another replica")
     if not state.engine.alive:
         raise errors.NotReady("the engine's thread has ended; restart the server")
     try:
         await state.store.ready()
     except Exception:
-        state.telemetry.store_up.set(0)
+        state.metrics.store_up.set(0)
         raise
-    state.telemetry.store_up.set(1)
+    state.metrics.store_up.set(1)

@@ -1,6 +1,6 @@
 """Questions: one, several, or one whose answer is streamed.
 
-It knows the request's and the events' shapes; how an answer comes about, the library knows.
+It knows the request's and the events' shapes; how an answer comes about, the service knows.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from server.http.routes.shared import (
 )
 from server.http.schemas import AnswerMany, AnswerOne, AnswerPart, Ask, MemoryUsed, TokenScore, Usage
 from server.sessions import errors
-from server.sessions.answers import Answer, Piece, Question, Scored, Standpoint
-from server.sessions.service import Library
+from server.sessions.answers import Answer, Piece, QueryContext, Question, Scored
+from server.sessions.service import SessionService
 from server.settings import Settings
 from server.store.base import SessionKey
 
@@ -40,7 +40,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}
 @router.post("", response_model=AnswerOne | AnswerMany, responses={**CONFLICT, **TOO_LARGE, **_EVENTS})
 async def ask(
     request: Request,
-    library: TheLibrary,
+    service: TheLibrary,
     settings: TheSettings,
     identity: TheIdentity,
     key: TheKey,
@@ -53,19 +53,19 @@ async def ask(
     """
     if body.remember:
         may_remember(identity)
-    asking, questions = library.asking, _questions(body, settings)
+    asking, questions = service.answers, _questions(body, settings)
     prompts = [asking.prompt(question, _field(body, index)) for index, question in enumerate(questions)]
-    standpoint = await while_connected(request, library.ask(key, receipt, body.min_offset or 0, body.snapshot))
+    standpoint = await while_connected(request, service.ask(key, receipt, body.min_offset or 0, body.snapshot))
     answering = asking.answer(standpoint, prompts, questions, key.tenant)
     if body.stream:
-        events = _events(library, key, body, standpoint, answering[0], request.scope["state"]["request_id"])
+        events = _events(service, key, body, standpoint, answering[0], request.scope["state"]["request_id"])
         return StreamingResponse(
             pinged(events, settings.ping_seconds), media_type=sse.MEDIA_TYPE, headers={"Cache-Control": "no-store"}
         )
     answers = await while_connected(request, together(answering))
     if body.remember:
         for question, answer in zip(questions, answers, strict=True):
-            await library.remember(key, question.text, answer.text)
+            await service.remember(key, question.text, answer.text)
     if body.questions is None:
         return JSONResponse(_one(key, standpoint, answers[0], body.logprobs).model_dump(exclude_none=True))
     return JSONResponse(_many(key, standpoint, answers, body.logprobs).model_dump(exclude_none=True))
@@ -103,7 +103,7 @@ def _field(body: Ask, index: int) -> str:
 
 
 async def _events(
-    library: Library, key: SessionKey, body: Ask, standpoint: Standpoint, answer: Answering, request_id: str
+    service: SessionService, key: SessionKey, body: Ask, standpoint: QueryContext, answer: Answering, request_id: str
 ) -> AsyncGenerator[bytes, None]:
     """The answer's pieces as events, then `done` or `error`."""
     try:
@@ -112,7 +112,7 @@ async def _events(
                 yield sse.event("delta", {"text": part.text})
                 continue
             if body.remember and body.question is not None:
-                await library.remember(key, body.question, part.text)
+                await service.remember(key, body.question, part.text)
             whole = _one(key, standpoint, part, body.logprobs)
             yield sse.event("done", whole.model_dump(exclude_none=True))
     except Exception as error:
@@ -121,7 +121,7 @@ async def _events(
         await answer.aclose()
 
 
-def _usage(standpoint: Standpoint, answers: list[Answer]) -> Usage:
+def _usage(standpoint: QueryContext, answers: list[Answer]) -> Usage:
     return Usage(
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),
         completion_tokens=sum(answer.completion_tokens for answer in answers),
@@ -129,7 +129,7 @@ def _usage(standpoint: Standpoint, answers: list[Answer]) -> Usage:
     )
 
 
-def _memory(standpoint: Standpoint) -> MemoryUsed:
+def _memory(standpoint: QueryContext) -> MemoryUsed:
     return MemoryUsed(
         version=standpoint.version,
         offset=standpoint.state.offset,
@@ -142,7 +142,7 @@ def _scores(tokens: tuple[Scored, ...], wanted: bool) -> list[TokenScore] | None
     return [TokenScore(token=text, logprob=logprob) for text, logprob in tokens] if wanted else None
 
 
-def _one(key: SessionKey, standpoint: Standpoint, answer: Answer, logprobs: bool) -> AnswerOne:
+def _one(key: SessionKey, standpoint: QueryContext, answer: Answer, logprobs: bool) -> AnswerOne:
     return AnswerOne(
         session=key.id,
         answer=answer.text,
@@ -153,7 +153,7 @@ def _one(key: SessionKey, standpoint: Standpoint, answer: Answer, logprobs: bool
     )
 
 
-def _many(key: SessionKey, standpoint: Standpoint, answers: list[Answer], logprobs: bool) -> AnswerMany:
+def _many(key: SessionKey, standpoint: QueryContext, answers: list[Answer], logprobs: bool) -> AnswerMany:
     parts = [
         AnswerPart(
             answer=answer.text,

@@ -1,6 +1,6 @@
 """Sessions: create, list, get, change, delete.
 
-It knows HTTP's side of a session; what a session is, the library knows.
+It knows HTTP's side of a session; what a session is, the service knows.
 """
 
 from __future__ import annotations
@@ -43,46 +43,46 @@ def shown(view: SessionView) -> Session:
 
 @router.post("", status_code=201, responses={**CONFLICT, **TOO_LARGE})
 async def create(
-    request: Request, library: TheLibrary, tenant: TheTenant, response: Response, body: SessionCreate | None = None
+    request: Request, service: TheLibrary, tenant: TheTenant, response: Response, body: SessionCreate | None = None
 ) -> Session:
     """Creates a session, empty and ready for text; with `from`, one that begins with the memory of another."""
     body = body or SessionCreate()
     new = NewSession(body.id, body.metadata, body.ttl_seconds, body.keep_text)
     if body.source is None:
-        view = await library.catalogue.create(tenant, new)
+        view = await service.registry.create(tenant, new)
     else:
         source = SessionKey(tenant, body.source.session)
-        view = await while_connected(request, library.copies.fork(source, body.source.snapshot, new))
+        view = await while_connected(request, service.snapshots.fork(source, body.source.snapshot, new))
     response.headers["Location"] = f"/v1/sessions/{view.record.key.id}"
     return shown(view)
 
 
 @router.get("")
 async def list_sessions(
-    library: TheLibrary,
+    service: TheLibrary,
     tenant: TheTenant,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: SessionId | None = None,
 ) -> SessionList:
     """Sessions, newest first; `after` is the last id of the page before."""
-    views, more = await library.catalogue.page(tenant, limit, after)
+    views, more = await service.registry.page(tenant, limit, after)
     data = [shown(view) for view in views]
     return SessionList(data=data, has_more=more, last_id=data[-1].id if data else None)
 
 
 @router.get("/{id}")
-async def get(library: TheLibrary, key: TheKey) -> Session:
+async def get(service: TheLibrary, key: TheKey) -> Session:
     """A session as it is now."""
-    return shown(await library.catalogue.get(key))
+    return shown(await service.registry.get(key))
 
 
 @router.patch("/{id}", responses=TOO_LARGE)
-async def revise(library: TheLibrary, key: TheKey, body: SessionRevise) -> Session:
+async def revise(service: TheLibrary, key: TheKey, body: SessionRevise) -> Session:
     """Changes what is named of metadata and time to live; `ttl_seconds: null` lets the session live for ever."""
-    return shown(await library.catalogue.revise(key, body.change))
+    return shown(await service.registry.revise(key, body.change))
 
 
 @router.delete("/{id}", status_code=204)
-async def delete(library: TheLibrary, key: TheKey) -> None:
+async def delete(service: TheLibrary, key: TheKey) -> None:
     """Forgets the session, its text, its memory and its snapshots."""
-    await library.catalogue.delete(key)
+    await service.registry.delete(key)

@@ -15,7 +15,7 @@ from fastapi.security import HTTPBearer
 from server.http.auth import Identity
 from server.http.problems import ClientGone
 from server.http.schemas import Problem
-from server.sessions.service import Library
+from server.sessions.service import SessionService
 from server.settings import Settings
 from server.store.base import SessionKey
 
@@ -45,9 +45,9 @@ TOO_LARGE: dict[int | str, dict[str, Any]] = {413: {**PROBLEM, "description": "T
 WRONG_TYPE: dict[int | str, dict[str, Any]] = {415: {**PROBLEM, "description": "Not a type that this route takes"}}
 
 
-async def library_of(request: Request) -> Library:
-    library: Library = request.app.state.library
-    return library
+async def library_of(request: Request) -> SessionService:
+    service: SessionService = request.app.state.service
+    return service
 
 
 async def settings_of(request: Request) -> Settings:
@@ -74,7 +74,7 @@ async def session_key(tenant: TheTenant, id: Annotated[str, Path(pattern=r"^[A-Z
     return SessionKey(tenant, id)
 
 
-TheLibrary = Annotated[Library, Depends(library_of)]
+TheLibrary = Annotated[SessionService, Depends(library_of)]
 TheSettings = Annotated[Settings, Depends(settings_of)]
 # A note of what was durable, which the client shows when it comes again.
 RECEIPT = "Onceread-Receipt"

@@ -1,6 +1,6 @@
-"""Copies: snapshots, restoring them, memories as files, and reading a kept text again.
+"""SnapshotService: snapshots, restoring them, memories as files, and reading a kept text again.
 
-It knows HTTP's side of a copy; what is copied, the library knows.
+It knows HTTP's side of a copy; what is copied, the service knows.
 """
 
 from __future__ import annotations
@@ -47,51 +47,51 @@ def _shown(id: str, snapshot: base.Snapshot) -> Snapshot:
 
 @router.post("/snapshots", status_code=201, responses={**CONFLICT, **TOO_LARGE})
 async def take(
-    request: Request, library: TheLibrary, key: TheKey, response: Response, body: SnapshotCreate
+    request: Request, service: TheLibrary, key: TheKey, response: Response, body: SnapshotCreate
 ) -> Snapshot:
     """Names and keeps the memory as of everything acknowledged before."""
-    snapshot = await while_connected(request, library.copies.take(key, body.name))
+    snapshot = await while_connected(request, service.snapshots.take(key, body.name))
     response.headers["Location"] = f"/v1/sessions/{key.id}/snapshots/{snapshot.name}"
     return _shown(key.id, snapshot)
 
 
 @router.get("/snapshots")
-async def list_snapshots(library: TheLibrary, key: TheKey) -> SnapshotList:
+async def list_snapshots(service: TheLibrary, key: TheKey) -> SnapshotList:
     """A session's snapshots, newest first."""
-    return SnapshotList(data=[_shown(key.id, snapshot) for snapshot in await library.copies.snapshots(key)])
+    return SnapshotList(data=[_shown(key.id, snapshot) for snapshot in await service.snapshots.snapshots(key)])
 
 
 @router.get("/snapshots/{name}")
-async def get_snapshot(library: TheLibrary, key: TheKey, name: SnapshotPath) -> Snapshot:
+async def get_snapshot(service: TheLibrary, key: TheKey, name: SnapshotPath) -> Snapshot:
     """One snapshot."""
-    found = [snapshot for snapshot in await library.copies.snapshots(key) if snapshot.name == name]
+    found = [snapshot for snapshot in await service.snapshots.snapshots(key) if snapshot.name == name]
     if not found:
         raise base.SnapshotMissing(f"there is no snapshot {name}")
     return _shown(key.id, found[0])
 
 
 @router.delete("/snapshots/{name}", status_code=204)
-async def drop(library: TheLibrary, key: TheKey, name: SnapshotPath) -> None:
+async def drop(service: TheLibrary, key: TheKey, name: SnapshotPath) -> None:
     """Forgets a snapshot."""
-    await library.copies.drop(key, name)
+    await service.snapshots.drop(key, name)
 
 
 @router.post("/restore", responses={**CONFLICT, **TOO_LARGE})
-async def restore(library: TheLibrary, key: TheKey, body: Restore) -> Session:
+async def restore(service: TheLibrary, key: TheKey, body: Restore) -> Session:
     """Takes the session back to a snapshot; what came after it is forgotten."""
-    return shown(await library.copies.restore(key, body.snapshot))
+    return shown(await service.snapshots.restore(key, body.snapshot))
 
 
 @router.post("/rebuild", responses=CONFLICT)
-async def rebuild(library: TheLibrary, key: TheKey) -> Session:
+async def rebuild(service: TheLibrary, key: TheKey) -> Session:
     """Has a text that was kept (`keep_text`) read again from its beginning, under the weights that are served."""
-    return shown(await library.copies.rebuild(key))
+    return shown(await service.snapshots.rebuild(key))
 
 
 @router.get("/memory", response_class=Response, responses={200: _FILE, **CONFLICT})
-async def export(request: Request, library: TheLibrary, key: TheKey) -> Response:
+async def export(request: Request, service: TheLibrary, key: TheKey) -> Response:
     """The memory as of everything acknowledged before, as a safetensors file."""
-    record, memory = await while_connected(request, library.copies.exported(key))
+    record, memory = await while_connected(request, service.snapshots.exported(key))
     headers = {
         "Content-Disposition": f'attachment; filename="{key.id}.safetensors"',
         "Onceread-Offset": str(memory.offset),
@@ -107,18 +107,18 @@ async def export(request: Request, library: TheLibrary, key: TheKey) -> Response
     responses={**CONFLICT, **TOO_LARGE, **WRONG_TYPE},
     openapi_extra={"requestBody": {"required": True, **_FILE}},
 )
-async def import_(request: Request, library: TheLibrary, key: TheKey, response: Response) -> Session:
+async def import_(request: Request, service: TheLibrary, key: TheKey, response: Response) -> Session:
     """Makes a new session of this name with the memory in the body, a file that `GET …/memory` gave."""
     file = bytearray()
     try:
         async for chunk in request.stream():
             file += chunk
-            if len(file) > library.copies.file_bytes_max:
+            if len(file) > service.snapshots.file_bytes_max:
                 raise errors.BodyTooLarge(
-                    f"a memory of these weights has at most {library.copies.file_bytes_max} bytes; send its own file"
+                    f"a memory of these weights has at most {service.snapshots.file_bytes_max} bytes; send its own file"
                 )
     except ClientDisconnect:
         raise ClientGone from None
-    view = await library.copies.imported(key, bytes(file))
+    view = await service.snapshots.imported(key, bytes(file))
     response.headers["Location"] = f"/v1/sessions/{key.id}"
     return shown(view)

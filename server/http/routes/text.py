@@ -1,6 +1,6 @@
 """Text: appends a body to a session, and says how far it is durable and read.
 
-It knows headers; what a body's text is, its neighbour knows, offsets and durability are the library's business.
+It knows headers; what a body's text is, its neighbour knows, offsets and durability are the service's business.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from server.http.routes.shared import (
 )
 from server.http.schemas import TextAppended
 from server.sessions import errors
-from server.sessions.service import Library
+from server.sessions.service import SessionService
 from server.sessions.uploads import TextState
 from server.store.base import SessionKey
 
@@ -49,7 +49,7 @@ WaitRead = Annotated[Literal["read"] | None, Query()]
 @router.post("", response_model=TextAppended, responses={**_REFUSALS, **_EVENTS}, openapi_extra=bodies.DESCRIBED)
 async def append(
     request: Request,
-    library: TheLibrary,
+    service: TheLibrary,
     settings: TheSettings,
     key: TheKey,
     upload_offset: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
@@ -58,8 +58,8 @@ async def append(
 ) -> Response:
     """Appends the body to the session's text; with `Upload-Offset`, at that offset or not at all."""
     body = bodies.text_in(request, settings)
-    state = await _appended(library, key, upload_offset, body, receipt)
-    return await _answer(request, library, key, state, wait)
+    state = await _appended(service, key, upload_offset, body, receipt)
+    return await _answer(request, service, key, state, wait)
 
 
 @router.patch(
@@ -67,7 +67,7 @@ async def append(
 )
 async def resume(
     request: Request,
-    library: TheLibrary,
+    service: TheLibrary,
     settings: TheSettings,
     key: TheKey,
     upload_offset: Annotated[int, Header(ge=0, lt=2**63)],
@@ -77,50 +77,52 @@ async def resume(
     """Appends a part of a resumable upload at its offset; a text is never complete, so `Upload-Complete` is ignored."""
     body = bodies.partial_text_in(request, settings)
     try:
-        state = await _appended(library, key, upload_offset, body, receipt)
+        state = await _appended(service, key, upload_offset, body, receipt)
     except errors.OffsetMismatch as error:
         offsets = {"expected-offset": error.members["expected_offset"], "provided-offset": upload_offset}
         error.members.update({"type": MISMATCHING_OFFSET, **offsets})
         raise
-    return await _answer(request, library, key, state, wait)
+    return await _answer(request, service, key, state, wait)
 
 
 async def _appended(
-    library: Library, key: SessionKey, offset: int | None, body: AsyncIterator[bytes], receipt: str | None
+    service: SessionService, key: SessionKey, offset: int | None, body: AsyncIterator[bytes], receipt: str | None
 ) -> TextState:
     try:
-        return await library.texts.append(key, offset, body, receipt)
+        return await service.uploads.append(key, offset, body, receipt)
     except ClientDisconnect:
         raise ClientGone from None
 
 
-async def _answer(request: Request, library: Library, key: SessionKey, state: TextState, wait: str | None) -> Response:
+async def _answer(
+    request: Request, service: SessionService, key: SessionKey, state: TextState, wait: str | None
+) -> Response:
     headers = {
         "Upload-Offset": str(state.accepted_bytes),
         RECEIPT: state.receipt,
-        "Onceread-Durability": library.durability,
+        "Onceread-Durability": service.durability,
     }
     if state.replayed:
         headers["Idempotent-Replayed"] = "true"
     if sse.MEDIA_TYPE in request.headers.get("accept", ""):
-        events = _progress(library, key, state, request.scope["state"]["request_id"])
+        events = _progress(service, key, state, request.scope["state"]["request_id"])
         return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers={**headers, "Cache-Control": "no-store"})
     if wait == "read":
-        read = await while_connected(request, library.texts.wait_read(key))
+        read = await while_connected(request, service.uploads.wait_read(key))
         state = TextState(state.accepted_bytes, read.read_bytes, read.tokens, state.replayed)
     return JSONResponse(_shown(key, state).model_dump(), headers=headers)
 
 
 @router.head("", response_class=Response)
-async def offset(library: TheLibrary, key: TheKey, receipt: TheReceipt = None) -> Response:
+async def offset(service: TheLibrary, key: TheKey, receipt: TheReceipt = None) -> Response:
     """How far the text is durable, and how far it has been read."""
-    view = await library.catalogue.get(key, receipt)
+    view = await service.registry.get(key, receipt)
     return Response(
         headers={
             "Upload-Offset": str(view.record.accepted_bytes),
             "Upload-Applied-Offset": str(view.read_bytes),
             "Upload-Complete": "?0",
-            RECEIPT: library.catalogue.receipt(view.record),
+            RECEIPT: service.registry.receipt(view.record),
             "Cache-Control": "no-store",
         }
     )
@@ -135,13 +137,15 @@ def _shown(key: SessionKey, state: TextState) -> TextAppended:
     )
 
 
-async def _progress(library: Library, key: SessionKey, state: TextState, request_id: str) -> AsyncIterator[bytes]:
+async def _progress(
+    service: SessionService, key: SessionKey, state: TextState, request_id: str
+) -> AsyncIterator[bytes]:
     """Events until the text has been read that was accepted."""
     began, tokens_before = time.monotonic(), state.tokens
-    reading = asyncio.ensure_future(library.texts.wait_read(key))
+    reading = asyncio.ensure_future(service.uploads.wait_read(key))
     try:
         while not reading.done():
-            view = await library.catalogue.get(key)
+            view = await service.registry.get(key)
             seconds = time.monotonic() - began
             yield sse.event(
                 "progress",

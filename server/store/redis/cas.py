@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from server.store import rules
 from server.store.base import DamagedValue, SessionKey, SessionRecord, StoreUnavailable
 from server.store.encryption import Sealer
-from server.store.manifest import Entry, decode
+from server.store.manifest import Manifest, decode
 from server.store.redis.client import PAUSES_SECONDS, Link
 from server.store.redis.errors import Unreachable
 from server.store.redis.names import names
@@ -24,7 +24,7 @@ class Found:
     """An entry, and the sealed bytes that it was opened from."""
 
     sealed: bytes
-    entry: Entry
+    entry: Manifest
 
 
 class Records:
@@ -43,7 +43,7 @@ class Records:
             raise rules.expired(key) if expired else rules.missing(key)
         return bytes(sealed)
 
-    def seal(self, entry: Entry) -> bytes:
+    def seal(self, entry: Manifest) -> bytes:
         return self._sealer.seal("record", entry.record.key, (), entry.encode())
 
     async def steadily(self, key: SessionKey, work: Callable[[Found], Awaitable[Result]]) -> Result:

@@ -9,7 +9,7 @@ from functools import partial
 
 from server.store import rules
 from server.store.base import CHECKPOINTS_KEPT, REPEATS_KEPT, DamagedValue, Lease, Recovery, StoredCheckpoint
-from server.store.manifest import Mark
+from server.store.manifest import CheckpointInfo
 from server.store.redis.cas import Found, Records, is_done
 from server.store.redis.journal import Journal
 from server.store.redis.leases import Leases
@@ -22,7 +22,7 @@ class Checkpoints:
         self._records, self._journal, self._memories, self._leases = records, journal, memories, leases
 
     async def keep(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
-        key, mark = lease.key, Mark.of(checkpoint, secrets.token_hex(8))
+        key, mark = lease.key, CheckpointInfo.of(checkpoint, secrets.token_hex(8))
         record = (await self._records.load(key)).entry.record
         lengths: list[int] | None = None
         while True:
@@ -37,7 +37,13 @@ class Checkpoints:
             record = (await self._records.load(key)).entry.record
 
     async def _keep(
-        self, found: Found, lease: Lease, mark: Mark, checkpoint: StoredCheckpoint, lengths: list[int], at: float
+        self,
+        found: Found,
+        lease: Lease,
+        mark: CheckpointInfo,
+        checkpoint: StoredCheckpoint,
+        lengths: list[int],
+        at: float,
     ) -> bool:
         """Whether the uploaded memory became the newest; False where another change came first."""
         entry, place = found.entry, names(lease.key)

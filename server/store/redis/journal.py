@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from server.store.base import ContentConflict, DamagedValue, OffsetMismatch, SessionKey
 from server.store.encryption import Sealer
-from server.store.manifest import Entry
+from server.store.manifest import Manifest
 from server.store.redis.client import Link
 from server.store.redis.names import names
 from server.store.text_hash import extended
@@ -38,7 +38,7 @@ class Journal:
     def __init__(self, link: Link, sealer: Sealer) -> None:
         self._link, self._sealer = link, sealer
 
-    def sealed(self, entry: Entry, value: bytes) -> tuple[bytes, str]:
+    def sealed(self, entry: Manifest, value: bytes) -> tuple[bytes, str]:
         """A piece behind the text, sealed, and its line in the index."""
         record = entry.record
         end = record.accepted_bytes
@@ -50,7 +50,7 @@ class Journal:
         seal = self._sealer.digest("line", key, (lineage, *line), b"")
         return self._sealer.seal("piece", key, place, value), ":".join((*map(str, line), seal))
 
-    async def read(self, entry: Entry, offset: int, end: int) -> bytes:
+    async def read(self, entry: Manifest, offset: int, end: int) -> bytes:
         """The journal's bytes from `offset` up to `end`."""
         found, reached = bytearray(), offset
         lines = await self._lines_over(entry, offset, end)
@@ -67,7 +67,7 @@ class Journal:
             raise DamagedValue(f"the journal of session {key.id!r} at offset {reached} ({at.journal})")
         return bytes(found)
 
-    async def chain_at(self, entry: Entry, offset: int) -> str:
+    async def chain_at(self, entry: Manifest, offset: int) -> str:
         """The chain of the accepted text's first `offset` bytes, of which the last is kept."""
         record = entry.record
         if offset in (record.read_bytes, record.accepted_bytes):
@@ -75,7 +75,7 @@ class Journal:
         line = await self._line_at(entry, offset)
         return extended(line.chain, await self.read(entry, line.offset, offset))
 
-    async def known_chain(self, entry: Entry, offset: int) -> str | None:
+    async def known_chain(self, entry: Manifest, offset: int) -> str | None:
         """The same, or None where the journal can not tell."""
         if not entry.journal_offset <= offset <= entry.record.accepted_bytes:
             return None
@@ -84,7 +84,7 @@ class Journal:
         except DamagedValue:
             return None
 
-    async def ending(self, entry: Entry, offset: int, lineage: str) -> Ending:
+    async def ending(self, entry: Manifest, offset: int, lineage: str) -> Ending:
         """What of the kept text goes, and what is put in its place, so that it ends at `offset`; `DamagedValue`."""
         if offset == entry.journal_offset:
             return Ending(offset)
@@ -94,7 +94,7 @@ class Journal:
         left = await self.read(entry, line.offset, offset)
         return Ending(line.offset, *self._sealed(entry.record.key, lineage, line.offset, line.chain, left))
 
-    async def recognise(self, entry: Entry, offset: int, known: bytes) -> None:
+    async def recognise(self, entry: Manifest, offset: int, known: bytes) -> None:
         """Returns when `known` is what was accepted at `offset`; it does not go beyond the accepted text."""
         record = entry.record
         end = offset + len(known)
@@ -115,13 +115,13 @@ class Journal:
         if recognised_bytes < kept_from - offset:
             raise OffsetMismatch(record.accepted_bytes)
 
-    async def begin(self, entry: Entry, offset: int) -> int:
+    async def begin(self, entry: Manifest, offset: int) -> int:
         """Where the journal starts when all pieces are let go of that end at `offset` or before."""
         if offset >= entry.record.accepted_bytes:
             return offset
         return (await self._line_at(entry, offset)).offset
 
-    async def gapless_from(self, entry: Entry) -> int:
+    async def gapless_from(self, entry: Manifest) -> int:
         """The lowest offset from which all pieces up to the end are there, by their places alone."""
         at = names(entry.record.key)
         pieces, lines = await self._link.ask(
@@ -139,19 +139,19 @@ class Journal:
             reached = line.offset
         return max(reached, entry.journal_offset)
 
-    async def _line_at(self, entry: Entry, offset: int) -> PieceEntry:
+    async def _line_at(self, entry: Manifest, offset: int) -> PieceEntry:
         """The line of the piece that holds the byte at `offset`."""
         for line in await self._lines_over(entry, offset, offset + 1):
             if line.offset <= offset < line.end:
                 return line
         raise DamagedValue(f"the index of session {entry.record.key.id!r} at offset {offset}")
 
-    async def _values(self, entry: Entry, lines: list[PieceEntry]) -> list[bytes | None]:
+    async def _values(self, entry: Manifest, lines: list[PieceEntry]) -> list[bytes | None]:
         at = names(entry.record.key)
         [values] = await self._link.ask(at.record, ("HMGET", at.journal, *(line.offset for line in lines)))
         return list(values)
 
-    async def _lines_over(self, entry: Entry, offset: int, end: int) -> list[PieceEntry]:
+    async def _lines_over(self, entry: Manifest, offset: int, end: int) -> list[PieceEntry]:
         """The lines of the pieces that together hold all of `offset` to `end`."""
         at = names(entry.record.key)
         if offset >= end:
@@ -163,13 +163,13 @@ class Journal:
         )
         return [self._opened(entry, line) for line in (*first, *others)]
 
-    async def _lines_from(self, entry: Entry, offset: int, end: int) -> list[PieceEntry]:
+    async def _lines_from(self, entry: Manifest, offset: int, end: int) -> list[PieceEntry]:
         """The lines of the pieces that start from `offset` up to `end`."""
         at = names(entry.record.key)
         [lines] = await self._link.ask(at.record, ("ZRANGEBYSCORE", at.pieces, offset, f"({end}"))
         return [self._opened(entry, line) for line in lines]
 
-    def _opened(self, entry: Entry, line: bytes) -> PieceEntry:
+    def _opened(self, entry: Manifest, line: bytes) -> PieceEntry:
         offset, length, chain, digest, seal = [*line.decode(errors="replace").split(":"), *[""] * 5][:5]
         if _is_number(offset) and _is_number(length):
             opened = PieceEntry(int(offset), int(length), chain, digest)

@@ -5,7 +5,7 @@ It knows neither what a memory is nor which ones are still wanted; that the sess
 
 from server.store.base import PIECE_BYTES_MAX, DamagedValue, SessionRecord, StoredCheckpoint
 from server.store.encryption import Sealer
-from server.store.manifest import Mark
+from server.store.manifest import CheckpointInfo
 from server.store.redis.client import Link
 from server.store.redis.names import names
 
@@ -18,7 +18,7 @@ class Memories:
     def __init__(self, link: Link, sealer: Sealer) -> None:
         self._link, self._sealer = link, sealer
 
-    async def upload(self, record: SessionRecord, mark: Mark, value: bytes) -> list[int]:
+    async def upload(self, record: SessionRecord, mark: CheckpointInfo, value: bytes) -> list[int]:
         """Sends the parts, and returns how long each of them is; nobody sees them before the entry names them."""
         at = names(record.key)
         name, lengths = at.checkpoint(mark.attempt), []
@@ -28,7 +28,7 @@ class Memories:
             lengths.append(len(sealed))
         return lengths
 
-    async def load(self, record: SessionRecord, mark: Mark) -> StoredCheckpoint:
+    async def load(self, record: SessionRecord, mark: CheckpointInfo) -> StoredCheckpoint:
         at, value = names(record.key), bytearray()
         numbers = range(max(1, -(-mark.value_bytes // PIECE_BYTES_MAX)))
         for start in numbers[::FETCHED_PARTS]:
@@ -45,5 +45,5 @@ def _parts(value: bytes) -> list[bytes]:
     return [value[start : start + PIECE_BYTES_MAX] for start in range(0, max(1, len(value)), PIECE_BYTES_MAX)]
 
 
-def _place(record: SessionRecord, mark: Mark, number: int) -> tuple[object, ...]:
+def _place(record: SessionRecord, mark: CheckpointInfo, number: int) -> tuple[object, ...]:
     return (record.lineage, record.model, record.fingerprint, *mark, number)

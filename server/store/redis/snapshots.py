@@ -1,4 +1,4 @@
-"""Copies in Redis: memories that are kept under a name, and ways back to a memory or to the text's beginning.
+"""RedisSnapshots in Redis: memories that are kept under a name, and ways back to a memory or to the text's beginning.
 
 It knows what becomes of a session in one step, and neither what a memory is nor how its parts are sealed.
 """
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from server.store import rules
 from server.store.base import DamagedValue, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
-from server.store.manifest import Entry, Mark, SnapshotMark
+from server.store.manifest import CheckpointInfo, Manifest, SnapshotInfo
 from server.store.redis.cas import Found, Records, is_done
 from server.store.redis.index import Indexes
 from server.store.redis.journal import Ending, Journal
@@ -16,14 +16,14 @@ from server.store.redis.memories import Memories
 from server.store.redis.names import names
 
 
-class Copies:
+class RedisSnapshots:
     def __init__(self, records: Records, journal: Journal, memories: Memories, indexes: Indexes) -> None:
         self._records, self._journal, self._memories, self._indexes = records, journal, memories, indexes
 
     async def keep_snapshot(
         self, key: SessionKey, name: str, lineage: str, checkpoint: StoredCheckpoint, at: float
     ) -> Snapshot:
-        place, mark = names(key), Mark.of(checkpoint, secrets.token_hex(8))
+        place, mark = names(key), CheckpointInfo.of(checkpoint, secrets.token_hex(8))
         lengths: list[int] | None = None
         while True:
             found = await self._records.load(key)
@@ -32,7 +32,7 @@ class Copies:
             rules.check_chain(await self._journal.known_chain(entry, checkpoint.offset), checkpoint)
             if lengths is None:
                 lengths = await self._memories.upload(record, mark, checkpoint.value)
-            kept = SnapshotMark.of(record, name, at, mark)
+            kept = SnapshotInfo.of(record, name, at, mark)
             new = replace(entry, record=rules.used(record, at), snapshots=(*entry.snapshots, kept))
             keys = [place.record, place.checkpoint(mark.attempt)]
             answer = await self._records.change("snapshot", keys, found.sealed, self._records.seal(new), *lengths)
@@ -57,7 +57,7 @@ class Copies:
     async def rewind(
         self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
     ) -> SessionRecord:
-        place, mark = names(record.key), Mark.of(checkpoint, secrets.token_hex(8))
+        place, mark = names(record.key), CheckpointInfo.of(checkpoint, secrets.token_hex(8))
         lengths: list[int] | None = None
         while True:
             found = await self._records.load(record.key)
@@ -103,7 +103,7 @@ class Copies:
             if await self._records.change("rebuild", keys, found.sealed, new):
                 return rebuilt
 
-    async def _ending(self, entry: Entry, checkpoint: StoredCheckpoint, lineage: str) -> Ending | None:
+    async def _ending(self, entry: Manifest, checkpoint: StoredCheckpoint, lineage: str) -> Ending | None:
         """How the kept text comes to end where the memory does; None where it is not kept, or not the memory's."""
         if not rules.keeps_text(entry.record, entry.journal_offset, checkpoint.offset):
             return None

@@ -31,8 +31,8 @@ from server.store.redis.leases import Leases
 from server.store.redis.lifecycle import Beginning
 from server.store.redis.listing import Listing
 from server.store.redis.memories import Memories
-from server.store.redis.snapshots import Copies
-from server.store.redis.texts import Texts
+from server.store.redis.snapshots import RedisSnapshots
+from server.store.redis.texts import RedisTexts
 
 
 class RedisStore:
@@ -50,9 +50,9 @@ class RedisStore:
         self._beginning = Beginning(control, records, memories, indexes)
         self._forgetting = Forgetting(control, records, indexes)
         self._listing = Listing(records, indexes)
-        self._texts = Texts(records, journal, indexes)
+        self._texts = RedisTexts(records, journal, indexes)
         self._checkpoints = Checkpoints(records, journal, memories, self._leases)
-        self._copies = Copies(records, journal, memories, indexes)
+        self._copies = RedisSnapshots(records, journal, memories, indexes)
         self._closed = False
 
     async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Texts in Redis: a piece goes behind a session's text in one step with the record that says so.
+"""RedisTexts in Redis: a piece goes behind a session's text in one step with the record that says so.
 
 It knows when a piece may be kept, and neither how it is sealed nor who reads it.
 """
@@ -15,7 +15,7 @@ from server.store.redis.journal import Journal
 from server.store.redis.names import names
 
 
-class Texts:
+class RedisTexts:
     def __init__(self, records: Records, journal: Journal, indexes: Indexes) -> None:
         self._records, self._journal, self._indexes = records, journal, indexes
         self._turns: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()

@@ -1,7 +1,7 @@
 """Where a key's Redis is: one server, the master that Sentinels name, or a node of a Cluster.
 
 It hands out connections, a bounded number at a time, and knows nothing of what is sent over them. The client
-library's own retries are off: whether something may be sent twice, only the store can tell.
+service's own retries are off: whether something may be sent twice, only the store can tell.
 """
 
 import asyncio

@@ -8,18 +8,18 @@ from typing import Any
 import apsw
 
 from server.store.base import DamagedValue, SessionKey, StoredCheckpoint
-from server.store.manifest import Mark
+from server.store.manifest import CheckpointInfo
 from server.store.sqlite.checksum import matches, seal
 
 
-def keep(connection: apsw.Connection, key: SessionKey, mark: Mark, value: bytes) -> None:
+def keep(connection: apsw.Connection, key: SessionKey, mark: CheckpointInfo, value: bytes) -> None:
     connection.execute(
         "INSERT INTO checkpoint (tenant, id, version, seal, value) VALUES (?, ?, ?, ?, ?)",
         (*key, mark.version, seal("checkpoint", key, mark, value), value),
     )
 
 
-def load(connection: apsw.Connection, key: SessionKey, mark: Mark) -> StoredCheckpoint:
+def load(connection: apsw.Connection, key: SessionKey, mark: CheckpointInfo) -> StoredCheckpoint:
     """The checkpoint of which the session's entry says that it is there."""
     row: tuple[Any, Any] | None = connection.execute(
         "SELECT CAST(seal AS BLOB), CAST(value AS BLOB) FROM checkpoint WHERE tenant = ? AND id = ? AND version = ?",

@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 
 from server.store.base import REPEATS_KEPT, ContentConflict, DamagedValue, OffsetMismatch, SessionKey, digest
-from server.store.manifest import Entry
+from server.store.manifest import Manifest
 from server.store.sqlite.checksum import matches, seal
 
 
@@ -40,7 +40,7 @@ def read(connection: apsw.Connection, key: SessionKey, offset: int, end: int) ->
     return bytes(found)
 
 
-def recognise(connection: apsw.Connection, entry: Entry, offset: int, known: bytes) -> None:
+def recognise(connection: apsw.Connection, entry: Manifest, offset: int, known: bytes) -> None:
     """Returns when `known` is what was accepted at `offset`; it does not go beyond the accepted text."""
     key, accepted_bytes = entry.record.key, entry.record.accepted_bytes
     end = offset + len(known)
@@ -69,7 +69,7 @@ def trim(connection: apsw.Connection, key: SessionKey, offset: int) -> int:
     return offset if first is None else min(first, offset)
 
 
-def cut(connection: apsw.Connection, entry: Entry, offset: int) -> None:
+def cut(connection: apsw.Connection, entry: Manifest, offset: int) -> None:
     """Lets go of the text behind `offset`, of a piece that spans it only the rest; `DamagedValue` where it can not."""
     key, begin, left = entry.record.key, offset, b""
     if offset > entry.journal_offset:
@@ -82,7 +82,7 @@ def cut(connection: apsw.Connection, entry: Entry, offset: int) -> None:
         keep(connection, key, begin, left)
 
 
-def gapless_from(connection: apsw.Connection, entry: Entry) -> int:
+def gapless_from(connection: apsw.Connection, entry: Manifest) -> int:
     """The lowest offset from which all pieces up to the end are there, by their places alone."""
     reached = entry.record.accepted_bytes
     places = connection.execute(

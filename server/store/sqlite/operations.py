@@ -19,7 +19,7 @@ from server.store.base import (
     SessionRecord,
     StoredCheckpoint,
 )
-from server.store.manifest import Entry, Mark
+from server.store.manifest import CheckpointInfo, Manifest
 from server.store.sqlite import checkpoints, journal, sessions, snapshots, tombstones
 
 
@@ -29,11 +29,11 @@ def create(connection: apsw.Connection, record: SessionRecord, first: StoredChec
     # Where damage lost a session's row, what it left behind must not become part of a new one.
     _forget(connection, record.key)
     tombstones.remove(connection, record.key)
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[CheckpointInfo, ...] = ()
     if first is not None:
-        marks = (Mark.of(first),)
+        marks = (CheckpointInfo.of(first),)
         checkpoints.keep(connection, record.key, marks[0], first.value)
-    sessions.add(connection, Entry(record, record.accepted_bytes, marks))
+    sessions.add(connection, Manifest(record, record.accepted_bytes, marks))
 
 
 def delete(connection: apsw.Connection, key: SessionKey) -> None:
@@ -77,7 +77,7 @@ def checkpoint(
     entry = sessions.load(connection, key)
     check()
     rules.check_follows(entry.record, newest)
-    mark = Mark.of(newest)
+    mark = CheckpointInfo.of(newest)
     checkpoints.keep(connection, key, mark, newest.value)
     marks = (*entry.marks, mark)[-CHECKPOINTS_KEPT:]
     checkpoints.trim(connection, key, marks[0].version)

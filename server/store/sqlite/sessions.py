@@ -9,12 +9,12 @@ import apsw
 
 from server.store import rules
 from server.store.base import DamagedValue, SessionKey, SessionRecord
-from server.store.manifest import Entry, decode
+from server.store.manifest import Manifest, decode
 from server.store.sqlite import tombstones
 from server.store.sqlite.checksum import matches, seal
 
 
-def add(connection: apsw.Connection, entry: Entry) -> None:
+def add(connection: apsw.Connection, entry: Manifest) -> None:
     record = entry.record
     value = entry.encode()
     connection.execute(
@@ -23,7 +23,7 @@ def add(connection: apsw.Connection, entry: Entry) -> None:
     )
 
 
-def save(connection: apsw.Connection, entry: Entry) -> None:
+def save(connection: apsw.Connection, entry: Manifest) -> None:
     record = entry.record
     value = entry.encode()
     connection.execute(
@@ -32,7 +32,7 @@ def save(connection: apsw.Connection, entry: Entry) -> None:
     )
 
 
-def load(connection: apsw.Connection, key: SessionKey) -> Entry:
+def load(connection: apsw.Connection, key: SessionKey) -> Manifest:
     # Cast, here and wherever rows are read: damage can change a value's type, and text need not decode.
     row = connection.execute(
         "SELECT CAST(created_at AS REAL), CAST(seal AS BLOB), CAST(entry AS BLOB) FROM session "
@@ -67,7 +67,7 @@ def page(connection: apsw.Connection, tenant: str, limit: int, after: str | None
     ]
 
 
-def sound(connection: apsw.Connection, tenant: str | None = None) -> list[Entry]:
+def sound(connection: apsw.Connection, tenant: str | None = None) -> list[Manifest]:
     """The undamaged entries of a tenant, or of all."""
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), "
@@ -95,7 +95,7 @@ def _seal(key: SessionKey, created_at: float, value: bytes) -> bytes:
     return seal("session", key, (float(created_at),), value)
 
 
-def _opened(key: SessionKey, created_at: float, sealed: bytes, value: bytes) -> Entry:
+def _opened(key: SessionKey, created_at: float, sealed: bytes, value: bytes) -> Manifest:
     if not matches(sealed, "session", key, (created_at,), value):
         raise DamagedValue(f"the record of session {key.id!r}")
     return decode(value)

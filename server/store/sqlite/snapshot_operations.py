@@ -11,7 +11,7 @@ import apsw
 
 from server.store import rules
 from server.store.base import PIECE_BYTES_MAX, DamagedValue, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
-from server.store.manifest import Entry, Mark, SnapshotMark
+from server.store.manifest import CheckpointInfo, Manifest, SnapshotInfo
 from server.store.sqlite import checkpoints, journal, sessions, snapshots
 from server.store.text_hash import shortened
 
@@ -61,7 +61,7 @@ def keep_snapshot(
     record, names = entry.record, (snapshot.name for snapshot in entry.snapshots)
     rules.check_snapshot(record, names, name, lineage, checkpoint.offset)
     rules.check_chain(known_chain, checkpoint)
-    kept = SnapshotMark.of(record, name, at, Mark.of(checkpoint))
+    kept = SnapshotInfo.of(record, name, at, CheckpointInfo.of(checkpoint))
     snapshots.keep(connection, key, kept, checkpoint.value)
     used = rules.used(record, at)
     sessions.save(connection, replace(entry, record=used, snapshots=(*entry.snapshots, kept)))
@@ -98,7 +98,7 @@ def rewind(
     key = record.key
     entry = sessions.load(connection, key)
     rules.check_rewind(entry.record, checkpoint, record.lineage)
-    mark = Mark.of(checkpoint)
+    mark = CheckpointInfo.of(checkpoint)
     checkpoints.remove(connection, key)
     checkpoints.keep(connection, key, mark, checkpoint.value)
     journal_offset = checkpoint.offset
@@ -130,7 +130,7 @@ def rebuild(
     return rebuilt
 
 
-def _cut(connection: apsw.Connection, entry: Entry, offset: int) -> bool:
+def _cut(connection: apsw.Connection, entry: Manifest, offset: int) -> bool:
     """Whether the journal keeps the session's text up to `offset`, and nothing else from now on."""
     if not rules.keeps_text(entry.record, entry.journal_offset, offset):
         return False

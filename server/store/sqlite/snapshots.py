@@ -8,11 +8,11 @@ from typing import Any
 import apsw
 
 from server.store.base import DamagedValue, SessionKey, StoredCheckpoint
-from server.store.manifest import SnapshotMark
+from server.store.manifest import SnapshotInfo
 from server.store.sqlite.checksum import matches, seal
 
 
-def keep(connection: apsw.Connection, key: SessionKey, snapshot: SnapshotMark, value: bytes) -> None:
+def keep(connection: apsw.Connection, key: SessionKey, snapshot: SnapshotInfo, value: bytes) -> None:
     # What damage left under a name that the entry does not have must not stand in its way.
     connection.execute(
         "REPLACE INTO snapshot (tenant, id, name, seal, value) VALUES (?, ?, ?, ?, ?)",
@@ -20,7 +20,7 @@ def keep(connection: apsw.Connection, key: SessionKey, snapshot: SnapshotMark, v
     )
 
 
-def load(connection: apsw.Connection, key: SessionKey, snapshot: SnapshotMark) -> StoredCheckpoint:
+def load(connection: apsw.Connection, key: SessionKey, snapshot: SnapshotInfo) -> StoredCheckpoint:
     """The memory of which the session's entry says that it is there."""
     row: tuple[Any, Any] | None = connection.execute(
         "SELECT CAST(seal AS BLOB), CAST(value AS BLOB) FROM snapshot WHERE tenant = ? AND id = ? AND name = ?",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.runtime.autotune import Pace, measured
-from model.runtime.segment_reader import Reader
+from model.runtime.autotune import Timings, measured
+from model.runtime.segment_reader import SegmentReader
 from testing.models import MECHANISMS, random_model
 
 BATCHES = {(1, 4): 4.0, (2, 2): 3.6, (4, 1): 3.0}
-SLOWER_THAN_ALL_LAYERS = Pace(layers=4, batches=BATCHES, wavefronts={1: 1.5})
-QUICK_STEPS = Pace(layers=16, batches=BATCHES, wavefronts={1: 0.25, 2: 0.4})
+SLOWER_THAN_ALL_LAYERS = Timings(layers=4, batches=BATCHES, wavefronts={1: 1.5})
+QUICK_STEPS = Timings(layers=16, batches=BATCHES, wavefronts={1: 0.25, 2: 0.4})
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ QUICK_STEPS = Pace(layers=16, batches=BATCHES, wavefronts={1: 0.25, 2: 0.4})
     ],
 )
 def test_the_fastest_way_is_taken(
-    pace: Pace, sessions: int, windows: int, kind: str, width: int, seconds: float
+    pace: Timings, sessions: int, windows: int, kind: str, width: int, seconds: float
 ) -> None:
     way = pace.way(sessions, windows)
     assert (way.kind, way.width) == (kind, width)
@@ -42,7 +42,7 @@ def test_the_fastest_way_is_taken(
 def test_what_is_hardly_faster_is_not_taken() -> None:
     """Else the next start might choose otherwise."""
     for step, kind in ((0.95, "batch"), (0.85, "wavefront")):
-        assert Pace(layers=1, batches={(1, 1): 1.0}, wavefronts={1: step}).way(1, 10).kind == kind
+        assert Timings(layers=1, batches={(1, 1): 1.0}, wavefronts={1: step}).way(1, 10).kind == kind
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
@@ -70,9 +70,9 @@ def test_either_way_ends_in_what_reading_each_segment_gives(
     """Three texts of different lengths, one of them behind a gap of segments that were passed over."""
     model = random_model(MECHANISMS[name]).double()
     steps = {1: 1e-6, 2: 1e-6} if chosen == "wavefront" else {}
-    pace = Pace(layers=2, batches={(1, 1): 1.0}, wavefronts=steps)
+    pace = Timings(layers=2, batches={(1, 1): 1.0}, wavefronts=steps)
     monkeypatch.setattr("model.runtime.segment_reader.measured", lambda *_: pace)
-    reader = Reader(model)
+    reader = SegmentReader(model)
     reader.measure(4)
     texts, expected = [], []
     for count in (1, 4, 3):

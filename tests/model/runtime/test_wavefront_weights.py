@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model import weights
-from model.layers.fused_linear import SideBySide
+from model.layers.fused_linear import FusedLinear
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import WRITTEN_TOGETHER
 from model.runtime.wavefront.cells import cells_of
@@ -101,7 +101,7 @@ def test_weights_that_were_stacked_are_saved_as_they_are(tmp_path: Path, tokeniz
 
 def test_maps_with_and_without_a_bias_are_joined() -> None:
     maps = [nn.Linear(3, 2, bias=False), nn.Linear(3, 4)]
-    joined, x = SideBySide(maps), torch.randn(5, 3)
+    joined, x = FusedLinear(maps), torch.randn(5, 3)
     wanted = torch.cat([linear(x) for linear in maps], dim=-1)
     torch.testing.assert_close(joined(x), wanted)
     joined.requires_grad_(False).lay()

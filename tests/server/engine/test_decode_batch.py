@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
-from server.engine.decode_batch import Seats
+from server.engine.decode_batch import DecodeBatch
 from server.engine.scheduler import AnswerWork
 from testing.models import MECHANISMS, random_model
 
@@ -45,7 +45,7 @@ def memories(model: MemoryTransformer, count: int) -> list[MemoryState]:
 def test_each_gets_what_it_would_get_alone(name: str, seed: int, answers: int, shared: float) -> None:
     """Prompts of which some need more slots than others; some answers against one memory."""
     model, random = MODELS[name], Random(seed)
-    seats, own = Seats(model), memories(model, answers)
+    seats, own = DecodeBatch(model), memories(model, answers)
     works = [
         begun(model, own[0] if random.random() < shared else memory, [7] * random.choice([1, 3, 70])) for memory in own
     ]
@@ -72,7 +72,7 @@ def test_each_gets_what_it_would_get_alone(name: str, seed: int, answers: int, s
 def test_who_comes_takes_a_free_row_and_nobody_moves() -> None:
     model = MODELS["delta"]
     first, second, third, fourth = (begun(model, memory, [7]) for memory in memories(model, 4))
-    seats = Seats(model)
+    seats = DecodeBatch(model)
     with torch.inference_mode():
         for work in (first, second, third, fourth):
             work.tokens.append(1)
@@ -92,7 +92,7 @@ def test_questions_to_one_session_share_its_memory() -> None:
     model = MODELS["delta"]
     (memory,) = memories(model, 1)
     works = [begun(model, memory, [7]) for _ in range(4)]
-    seats = Seats(model)
+    seats = DecodeBatch(model)
     with torch.inference_mode():
         for work in works:
             work.tokens.append(1)
@@ -104,7 +104,7 @@ def test_when_nobody_is_written_on_nothing_is_held() -> None:
     model = MODELS["delta"]
     (memory,) = memories(model, 1)
     work = begun(model, memory, [7])
-    seats = Seats(model)
+    seats = DecodeBatch(model)
     with torch.inference_mode():
         work.tokens.append(1)
         seats.write_on([work])

@@ -17,8 +17,8 @@ from model.mechanisms.delta import DeltaTransformer
 from model.memory import MemoryState
 from model.sampling import Sampling, Written
 from server.engine.engine import AnswerRequest, Engine, EngineBusy, EngineStopped, StepFailed
-from server.engine.model_runner import Forward
-from server.engine.scheduler import Scheduler, Step
+from server.engine.model_runner import ModelRunner
+from server.engine.scheduler import Batch, Scheduler
 from testing.models import random_model, tiny_config
 
 pytestmark = pytest.mark.anyio
@@ -56,10 +56,10 @@ def running(
     model: MemoryTransformer,
     answers_max: int = 8,
     waiting_max: int = 8,
-    observe: Callable[[Step, float], None] = lambda step, seconds: None,
+    observe: Callable[[Batch, float], None] = lambda step, seconds: None,
 ) -> Iterator[Engine]:
     scheduler = Scheduler(model.config.segment_tokens, answers_max, model.config.segment_tokens)
-    engine = Engine(Forward(model), scheduler, waiting_max, observe)
+    engine = Engine(ModelRunner(model), scheduler, waiting_max, observe)
     engine.start()
     try:
         yield engine
@@ -132,7 +132,7 @@ async def test_halting_hands_back_what_was_read(model: MemoryTransformer) -> Non
     memory = model.initial_memory(1)
     loop, begun, steps = asyncio.get_running_loop(), asyncio.Event(), count(1)
 
-    def observe(step: Step, seconds: float) -> None:
+    def observe(step: Batch, seconds: float) -> None:
         # A step is recorded after it is observed: with the second, the first one counts for certain.
         if next(steps) == 2:
             loop.call_soon_threadsafe(begun.set)

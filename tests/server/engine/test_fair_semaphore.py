@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from server.engine.fair_semaphore import Slots
+from server.engine.fair_semaphore import FairSemaphore
 
 pytestmark = pytest.mark.anyio
 
@@ -15,7 +15,7 @@ class Works:
     """Tasks that each hold a place until they are told to end; `now` says who holds one."""
 
     def __init__(self, count: int) -> None:
-        self._slots = Slots(count)
+        self._slots = FairSemaphore(count)
         self.now: list[str] = []
         self._ends: list[tuple[str, asyncio.Event, asyncio.Task[None]]] = []
 

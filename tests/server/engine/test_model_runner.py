@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from model.memory import MemoryState
 from model.prompt import prompt_ids
 from model.sampling import Sampler, Sampling
-from server.engine.model_runner import SKIMMED_SEGMENTS, Forward
-from server.engine.scheduler import AnswerWork, ReadWork, Scheduler, Step
+from server.engine.model_runner import SKIMMED_SEGMENTS, ModelRunner
+from server.engine.scheduler import AnswerWork, Batch, ReadWork, Scheduler
 from testing.models import random_model, sometimes_silent_model, tiny_config
 
 MODEL = random_model(tiny_config())
-FORWARD = Forward(MODEL)
+FORWARD = ModelRunner(MODEL)
 NEVER = -1
 # Of its segments of random tokens about half are silent.
 MIXED = sometimes_silent_model()
@@ -29,10 +29,10 @@ def answer(memory: MemoryState, tail: list[int], question: list[int]) -> AnswerW
 
 
 def written(works: list[AnswerWork], tokens: int) -> list[list[int]]:
-    for work, token in zip(works, FORWARD(Step(prompts=tuple(works))).tokens, strict=True):
+    for work, token in zip(works, FORWARD(Batch(prompts=tuple(works))).tokens, strict=True):
         work.tokens.append(token)
     for _ in range(tokens - 1):
-        for work, token in zip(works, FORWARD(Step(answers=tuple(works))).tokens, strict=True):
+        for work, token in zip(works, FORWARD(Batch(answers=tuple(works))).tokens, strict=True):
             work.tokens.append(token)
     return [work.tokens for work in works]
 
@@ -70,9 +70,9 @@ def test_a_question_leaves_the_memory_that_it_is_put_to() -> None:
 def test_segments_side_by_side_are_those_read_alone() -> None:
     states = memories(3)
     segments = [[n] * 8 for n in range(3)]
-    together = FORWARD(Step(reads=tuple(ReadWork(m, [s]) for m, s in zip(states, segments, strict=True)))).advances
+    together = FORWARD(Batch(reads=tuple(ReadWork(m, [s]) for m, s in zip(states, segments, strict=True)))).advances
     for memory, segment, read in zip(states, segments, together, strict=True):
-        (alone,) = FORWARD(Step(reads=(ReadWork(memory, [segment]),))).advances
+        (alone,) = FORWARD(Batch(reads=(ReadWork(memory, [segment]),))).advances
         torch.testing.assert_close(read.memory["associations"], alone.memory["associations"], rtol=1e-3, atol=1e-4)
         assert torch.equal(read.memory["context"], alone.memory["context"])
 
@@ -83,10 +83,10 @@ def test_silent_segments_are_passed_over_and_change_nothing() -> None:
     segments = torch.randint(340, (SKIMMED_SEGMENTS + 9, 8), generator=torch.Generator().manual_seed(4)).tolist()
     start = memories(1)[0]
     work = ReadWork(start, segments)
-    first = Forward(quiet)(Step(reads=(work,))).advances[0]
+    first = ModelRunner(quiet)(Batch(reads=(work,))).advances[0]
     assert first.segments == SKIMMED_SEGMENTS
     work.memory, work.done = first.memory, first.segments
-    second = Forward(quiet)(Step(reads=(work,))).advances[0]
+    second = ModelRunner(quiet)(Batch(reads=(work,))).advances[0]
     assert second.segments == 9
     assert torch.equal(second.memory["associations"], start["associations"])
     assert second.memory["context"][0].tolist() == segments[-1][-3:]
@@ -101,7 +101,7 @@ def test_steps_that_skim_end_in_what_reading_each_segment_gives(seed: int, count
         works.append(ReadWork(MIXED.initial_memory(1), segments.tolist()))
         scheduler.add_read(works[-1])
     while step := scheduler.plan():
-        scheduler.record(step, [], Forward(MIXED)(step).advances)
+        scheduler.record(step, [], ModelRunner(MIXED)(step).advances)
     for work in works:
         expected = MIXED.initial_memory(1)
         for segment in work.segments:
@@ -116,7 +116,7 @@ def test_all_work_of_a_step_is_done_in_it() -> None:
     first, second, third = memories(3)
     begun = answer(first, [], [1])
     written([begun], 1)
-    result = FORWARD(Step((answer(second, [2], [1]),), (begun,), (ReadWork(third, [[4] * 8]),)))
+    result = FORWARD(Batch((answer(second, [2], [1]),), (begun,), (ReadWork(third, [[4] * 8]),)))
     assert len(result.tokens) == 2
     assert len(result.advances) == 1
 
@@ -132,8 +132,8 @@ def test_logprobs_side_by_side_are_those_alone() -> None:
             for m, q in zip(states, questions, strict=True)
         ]
 
-    together = FORWARD(Step(prompts=tuple(works()))).written
-    alone = [FORWARD(Step(prompts=(work,))).written[0] for work in works()]
+    together = FORWARD(Batch(prompts=tuple(works()))).written
+    alone = [FORWARD(Batch(prompts=(work,))).written[0] for work in works()]
     assert [written.token for written in together] == [written.token for written in alone]
     assert together[0].logprob is None
     for one, other in zip(together[1:], alone[1:], strict=True):

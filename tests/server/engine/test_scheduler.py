@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.scheduler import BEGUN_MAX, Advance, AnswerWork, ReadWork, Scheduler, Step
+from server.engine.scheduler import BEGUN_MAX, Advance, AnswerWork, Batch, ReadWork, Scheduler
 
 T = 8
 END = 99
@@ -21,7 +21,7 @@ def read(segments: int = 2, tenant: str = "a") -> ReadWork:
     return ReadWork(0, [[0] * T] * segments, tenant=tenant)
 
 
-def run(scheduler: Scheduler, step: Step, token: int = 1) -> None:
+def run(scheduler: Scheduler, step: Batch, token: int = 1) -> None:
     """Does what the engine does with a step, with the number of segments read for a memory."""
     for work in step.prompts:
         work.cache = "begun"
@@ -51,7 +51,7 @@ def test_reads_fill_what_answers_leave() -> None:
     works = [read() for _ in range(9)]
     for work in works:
         scheduler.add_read(work)
-    assert scheduler.plan() == Step(reads=tuple(works[:4]))
+    assert scheduler.plan() == Batch(reads=tuple(works[:4]))
     writing = answer()
     scheduler.add_answer(writing)
     for _ in range(2):
@@ -172,7 +172,7 @@ def test_a_read_that_sat_out_goes_before_prompts_which_take_what_it_leaves() -> 
     assert [(len(step.prompts), len(step.reads)) for step in planned(scheduler, 3)] == [(1, 0), (1, 1), (1, 0)]
 
 
-def planned(scheduler: Scheduler, plans: int) -> list[Step]:
+def planned(scheduler: Scheduler, plans: int) -> list[Batch]:
     """So many steps, each done."""
     steps = []
     for _ in range(plans):

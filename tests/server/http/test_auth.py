@@ -24,7 +24,7 @@ from server.http.auth import EVERYBODY, Auth, Identity, WatchedKeys, must_be_all
 from server.http.gate import Gate
 from server.http.permissions import CALLS, OPEN, SCOPES, Call, Scope, call_of
 from server.http.routes.shared import TheTenant
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.sessions import errors
 from server.settings import Settings, SettingsError
 
@@ -96,7 +96,7 @@ async def test_a_route_that_the_table_does_not_know_gets_no_tenant() -> None:
     def refusal(heavy: bool, tenant: str) -> None:
         return None
 
-    app.add_middleware(Gate, refusal=refusal, auth=Auth(None), settings=Settings(), telemetry=Telemetry())
+    app.add_middleware(Gate, refusal=refusal, auth=Auth(None), settings=Settings(), metrics=Metrics())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
         statuses = [(await http.get(path)).status_code for path in ("/v1/sessions", "/v1/forgotten", "/v1/nowhere")]

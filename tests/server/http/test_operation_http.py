@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.version import VERSION
 from testing.models import prose
 from testing.replies import appended, asked, created, metric
@@ -48,7 +48,7 @@ def test_every_metric_appears_and_none_names_a_session(http: httpx.Client) -> No
     families = {family.name: family for family in text_string_to_metric_families(reply.text)}
     # The client library adds the time at which each was made.
     names = {name for name in families if not name.endswith("_created")}
-    assert names == {family.name for family in Telemetry().registry.collect()}
+    assert names == {family.name for family in Metrics().registry.collect()}
     for family in families.values():
         assert family.documentation
         for sample in family.samples:

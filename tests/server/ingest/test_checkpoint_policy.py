@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.ingest.checkpoint_policy import STORING_SHARE, Pace, is_due
+from server.ingest.checkpoint_policy import STORING_SHARE, CheckpointRate, is_due
 
 
 @given(st.lists(st.tuples(st.integers(1, 10_000_000), st.floats(0, 5)), min_size=1, max_size=50))
 def test_no_more_is_stored_than_the_time_allows(stores: list[tuple[int, float]]) -> None:
-    pace, now, stored_bytes = Pace(1_000_000), 100.0, 0
+    pace, now, stored_bytes = CheckpointRate(1_000_000), 100.0, 0
     for size_bytes, pause_seconds in stores:
         now += pause_seconds
         now += pace.wait_seconds(size_bytes, now)
@@ -18,7 +18,7 @@ def test_no_more_is_stored_than_the_time_allows(stores: list[tuple[int, float]])
 
 
 def test_an_idle_server_does_not_wait() -> None:
-    pace = Pace(1000)
+    pace = CheckpointRate(1000)
     assert pace.wait_seconds(500, 10.0) == 0
     assert pace.wait_seconds(500, 10.0) == 0.5
     assert pace.wait_seconds(500, 20.0) == 0

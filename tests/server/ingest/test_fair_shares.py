@@ -12,11 +12,11 @@ import pytest
 from model.tokenizer import TextTokenizer
 from model.weights import LoadedModel
 from server.engine.engine import Engine
-from server.engine.model_runner import Forward
+from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Scheduler
 from server.ingest.backlog import TOKEN_BYTES
 from server.ingest.reader import Reading
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.store.base import SessionKey, SessionRecord
 from server.store.in_memory import MemoryStore
@@ -45,10 +45,10 @@ async def reading_one_at_a_time(
     store: SlowForOne, tokenizer: TextTokenizer, observe: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Reading]:
     model = random_model(tiny_config())
-    engine = Engine(Forward(model), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: observe())
+    engine = Engine(ModelRunner(model), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: observe())
     engine.start()
     loaded = LoadedModel("tiny", "f00d", model, tokenizer)
-    reading = Reading(store, engine, loaded, Settings(reading_sessions_max=1, idle_seconds=0.0), Telemetry())
+    reading = Reading(store, engine, loaded, Settings(reading_sessions_max=1, idle_seconds=0.0), Metrics())
     try:
         yield reading
     finally:

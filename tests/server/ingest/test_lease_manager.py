@@ -7,8 +7,8 @@ import weakref
 
 import pytest
 
-from server.ingest.lease_manager import Leasing
-from server.ingest.resident_session import LiveSession
+from server.ingest.lease_manager import LeaseManager
+from server.ingest.resident_session import ResidentSession
 from server.store import open_store
 from tests.server.store.samples import record
 
@@ -19,7 +19,7 @@ async def test_a_session_that_is_dropped_is_gone_without_a_collection() -> None:
     store = await open_store("memory://")
     new = record()
     await store.create(new)
-    leasing, live = Leasing(store), LiveSession(new.key, new.lineage)
+    leasing, live = LeaseManager(store), ResidentSession(new.key, new.lineage)
     gc.disable()
     try:
         live.restored_under = await leasing.take(new.key, ask=False, tell=live.report)

@@ -10,10 +10,10 @@ import pytest
 from model.tokenizer import TextTokenizer
 from model.weights import LoadedModel
 from server.engine.engine import Engine
-from server.engine.model_runner import Forward
+from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Scheduler
 from server.ingest.reader import Reading
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.store.base import SessionKey, SessionRecord
 from server.store.in_memory import MemoryStore
@@ -42,10 +42,10 @@ class HeldAtTheEnd(MemoryStore):
 async def test_an_end_in_the_middle_of_a_stint_is_not_forgotten_behind_it(tokenizer: TextTokenizer) -> None:
     """With nothing left to read it would else wait for more text, for as long as a session may be idle."""
     model, store = random_model(tiny_config()), HeldAtTheEnd()
-    engine = Engine(Forward(model), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: None)
+    engine = Engine(ModelRunner(model), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: None)
     engine.start()
     loaded = LoadedModel("tiny", "f00d", model, tokenizer)
-    reading = Reading(store, engine, loaded, Settings(idle_seconds=3600.0), Telemetry())
+    reading = Reading(store, engine, loaded, Settings(idle_seconds=3600.0), Metrics())
     await store.create(SessionRecord(KEY, 1.0, 1.0, "tiny", "f00d", lineage="of the book"))
     try:
         record = (await store.append(KEY, 0, TEXT, time.time())).record

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.ingest.session_cache import Residents
+from server.ingest.session_cache import SessionCache
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Thing:
 
 
 def test_the_least_recently_used_leaves_first() -> None:
-    residents: Residents[str, Thing] = Residents(20)
+    residents: SessionCache[str, Thing] = SessionCache(20)
     for name in "abc":
         residents.put(name, Thing(10))
     residents.use("a")
@@ -25,7 +25,7 @@ def test_the_least_recently_used_leaves_first() -> None:
 
 
 def test_the_busy_stay() -> None:
-    residents: Residents[str, Thing] = Residents(0)
+    residents: SessionCache[str, Thing] = SessionCache(0)
     residents.put("a", Thing(10, busy=True))
     residents.put("b", Thing(10))
     assert residents.trim() == ["b"]
@@ -34,7 +34,7 @@ def test_the_busy_stay() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30), st.booleans())), st.integers(0, 100))
 def test_what_is_held_fits_but_for_the_busy(puts: list[tuple[int, int, bool]], bytes_max: int) -> None:
-    residents: Residents[int, Thing] = Residents(bytes_max)
+    residents: SessionCache[int, Thing] = SessionCache(bytes_max)
     for key, size, busy in puts:
         residents.put(key, Thing(size, busy))
         residents.trim()

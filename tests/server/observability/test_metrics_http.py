@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from testing.models import prose
 from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
@@ -46,7 +46,7 @@ ROUNDS_MAX = 20
 
 
 def test_the_names_and_labels_are_those_promised() -> None:
-    metrics = [metric for metric in vars(Telemetry()).values() if hasattr(metric, "_labelnames")]
+    metrics = [metric for metric in vars(Metrics()).values() if hasattr(metric, "_labelnames")]
     names = {
         f"{family.name}{'_total' if family.type == 'counter' else ''}" + f"{{{','.join(labels)}}}" * bool(labels)
         for metric in metrics

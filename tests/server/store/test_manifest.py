@@ -1,7 +1,7 @@
 """Entries come back as they were encoded, and those from before there were snapshots as what they were."""
 
 from server.store.base import SessionKey, SessionRecord
-from server.store.manifest import Entry, Mark, SnapshotMark, Stretch, decode
+from server.store.manifest import CheckpointInfo, LineageSpan, Manifest, SnapshotInfo, decode
 from tests.server.store.samples import read, record
 
 EARLIER = b"""{"journal_offset":4,"marks":[[1,4,2,1,170,"c1","a1",170],[2,9,4,2,170,"c2","a2",170]],"record":
@@ -11,17 +11,22 @@ EARLIER = b"""{"journal_offset":4,"marks":[[1,4,2,1,170,"c1","a1",170],[2,9,4,2,
 
 
 def test_an_entry_comes_back() -> None:
-    mark = Mark.of(read(b"text", 3), "attempt")
-    kept = SnapshotMark.of(record().updated(lineage="old"), "name", 2.0, mark)
-    entry = Entry(record().updated(keep_text=True), 5, (mark, mark), (kept, kept), (Stretch(0, "a"), Stretch(5, "b")))
+    mark = CheckpointInfo.of(read(b"text", 3), "attempt")
+    kept = SnapshotInfo.of(record().updated(lineage="old"), "name", 2.0, mark)
+    entry = Manifest(
+        record().updated(keep_text=True), 5, (mark, mark), (kept, kept), (LineageSpan(0, "a"), LineageSpan(5, "b"))
+    )
     assert decode(entry.encode()) == entry
-    assert decode(Entry(record(), 0).encode()) == Entry(record(), 0)
+    assert decode(Manifest(record(), 0).encode()) == Manifest(record(), 0)
 
 
 def test_an_earlier_entry_is_of_a_session_without_snapshots_that_keeps_no_text() -> None:
     entry = decode(EARLIER)
     assert (entry.snapshots, entry.stretches, entry.record.keep_text) == ((), (), False)
-    assert entry.marks == (Mark(1, 4, 2, 1, 170, "c1", "a1", 170), Mark(2, 9, 4, 2, 170, "c2", "a2", 170))
+    assert entry.marks == (
+        CheckpointInfo(1, 4, 2, 1, 170, "c1", "a1", 170),
+        CheckpointInfo(2, 9, 4, 2, 170, "c2", "a2", 170),
+    )
     assert entry.record == SessionRecord(
         SessionKey("acme", "book"), 1.0, 3.0, "delta", "f00d", {"a": "b"}, 12, 9, 4, 2, 170, 2, None, "l", "c3", "c2"
     )
@@ -29,10 +34,10 @@ def test_an_earlier_entry_is_of_a_session_without_snapshots_that_keeps_no_text()
 
 
 def test_text_is_of_the_lineage_under_which_it_came() -> None:
-    first = Entry(record().updated(lineage="a", accepted_bytes=9), 0)
-    second = Entry(record().updated(lineage="b", accepted_bytes=9), 0, stretches=first.stretched(4, "b"))
-    third = Entry(record().updated(lineage="c"), 0, stretches=second.stretched(6, "c"))
-    again = Entry(record().updated(lineage="d"), 0, stretches=third.stretched(6, "d"))
+    first = Manifest(record().updated(lineage="a", accepted_bytes=9), 0)
+    second = Manifest(record().updated(lineage="b", accepted_bytes=9), 0, stretches=first.stretched(4, "b"))
+    third = Manifest(record().updated(lineage="c"), 0, stretches=second.stretched(6, "c"))
+    again = Manifest(record().updated(lineage="d"), 0, stretches=third.stretched(6, "d"))
     assert [again.lineage_at(offset) for offset in range(8)] == list("aaaabbdd")
-    anew = Entry(again.record, 0, stretches=again.stretched(0, "e"))
+    anew = Manifest(again.record, 0, stretches=again.stretched(0, "e"))
     assert (anew.lineage_at(0), anew.lineage_at(9)) == ("e", "e")

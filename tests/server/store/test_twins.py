@@ -48,7 +48,7 @@ class Twins(RuleBasedStateMachine):
         self.redis.command("FLUSHALL")
         self.stores = {name: self.opened(name) for name in self.addresses}
         self.memory = MemoryStore()
-        self.texts: dict[SessionKey, bytes] = {}
+        self.uploads: dict[SessionKey, bytes] = {}
         self.kept: dict[tuple[SessionKey, str], bytes] = {}
         self.clock = 0.0
 
@@ -67,26 +67,26 @@ class Twins(RuleBasedStateMachine):
 
     def sought(self, key: SessionKey) -> SessionRecord:
         """The session's record, or one of a session that is not there."""
-        return self.runner.run(self.memory.get(key)) if key in self.texts else record(key.id, key.tenant)
+        return self.runner.run(self.memory.get(key)) if key in self.uploads else record(key.id, key.tenant)
 
     def forget(self, key: SessionKey) -> None:
-        self.texts.pop(key, None)
+        self.uploads.pop(key, None)
         self.kept = {place: text for place, text in self.kept.items() if place[0] != key}
 
     @rule(key=keys, created_at=st.sampled_from([1.0, 2.0]), keep_text=st.booleans())
     def create(self, key: SessionKey, created_at: float, keep_text: bool) -> None:
         new = record(key.id, key.tenant, created_at).updated(keep_text=keep_text, lineage=str(self.now()))
         if self.both(lambda store: store.create(new)) is None:
-            self.texts[key] = b""
+            self.uploads[key] = b""
 
     @rule(key=keys, source=keys, part=places, keep_text=st.booleans())
     def fork(self, key: SessionKey, source: SessionKey, part: float, keep_text: bool) -> None:
-        text = self.texts.get(source, b"")
+        text = self.uploads.get(source, b"")
         text = text[: round(part * len(text))]
         memory = read(text, int(self.now()))
         new = beginning(record(key.id, key.tenant), memory).updated(keep_text=keep_text, lineage=str(self.clock))
         if self.both(lambda store: store.create(new, memory)) is None:
-            self.texts[key] = text
+            self.uploads[key] = text
 
     @rule(key=keys)
     def delete(self, key: SessionKey) -> None:
@@ -95,7 +95,7 @@ class Twins(RuleBasedStateMachine):
 
     @rule(key=keys, name=names, part=places, other=st.booleans())
     def keep_snapshot(self, key: SessionKey, name: str, part: float, other: bool) -> None:
-        text = self.texts.get(key, b"")
+        text = self.uploads.get(key, b"")
         text = text[: round(part * len(text))] + b"x" * other
         memory, at, lineage = read(text, int(self.now())), self.clock, self.sought(key).lineage
         if isinstance(self.both(lambda store: store.keep_snapshot(key, name, lineage, memory, at)), Snapshot):
@@ -121,14 +121,14 @@ class Twins(RuleBasedStateMachine):
 
     @rule(key=keys, part=places, version=st.sampled_from([0, 1, 1, 2]))
     def go_back_a_part(self, key: SessionKey, part: float, version: int) -> None:
-        text = self.texts.get(key, b"")
+        text = self.uploads.get(key, b"")
         self.rewind(key, text[: round(part * len(text))], version)
 
     def rewind(self, key: SessionKey, text: bytes, version: int) -> None:
         now, at = self.sought(key), self.now()
         memory = read(text, now.version + version)
         if isinstance(self.both(lambda store: store.rewind(now, memory, str(at), at)), SessionRecord):
-            self.texts[key] = text
+            self.uploads[key] = text
 
     @rule(key=keys)
     def rebuild(self, key: SessionKey) -> None:
@@ -149,7 +149,7 @@ class Twins(RuleBasedStateMachine):
 
     @rule(key=keys, low=places, high=places, more=st.binary(max_size=3))
     def append_again(self, key: SessionKey, low: float, high: float, more: bytes) -> None:
-        text = self.texts.get(key, b"")
+        text = self.uploads.get(key, b"")
         first, last = sorted((round(low * len(text)), round(high * len(text))))
         self.send(key, first, text[first:last] + more)
 
@@ -161,15 +161,15 @@ class Twins(RuleBasedStateMachine):
         at = self.now()
         answer = self.both(lambda store: store.append(key, offset, piece, at))
         if isinstance(answer, Appended):
-            text = self.texts[key]
+            text = self.uploads[key]
             start = len(text) if offset is None else offset
             assert text[start : start + len(piece)] == piece[: len(text) - start]
-            self.texts[key] = text + piece[len(text) - start :]
-            assert told(answer) == (len(self.texts[key]), self.texts[key] == text)
+            self.uploads[key] = text + piece[len(text) - start :]
+            assert told(answer) == (len(self.uploads[key]), self.uploads[key] == text)
 
     @rule(key=keys, ahead=places)
     def checkpoint(self, key: SessionKey, ahead: float) -> None:
-        if key in self.texts:
+        if key in self.uploads:
             kept = self.runner.run(self.memory.get(key))
             offset = kept.read_bytes + round(ahead * (kept.accepted_bytes - kept.read_bytes))
             at = self.now()
@@ -185,7 +185,7 @@ class Twins(RuleBasedStateMachine):
     def journal(self, key: SessionKey, offset: int, limit: int) -> None:
         answer = self.both(lambda store: store.journal(key, offset, limit))
         if isinstance(answer, bytes):
-            assert answer == self.texts[key][offset : offset + limit]
+            assert answer == self.uploads[key][offset : offset + limit]
 
     @rule(key=keys, reason=st.text(max_size=3))
     def quarantine(self, key: SessionKey, reason: str) -> None:
@@ -214,7 +214,7 @@ class Twins(RuleBasedStateMachine):
             ttl_seconds=ttl_seconds, expires_at=self.clock + ttl_seconds
         )
         if self.both(lambda store: store.create(mortal)) is None:
-            self.texts[key] = b""
+            self.uploads[key] = b""
 
     @rule()
     def expire(self) -> None:
@@ -232,17 +232,17 @@ class Twins(RuleBasedStateMachine):
     def compare_all(self) -> None:
         for tenant in ("acme", "other"):
             assert self.both(lambda store, tenant=tenant: store.count(tenant)) == sum(  # type: ignore[misc]
-                key.tenant == tenant for key in self.texts
+                key.tenant == tenant for key in self.uploads
             )
             self.both(lambda store, tenant=tenant: store.stored_bytes(tenant))  # type: ignore[misc]
         for key in KEYS:
             self.both(lambda store, key=key: store.get(key))  # type: ignore[misc]
             self.both(lambda store, key=key: store.recover(key))  # type: ignore[misc]
             self.both(lambda store, key=key: store.snapshots(key))  # type: ignore[misc]
-            if key in self.texts:
+            if key in self.uploads:
                 kept_from = self.runner.run(self.memory.recover(key)).journal_offset
                 kept = self.both(lambda store, key=key, low=kept_from: store.journal(key, low, 999))  # type: ignore[misc]
-                assert kept == self.texts[key][kept_from:]
+                assert kept == self.uploads[key][kept_from:]
 
     @rule()
     def reopen(self) -> None:
