@@ -81,7 +81,7 @@ def _moved_bytes(plan: Plan, works: list[AnswerWork], shared: bool) -> int:
     """The weights once; each answer's window as far as it is filled; each memory once."""
     model, config = plan.loaded.model, plan.loaded.model.config
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    filled = config.lead_tokens + config.context_tokens + len(works[0].prompt) + len(works[0].tokens)
+    filled = config.prefix_tokens + config.context_tokens + len(works[0].prompt) + len(works[0].tokens)
     kept = model.empty_cache(1, 1)
     window = sum(t.numel() * t.element_size() for t in kept.tensors.values()) * filled
     memories = sum(t.numel() * t.element_size() for t in model.initial_memory(1).tensors.values())

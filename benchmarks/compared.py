@@ -22,7 +22,7 @@ from tqdm import tqdm
 from benchmarks import bare
 from benchmarks.full_attention import FullAttention
 from benchmarks.plan import Plan
-from benchmarks.reading import loud_segments
+from benchmarks.reading import unskipped_segments
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.sizes import cache_bytes
 from benchmarks.timing import in_turn, seconds_of
@@ -64,9 +64,11 @@ def measure(plan: Plan) -> Section:
     asked = torch.tensor([prompt], device=model.device)
     lengths = _whole_segments((*sizes.compared_tokens, *sizes.compared_alone_tokens), plan.segment_tokens)
     fitting = fitting_lengths(model.config, _whole_segments(sizes.compared_tokens, plan.segment_tokens), model.device)
-    segments = loud_segments(model, plan.loaded.tokenizer, lengths[-1] // plan.segment_tokens)
+    segments = unskipped_segments(model, plan.loaded.tokenizer, lengths[-1] // plan.segment_tokens)
     if len(segments) * plan.segment_tokens < lengths[-1]:
-        raise ValueError(f"of the text only {len(segments)} segments are read in earnest: write more facts into it")
+        raise ValueError(
+            f"of the text only {len(segments)} segments are read without skipping: write more facts into it"
+        )
     room = len(prompt) + ANSWER_TOKENS
     # What is done for the first time takes longer.
     read_in_one_window(rival, segments[:4].reshape(1, -1), room)
@@ -114,7 +116,7 @@ def read_in_one_window(rival: FullAttention, tokens: Tensor, room: int, descript
     slots = torch.arange(count, device=tokens.device)[None]
     cache = rival.empty_cache(1, count + room)
     filled = WindowCache({name: tensor[..., :count, :] for name, tensor in cache.tensors.items()}, cache.lengths)
-    h, angles = rival.placed(rival.embedded(tokens), slots)
+    h, angles = rival.with_positions(rival.embedded(tokens), slots)
     layers = tqdm(rival.blocks, desc=description, unit="layer", disable=description is None, leave=False)
     for layer, block in enumerate(layers):
         h = block(h, angles, None, rival.past(filled, layer, slots))

@@ -21,7 +21,7 @@ class FullAttention(Backbone):
         # Only slots that are filled, or will be now, take part.
         filled = int(cache.lengths[0])
         seen = WindowCache({name: tensor[..., :filled, :] for name, tensor in cache.tensors.items()}, cache.lengths)
-        h, angles = self.placed(self.embedded(tokens), positions)
+        h, angles = self.with_positions(self.embedded(tokens), positions)
         mask = self.visible(seen, positions)
         for layer, block in enumerate(self.blocks):
             h = block(h, angles, mask, self.past(seen, layer, positions))

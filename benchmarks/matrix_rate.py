@@ -25,7 +25,7 @@ ROWS = 8
 
 
 def measure(plan: Plan) -> Section:
-    """The machine's rate from square products; the model's from segments that are all read in earnest, and skimmed."""
+    """The machine's rate from square products; the model's with no segment skipped, and with all skipped."""
     single, half = products_per_second(torch.float32), products_per_second(torch.bfloat16)
     model = plan.loaded.model
     segments = bare.segments_of(model, token_ids(plan.loaded.tokenizer, plan.sizes.round_tokens // ROWS, seed=7))
@@ -34,21 +34,21 @@ def measure(plan: Plan) -> Section:
         bare.read(model, segments[:1], memory)
     per_token = counter.get_total_flops() / (ROWS * plan.segment_tokens)
     seconds = median(seconds_of(lambda: bare.read(model, segments, memory)) for _ in range(3))
-    loud_rate = segments.numel() * ROWS / seconds
-    silent = torch.full((plan.sizes.round_tokens // plan.segment_tokens, plan.segment_tokens), 1)
+    unskipped_rate = segments.numel() * ROWS / seconds
+    skippable = torch.full((plan.sizes.round_tokens // plan.segment_tokens, plan.segment_tokens), 1)
     with torch.inference_mode():
         one = model.initial_memory(1)
-        skimming = median(seconds_of(lambda: read_all(model, silent, one)) for _ in range(3))
+        skipping = median(seconds_of(lambda: read_all(model, skippable, one)) for _ in range(3))
     return Section(
         NAME,
         CLAIM,
         (
             Figure("products_float32_gigaflops_per_second", single / 1e9),
             Figure("products_bfloat16_gigaflops_per_second", half / 1e9),
-            Figure("reading_in_earnest_flops_per_token", per_token),
-            Figure("reading_in_earnest_tokens_per_second", loud_rate),
-            Figure("reading_in_earnest_share_of_float32_rate", loud_rate * per_token / single),
-            Figure("reading_what_says_nothing_tokens_per_second", silent.numel() / skimming),
+            Figure("reading_without_skipping_flops_per_token", per_token),
+            Figure("reading_without_skipping_tokens_per_second", unskipped_rate),
+            Figure("reading_without_skipping_share_of_float32_rate", unskipped_rate * per_token / single),
+            Figure("reading_skippable_text_tokens_per_second", skippable.numel() / skipping),
         ),
     )
 

@@ -69,9 +69,9 @@ def _with_memory(model: MemoryTransformer, text: Tensor, lengths: list[int]) -> 
             answer()
 
     def answer() -> None:
-        hidden, cache = model.take_in(prompt, size, memory, ANSWER_TOKENS)
+        hidden, cache = model.prefill(prompt, size, memory, ANSWER_TOKENS)
         for _ in range(ANSWER_TOKENS):
-            hidden = model.write_on(model.logits(hidden).argmax(dim=-1), memory, cache)
+            hidden = model.decode_step(model.logits(hidden).argmax(dim=-1), memory, cache)
 
     for length in lengths:
         seconds = seconds_of(lambda start=done, end=length: read(start, end))  # type: ignore[misc]

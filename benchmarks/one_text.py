@@ -132,7 +132,7 @@ def _figures(model: MemoryTransformer, text: Tensor, taken: dict[str, list[float
 def full_attention(model: MemoryTransformer, tokens: Tensor) -> Tensor:
     """The final hidden state of the last of tokens (1, N), one window through the same blocks, keys and values kept."""
     slots = torch.arange(tokens.shape[1], device=tokens.device)[None]
-    h, angles = model.placed(model.embedded(tokens), slots)
+    h, angles = model.with_positions(model.embedded(tokens), slots)
     cache = Backbone.empty_cache(model, 1, tokens.shape[1])
     for layer, block in enumerate(model.blocks):
         h = block(h, angles, None, model.past(cache, layer, slots))

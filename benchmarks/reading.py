@@ -1,4 +1,4 @@
-"""The ways to read loud segments: in batches, and in the wavefront.
+"""The ways to read selected segments: in batches, and in the wavefront.
 
 It knows models, segments and memories, and measures nothing.
 """
@@ -17,11 +17,11 @@ from model.runtime.wavefront.wavefront import Arrival, Wavefront
 from model.tokenizer import TextTokenizer
 
 
-def loud_segments(model: MemoryTransformer, tokenizer: TextTokenizer, count: int) -> Tensor:
+def unskipped_segments(model: MemoryTransformer, tokenizer: TextTokenizer, count: int) -> Tensor:
     """So many segments (S, T) of text, none of which may be passed over."""
     ids = token_ids(tokenizer, 2 * count * model.config.segment_tokens, seed=7)
     segments = bare.segments_of(model, ids)
-    return segments[model.loud(segments, model.initial_memory(1))][:count]
+    return segments[model.select_segments(segments, model.initial_memory(1))][:count]
 
 
 @torch.inference_mode()

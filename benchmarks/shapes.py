@@ -18,7 +18,7 @@ def shape(name: str, mechanism: Mechanism, segment_tokens: int, memory_tokens: i
         "memory_tokens": memory_tokens,
         "memory_key_dim": 64,
         "window_tokens": 2 * (segment_tokens + memory_tokens),
-        # Every token may write: nothing is known of random weights' glance.
+        # Every token may write: nothing is known of random weights' write gate.
         "write_threshold": 0.0,
     }
     if name == "llama-3.2-1b":

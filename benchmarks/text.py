@@ -20,7 +20,7 @@ WORDS = (
     "seemed felt knew called spoke wrote read opened closed waited answered old young great small long short white "
     "black dark cold warm quiet happy strange true poor rich early late never always often again still perhaps"
 ).split()
-# So that the model reads every segment in earnest; of prose without facts it would read next to none.
+# So that the model reads every segment without skipping; of prose without facts it would read next to none.
 FACT = " Mary went to the kitchen."
 WORDS_A_FACT = 48
 ENDS = ("",) * 8 + (",", ".", ".", ".\n")

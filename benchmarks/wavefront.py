@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.plan import Plan
-from benchmarks.reading import in_batches, in_wavefront, loud_segments
+from benchmarks.reading import in_batches, in_wavefront, unskipped_segments
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.timing import seconds_of
 from model.runtime.autotune import Timings, measured
@@ -33,7 +33,7 @@ def measure(plan: Plan) -> Section:
     model = plan.loaded.model
     cells = cells_of(model)
     assert cells is not None, "the default weights are of a mechanism with a wavefront"
-    texts = loud_segments(model, plan.loaded.tokenizer, SESSIONS[-1] * SEGMENTS[-1])
+    texts = unskipped_segments(model, plan.loaded.tokenizer, SESSIONS[-1] * SEGMENTS[-1])
     texts = texts.view(SESSIONS[-1], SEGMENTS[-1], -1)
     pace = measured(model, TOGETHER, turns=2 * plan.sizes.rounds)
     figures = [

@@ -51,7 +51,7 @@ def attach(
     settings = read_settings(source)
     found = Inventory(read_tensors(source))
     backbone = backbone_tensors(settings, found)
-    found.settle()
+    found.freeze()
     tokenizer = read_tokenizer(source)
     config = ModelConfig(
         **settings,

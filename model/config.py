@@ -46,6 +46,9 @@ class RopeScaling:
         return frequencies * (share + (1 - share) / self.factor)
 
 
+# Fields by the names that they had until 0.1: files keep them, because a fingerprint is made of a file's bytes.
+FORMER_NAMES = {"glance_taps": "write_gate_taps", "glance_dim": "write_gate_dim"}
+
 Mechanism = Literal["delta", "armt", "rmt", "memformer"]
 
 
@@ -86,8 +89,8 @@ class ModelConfig:
     # the memory.
     memory_heads: int = 1
     memory_taps: int = 8
-    glance_taps: int = 8
-    glance_dim: int = 48
+    write_gate_taps: int = 8
+    write_gate_dim: int = 48
     write_threshold: float = 0.5
     context_tokens: int = 0
     # armt and rmt: memory tokens; memformer: slots.
@@ -107,8 +110,8 @@ class ModelConfig:
             raise ValueError(f"d_model {self.d_model} must be a multiple of memory_heads {self.memory_heads}")
         if not 0 <= self.write_threshold < 1:
             raise ValueError(f"write_threshold {self.write_threshold} must be at least 0 and below 1")
-        if self.memory_taps < 1 or self.glance_taps < 1:
-            raise ValueError("memory_taps and glance_taps must be at least 1: a token sees itself at least")
+        if self.memory_taps < 1 or self.write_gate_taps < 1:
+            raise ValueError("memory_taps and write_gate_taps must be at least 1: a token sees itself at least")
         if not 0 <= self.context_tokens <= self.segment_tokens:
             raise ValueError("context_tokens must be between 0 and segment_tokens")
         if self.memory_tokens < (self.mechanism == "memformer"):
@@ -129,7 +132,7 @@ class ModelConfig:
         return 2 * self.memory_key_dim * self.memory_rolls
 
     @property
-    def lead_tokens(self) -> int:
+    def prefix_tokens(self) -> int:
         """How many positions of a window the memory itself takes, in front of the tokens."""
         return {"delta": self.context_tokens, "rmt": self.memory_tokens}.get(self.mechanism, 0)
 
@@ -137,14 +140,14 @@ class ModelConfig:
     def segment_window_tokens(self) -> int:
         """How many positions it takes to read a segment."""
         behind = self.memory_tokens if self.mechanism in ("armt", "rmt") else 0
-        return self.lead_tokens + self.segment_tokens + behind
+        return self.prefix_tokens + self.segment_tokens + behind
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        values: dict[str, Any] = json.loads(text)
+        values: dict[str, Any] = {FORMER_NAMES.get(name, name): value for name, value in json.loads(text).items()}
         known = {field.name for field in fields(cls)}
         if unknown := set(values) - known:
             raise ValueError(f"unknown model settings: {', '.join(sorted(unknown))}")

@@ -27,4 +27,4 @@ def window_ids(config: ModelConfig, tail: Sequence[int], prompt: Sequence[int]) 
 def answer_room(config: ModelConfig, prompt: Sequence[int]) -> int:
     """How many tokens an answer can have behind this prompt, however long the tail is; negative: no room for it."""
     longest = window_ids(config, [0] * (config.segment_tokens - 1), prompt)
-    return config.window_tokens - config.lead_tokens - len(longest)
+    return config.window_tokens - config.prefix_tokens - len(longest)

@@ -76,7 +76,7 @@ def load(folder: Path, device: torch.device | None = None, dtype: torch.dtype = 
     try:
         config = ModelConfig.read(folder / CONFIG)
         tokenizer = TextTokenizer.read(folder / TOKENIZER)
-        tensors = load_file(folder / WEIGHTS)
+        tensors = {_present_name(name): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
     except Exception as error:
         raise WeightsError(f"{folder} holds a damaged or foreign file: {error}") from error
     model = build(config)
@@ -87,5 +87,10 @@ def load(folder: Path, device: torch.device | None = None, dtype: torch.dtype = 
         raise WeightsError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {', '.join(wrong)}")
     model.load_state_dict(tensors)
     model = model.to(device or default_device(), dtype).eval().requires_grad_(False)
-    model.settle()
+    model.freeze()
     return LoadedModel(folder.resolve().name, fingerprint(folder), model, tokenizer)
+
+
+def _present_name(name: str) -> str:
+    """The name of a tensor that a file of version 0.1 calls otherwise."""
+    return name.replace("glance.", "write_gate.", 1) if name.startswith("glance.") else name

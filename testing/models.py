@@ -44,8 +44,8 @@ def tiny_config(**changes: object) -> ModelConfig:
         "segment_tokens": 8,
         "context_tokens": 3,
         "tail_in_memory": changes.get("mechanism", "delta") == "delta",
-        "glance_taps": 4,
-        "glance_dim": 6,
+        "write_gate_taps": 4,
+        "write_gate_dim": 6,
         "window_tokens": 96,
         **changes,
     }
@@ -73,8 +73,8 @@ MECHANISMS = {
 }
 
 
-def sometimes_silent_model() -> DeltaTransformer:
-    """A model whose glance lets one token in ten through, so that about half of its segments are silent."""
+def sometimes_skipping_model() -> DeltaTransformer:
+    """A model whose write gate lets one token in ten through, so that about half of its segments are skipped."""
     open_model = random_delta(tiny_config(write_threshold=0.0))
     tokens = torch.randint(340, (1, 2_000), generator=torch.Generator().manual_seed(1))
     return random_delta(tiny_config(write_threshold=float(open_model.gates(tokens).quantile(0.9))))

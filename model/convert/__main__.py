@@ -66,7 +66,7 @@ def convert(
     settings = _settings(config_folder or folder, wrapped, told)
     found = Inventory(wrapped.backbone)
     backbone = backbone_tensors(settings, found)
-    found.settle()
+    found.freeze()
     tokenizer = read_tokenizer(tokenizer_place or folder)
     if normalize_phi is None and wrapped.mechanism == "armt":
         normalize_phi = wrapped.ported

@@ -81,7 +81,7 @@ class Inventory:
         """Leaves out a tensor that says nothing new."""
         self._left.pop(name, None)
 
-    def settle(self) -> None:
+    def freeze(self) -> None:
         """Raises unless every tensor that was asked for was there and none is left."""
         if self._missing or self._left:
             wrong = [f"missing: {name}" for name in self._missing] + [f"not known: {name}" for name in self._left]

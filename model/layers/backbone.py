@@ -102,7 +102,7 @@ class Backbone(nn.Module):
         vectors: Tensor = self.embedding(tokens) * self.config.embedding_scale
         return vectors
 
-    def placed(self, vectors: Tensor, positions: Tensor) -> tuple[Tensor, Angles | None]:
+    def with_positions(self, vectors: Tensor, positions: Tensor) -> tuple[Tensor, Angles | None]:
         """Vectors (B, N, D) at positions (B or 1, N): learned positions are added, for rotary ones the angles come."""
         if self.position_embedding is not None:
             return vectors + self.position_embedding(positions), None

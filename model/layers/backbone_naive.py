@@ -24,7 +24,7 @@ class PlainBackbone:
         """Embeddings of tokens, wherever they stand."""
         return [self.weights["embedding.weight"][token] * self.config.embedding_scale for token in tokens]
 
-    def placed(self, vectors: list[Tensor]) -> list[Tensor]:
+    def with_positions(self, vectors: list[Tensor]) -> list[Tensor]:
         """Vectors at positions 0 and on, with learned positions added."""
         if self.config.positions == "learned":
             return [x + self.weights["position_embedding.weight"][position] for position, x in enumerate(vectors)]

@@ -1,4 +1,4 @@
-"""Several linear maps of one input as one product: their matrices are joined, once for all when the model is settled.
+"""Several linear maps of one input as one product: their matrices are joined, once for all when the model is frozen.
 
 It knows matrices, and nothing of what is mapped to what.
 """

@@ -106,7 +106,7 @@ class ArmtTransformer(MemoryTransformer):
             }
         )
 
-    def through(
+    def run_layers(
         self, h: Tensor, angles: Angles | None, memory: MemoryState, cache: WindowCache | None, positions: Tensor
     ) -> Tensor:
         mask = self.visible(cache, positions)

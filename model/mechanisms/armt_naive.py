@@ -34,7 +34,7 @@ class ArmtReference(PlainBackbone):
     def read(self, segment: list[int], memory: Memory) -> Memory:
         """The memory after one segment of token ids."""
         tokens = [token.clone() for token in self.weights["memory_tokens"]]
-        h = self.placed(self.embedded(segment) + tokens)
+        h = self.with_positions(self.embedded(segment) + tokens)
         after = Memory([], [], True)
         for layer in range(self.config.n_layers):
             h = self.block(f"blocks.{layer}", self._heard(layer, h, memory))
@@ -45,7 +45,7 @@ class ArmtReference(PlainBackbone):
 
     def answer(self, prompt: list[int], written: list[int], memory: Memory) -> list[Tensor]:
         """Scores (vocab_size) of the token after a prompt, and after each token written behind it."""
-        h = self.placed(self.embedded(prompt + written))
+        h = self.with_positions(self.embedded(prompt + written))
         for layer in range(self.config.n_layers):
             h = self.block(f"blocks.{layer}", self._heard(layer, h, memory))
         return [self.logits(x) for x in h[len(prompt) - 1 :]]

@@ -20,10 +20,10 @@ from model.memory import MemoryState
 class MemoryTransformer(Backbone, ABC):
     """A decoder with a memory. A mechanism says what a memory is, how a segment is read, how one is asked.
 
-    A window is what is seen at once: `config.lead_tokens` positions that the memory takes, then tokens.
+    A window is what is seen at once: `config.prefix_tokens` positions that the memory takes, then tokens.
     """
 
-    def settle(self) -> None:
+    def freeze(self) -> None:
         """Prepares for work what can be worked out once: the weights change no more, nor move."""
         for module in self.modules():
             if isinstance(module, FusedLinear):
@@ -43,39 +43,39 @@ class MemoryTransformer(Backbone, ABC):
 
     def read_windows(self, windows: Tensor, memory: MemoryState, counts: Tensor | None = None) -> MemoryState:
         """The memory after reading K windows (B, K, N) of each row one after another, or of some rows only the first
-        ones, `counts` (B) of them, one at least. Between two of them there may be segments that are not loud.
+        ones, `counts` (B) of them, one at least. Between two of them there may be segments that are not selected.
         """
         for index, window in enumerate(windows.unbind(1)):
             after = self.read(window, memory)
             memory = after if counts is None else MemoryState.where(index < counts, after, memory)
         return memory
 
-    def loud(self, segments: Tensor, memory: MemoryState) -> list[int]:
+    def select_segments(self, segments: Tensor, memory: MemoryState) -> list[int]:
         """Which of the segments (S, T) that follow on a memory of one row may change what is remembered."""
         return list(range(len(segments)))
 
-    def passed(self, segment: Tensor, memory: MemoryState) -> MemoryState:
-        """The memory after segments that are not loud, of which `segment` (1, T) was the last."""
+    def skip(self, segment: Tensor, memory: MemoryState) -> MemoryState:
+        """The memory after segments that are not selected, of which `segment` (1, T) was the last."""
         return memory
 
-    def take_in(self, prompts: Tensor, lengths: Tensor, memory: MemoryState, room: int) -> tuple[Tensor, WindowCache]:
+    def prefill(self, prompts: Tensor, lengths: Tensor, memory: MemoryState, room: int) -> tuple[Tensor, WindowCache]:
         """The final hidden state (B, D) of each prompt's last token, and the cache, with `room` more slots.
 
         prompts (B, N) are padded on the right, lengths (B) say how many tokens each has, one at least.
         """
-        lead = self.config.lead_tokens
-        cache = self.empty_cache(prompts.shape[0], slots_for(lead + prompts.shape[1] + room))
+        prefix = self.config.prefix_tokens
+        cache = self.empty_cache(prompts.shape[0], slots_for(prefix + prompts.shape[1] + room))
         hidden = self.window(prompts, memory, cache)
         # Slots of padding are written too, and written over before any token may look at them.
-        cache.lengths.copy_(lead + lengths)
+        cache.lengths.copy_(prefix + lengths)
         return hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1], cache
 
-    def write_on(self, tokens: Tensor, memory: MemoryState, cache: WindowCache) -> Tensor:
+    def decode_step(self, tokens: Tensor, memory: MemoryState, cache: WindowCache) -> Tensor:
         """The final hidden state (B, D) of one more token (B) of each row; the cache takes it in, in place."""
         positions = cache.lengths[:, None].clone()
         cache.lengths.add_(1)
-        h, angles = self.placed(self.embedded(tokens[:, None]), positions)
-        return self.final_norm(self.through(h, angles, memory, cache, positions))[:, 0]  # type: ignore[no-any-return]
+        h, angles = self.with_positions(self.embedded(tokens[:, None]), positions)
+        return self.final_norm(self.run_layers(h, angles, memory, cache, positions))[:, 0]  # type: ignore[no-any-return]
 
     def window(self, tokens: Tensor, memory: MemoryState, cache: WindowCache | None = None) -> Tensor:
         """Final hidden states (B, N, D) of a whole window's tokens (B, N), behind what the memory puts in front.
@@ -83,18 +83,18 @@ class MemoryTransformer(Backbone, ABC):
         The memory is read, never written. A memory of fewer rows is shared: each of its rows by as many windows,
         one after another in the batch.
         """
-        lead = self.lead(memory, tokens.shape[0])
-        vectors = torch.cat([lead, self.embedded(tokens)], dim=1)
+        prefix = self.memory_prefix(memory, tokens.shape[0])
+        vectors = torch.cat([prefix, self.embedded(tokens)], dim=1)
         positions = torch.arange(vectors.shape[1], device=tokens.device)[None]
-        h, angles = self.placed(vectors, positions)
-        hidden = self.final_norm(self.through(h, angles, memory, cache, positions.expand(tokens.shape[0], -1)))
-        return hidden[:, lead.shape[1] :]  # type: ignore[no-any-return]
+        h, angles = self.with_positions(vectors, positions)
+        hidden = self.final_norm(self.run_layers(h, angles, memory, cache, positions.expand(tokens.shape[0], -1)))
+        return hidden[:, prefix.shape[1] :]  # type: ignore[no-any-return]
 
-    def lead(self, memory: MemoryState, rows: int) -> Tensor:
-        """What stands in front of a window (rows, lead_tokens, D)."""
+    def memory_prefix(self, memory: MemoryState, rows: int) -> Tensor:
+        """What stands in front of a window (rows, prefix_tokens, D)."""
         return torch.zeros(rows, 0, self.config.d_model, dtype=self.embedding.weight.dtype, device=self.device)
 
-    def through(
+    def run_layers(
         self, h: Tensor, angles: Angles | None, memory: MemoryState, cache: WindowCache | None, positions: Tensor
     ) -> Tensor:
         """h (B, N, D) at positions (B, N) through all layers of a question's window; the memory is not written.

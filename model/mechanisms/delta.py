@@ -1,6 +1,6 @@
 """The `delta` mechanism: an associative memory per layer, read and then written by every token in turn.
 
-It knows associations, their layers and the glance before them, and nothing of sessions or texts.
+It knows associations, their layers and the write gate before them, and nothing of sessions or texts.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _starting_taps(config: ModelConfig, windows: Sequence[tuple[int, int]], chan
 
 class Writing(NamedTuple):
     """Tokens that write one after another, `together` of them at a time: their places (..., W) in a window, and how far
-    the glance lets them.
+    the write gate lets them.
     """
 
     places: Tensor
@@ -187,7 +187,7 @@ class DeltaTransformer(MemoryTransformer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.memories = nn.ModuleList(DeltaMemory(config, make_norm(config)) for _ in range(config.n_layers))
-        self.glance = WriteGate(config)
+        self.write_gate = WriteGate(config)
         self.apply(_initialise)
         # What layers and memories add starts small beside the embeddings; all gates are open, half-heartedly.
         for block, mechanism in zip(self.blocks, self.memories, strict=True):
@@ -197,11 +197,11 @@ class DeltaTransformer(MemoryTransformer):
             nn.init.eye_(mechanism.value.weight)  # type: ignore[union-attr, arg-type]
             mechanism.query.weight.data.copy_(mechanism.key.weight)  # type: ignore[union-attr, operator, arg-type]
             nn.init.constant_(mechanism.strength.bias, 0.0)  # type: ignore[union-attr, arg-type]
-        nn.init.constant_(self.glance.score.bias, 2.0)
+        nn.init.constant_(self.write_gate.score.bias, 2.0)
 
-    def settle(self) -> None:
-        super().settle()
-        self.glance.tabulate(self.embedding.weight * self.config.embedding_scale)
+    def freeze(self) -> None:
+        super().freeze()
+        self.write_gate.tabulate(self.embedding.weight * self.config.embedding_scale)
 
     def initial_memory(self, batch: int) -> MemoryState:
         c = self.config
@@ -238,17 +238,17 @@ class DeltaTransformer(MemoryTransformer):
         behind = windows[torch.arange(rows, device=windows.device), last, size - context :]
         return MemoryState({"associations": torch.stack(written, dim=1), "context": behind})
 
-    def glance_scores(self, windows: Tensor) -> Tensor:
+    def write_scores(self, windows: Tensor) -> Tensor:
         """How much each token of windows (B, N) looks worth remembering, as the logit of the gate."""
-        return self.glance(self.embedded(windows))  # type: ignore[no-any-return]
+        return self.write_gate(self.embedded(windows))  # type: ignore[no-any-return]
 
     def gates(self, windows: Tensor, first: int = 0) -> Tensor:
-        """How far the glance opens all memories to the tokens of windows (B, N) behind the first; zero is shut."""
-        return self.glance.gate(self._scores(windows, first))
+        """How far the write gate opens all memories to the tokens of windows (B, N) behind the first; zero is shut."""
+        return self.write_gate.gate(self._scores(windows, first))
 
     def writing(self, windows: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """The places of all tokens of windows (B, N) behind the first, those that may write before the others, and how
-        far the glance lets each.
+        far the write gate lets each.
         """
         gates = self.gates(windows, first)
         order = (gates == 0).to(torch.uint8).argsort(dim=1, stable=True)
@@ -256,25 +256,25 @@ class DeltaTransformer(MemoryTransformer):
 
     def _scores(self, windows: Tensor, first: int) -> Tensor:
         """Scores (B, N - first), from the table where there is one."""
-        if self.glance.table is not None:
-            return self.glance.skim(windows, first)
-        return self.glance_scores(windows)[:, first:]
+        if self.write_gate.table is not None:
+            return self.write_gate.table_scores(windows, first)
+        return self.write_scores(windows)[:, first:]
 
-    def loud(self, segments: Tensor, memory: MemoryState) -> list[int]:
-        """Those that may hold a token that the glance lets through; the others leave every association, bit for bit."""
+    def select_segments(self, segments: Tensor, memory: MemoryState) -> list[int]:
+        """Those with a token that the write gate may let through; the others change no association, bit for bit."""
         scores = self._scores(self.windows(segments, memory), memory["context"].shape[1])
-        return (scores > self.glance.threshold_score - MARGIN).any(dim=1).nonzero()[:, 0].tolist()
+        return (scores > self.write_gate.threshold_score - MARGIN).any(dim=1).nonzero()[:, 0].tolist()
 
-    def passed(self, segment: Tensor, memory: MemoryState) -> MemoryState:
+    def skip(self, segment: Tensor, memory: MemoryState) -> MemoryState:
         # A context is never longer than a segment.
         context = segment[:, segment.shape[1] - memory["context"].shape[1] :]
         return MemoryState({**memory.tensors, "context": context})
 
-    def lead(self, memory: MemoryState, rows: int) -> Tensor:
+    def memory_prefix(self, memory: MemoryState, rows: int) -> Tensor:
         context = memory["context"]
         return self.embedded(context.repeat_interleave(rows // context.shape[0], dim=0))
 
-    def through(
+    def run_layers(
         self, h: Tensor, angles: Angles | None, memory: MemoryState, cache: WindowCache | None, positions: Tensor
     ) -> Tensor:
         mask = self.visible(cache, positions)

@@ -29,7 +29,7 @@ class DeltaReference(PlainBackbone):
         before, context = memory
         window = context + segment
         gates = [self._gate(window, position) for position in range(len(window))]
-        h = self.placed(self.embedded(window))
+        h = self.with_positions(self.embedded(window))
         written = []
         for layer, associations in enumerate(before):
             heard, h = h, []
@@ -44,7 +44,7 @@ class DeltaReference(PlainBackbone):
     def answer(self, prompt: list[int], written: list[int], memory: Memory) -> list[Tensor]:
         """Scores (vocab_size) of the token after a prompt, and after each token written behind it."""
         before, context = memory
-        h = self.placed(self.embedded(context + prompt + written))
+        h = self.with_positions(self.embedded(context + prompt + written))
         for layer, associations in enumerate(before):
             h = [x + self._found(layer, h, position, associations) for position, x in enumerate(h)]
             h = self.block(f"blocks.{layer}", h)
@@ -52,7 +52,7 @@ class DeltaReference(PlainBackbone):
 
     def _gate(self, window: list[int], position: int) -> float:
         """How far a token may be written at all: one hidden layer over its own embedding and those before it."""
-        weight, bias = self.weights["glance.convolution.weight"], self.weights["glance.convolution.bias"]
+        weight, bias = self.weights["write_gate.convolution.weight"], self.weights["write_gate.convolution.bias"]
         hidden = bias.clone()
         for back in range(min(weight.shape[2], position + 1)):
             embedded = self.weights["embedding.weight"][window[position - back]] * self.config.embedding_scale
@@ -60,7 +60,7 @@ class DeltaReference(PlainBackbone):
         opened = torch.tensor(
             [0.5 * x * (1 + math.erf(x / math.sqrt(2))) for x in hidden.tolist()], dtype=torch.float64
         )
-        score = self.weights["glance.score.weight"][0] @ opened + self.weights["glance.score.bias"][0]
+        score = self.weights["write_gate.score.weight"][0] @ opened + self.weights["write_gate.score.bias"][0]
         threshold = self.config.write_threshold
         return max(0.0, 1 / (1 + math.exp(-score)) - threshold) / (1 - threshold)
 

@@ -92,12 +92,12 @@ class MemformerTransformer(MemoryTransformer):
         written = self.writer(slots, self._read_through(segment, everything, slots), everything)
         return MemoryState({"slots": written.to(self.sums)})
 
-    def take_in(self, prompts: Tensor, lengths: Tensor, memory: MemoryState, room: int) -> tuple[Tensor, WindowCache]:
+    def prefill(self, prompts: Tensor, lengths: Tensor, memory: MemoryState, room: int) -> tuple[Tensor, WindowCache]:
         """All of a prompt but its last token goes to the encoder; the last one begins the answer."""
         before_last = torch.arange(prompts.shape[1], device=prompts.device)[None] < lengths[:, None] - 1
         cache = self.empty_cache(prompts.shape[0], slots_for(1 + room))
         cache = WindowCache({**cache.tensors, **self._encoded(prompts, before_last, memory)}, cache.lengths)
-        return self.write_on(prompts.gather(1, lengths[:, None] - 1)[:, 0], memory, cache), cache
+        return self.decode_step(prompts.gather(1, lengths[:, None] - 1)[:, 0], memory, cache), cache
 
     def window(self, tokens: Tensor, memory: MemoryState, cache: WindowCache | None = None) -> Tensor:
         """What stands before a row's last answer mark goes to the encoder, and has no final hidden state but zero."""
@@ -106,12 +106,12 @@ class MemformerTransformer(MemoryTransformer):
         encoded = self._encoded(tokens, index < begins, memory)
         # Each row from its mark on; what comes behind a row's end repeats its last token, which no other looks at.
         places = (begins + index).clamp(max=tokens.shape[1] - 1)
-        h, angles = self.placed(self.embedded(tokens.gather(1, places)), index)
+        h, angles = self.with_positions(self.embedded(tokens.gather(1, places)), index)
         hidden = self.final_norm(self._decoded(h, angles, None, encoded, lambda layer: None))
         hidden = hidden * (begins + index < tokens.shape[1])[..., None]
         return torch.zeros_like(hidden).scatter_add(1, places[..., None].expand_as(hidden), hidden)
 
-    def through(
+    def run_layers(
         self, h: Tensor, angles: Angles | None, memory: MemoryState, cache: WindowCache | None, positions: Tensor
     ) -> Tensor:
         """The decoder's layers; what they look at, the encoder has left in the cache."""
@@ -147,7 +147,9 @@ class MemformerTransformer(MemoryTransformer):
 
     def _read_through(self, tokens: Tensor, heard: Tensor, slots: Tensor) -> Tensor:
         """The encoder's layers: tokens (B, N) look at all those that `heard` (B, N) leaves, then at the slots."""
-        h, angles = self.placed(self.embedded(tokens), torch.arange(tokens.shape[1], device=tokens.device)[None])
+        h, angles = self.with_positions(
+            self.embedded(tokens), torch.arange(tokens.shape[1], device=tokens.device)[None]
+        )
         for block, reader in zip(self.blocks, self.slot_readers, strict=True):
             h = block.attend(h, angles, heard[:, None, None, :])  # type: ignore[operator]
             h = reader(h, *reader.attention.keys_and_values(slots, None))  # type: ignore[union-attr, operator]

@@ -41,7 +41,7 @@ class MemformerReference(PlainBackbone):
     def answer(self, prompt: list[int], written: list[int], memory: list[Tensor]) -> list[Tensor]:
         """Scores (vocab_size) of the token after a prompt, and after each token written behind it."""
         encoded = [self.norm("encoder_norm", x) for x in self._encoded(prompt[:-1] or prompt, memory)]
-        h = self.placed(self.embedded([prompt[-1], *written]))
+        h = self.with_positions(self.embedded([prompt[-1], *written]))
         for layer in range(self.config.n_layers):
             h = self.attend(f"decoder.{layer}", h)
             h = self._crossed(f"encoder_readers.{layer}", h, encoded)
@@ -49,7 +49,7 @@ class MemformerReference(PlainBackbone):
         return [self.logits(x) for x in h]
 
     def _encoded(self, tokens: list[int], memory: list[Tensor]) -> list[Tensor]:
-        h = self.placed(self.embedded(tokens))
+        h = self.with_positions(self.embedded(tokens))
         for layer in range(self.config.n_layers):
             h = self.attend(f"blocks.{layer}", h, causal=False)
             h = self._crossed(f"slot_readers.{layer}", h, memory)

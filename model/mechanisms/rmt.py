@@ -28,14 +28,14 @@ class RmtTransformer(MemoryTransformer):
 
     def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
         """H_(t+1)^mem = the final hidden states of the memory tokens behind the segment   (equations 1 to 3)."""
-        tokens = self.lead(memory, segment.shape[0])
+        tokens = self.memory_prefix(memory, segment.shape[0])
         vectors = torch.cat([tokens, self.embedded(segment), tokens], dim=1)
-        h, angles = self.placed(vectors, torch.arange(vectors.shape[1], device=segment.device)[None])
+        h, angles = self.with_positions(vectors, torch.arange(vectors.shape[1], device=segment.device)[None])
         for block in self.blocks:
             h = block(h, angles)
         hidden = self.final_norm(h)
         return MemoryState({"tokens": hidden[:, hidden.shape[1] - tokens.shape[1] :].to(self.sums)})
 
-    def lead(self, memory: MemoryState, rows: int) -> Tensor:
+    def memory_prefix(self, memory: MemoryState, rows: int) -> Tensor:
         tokens = memory["tokens"]
         return tokens.repeat_interleave(rows // tokens.shape[0], dim=0).to(self.embedding.weight.dtype)

@@ -27,7 +27,7 @@ class RmtReference(PlainBackbone):
         return [self.logits(x) for x in h[len(memory) + len(prompt) - 1 :]]
 
     def _through(self, vectors: list[Tensor]) -> list[Tensor]:
-        h = self.placed(vectors)
+        h = self.with_positions(vectors)
         for layer in range(self.config.n_layers):
             h = self.block(f"blocks.{layer}", h)
         return h

@@ -1,4 +1,4 @@
-"""The glance: which tokens may be remembered at all, judged from the few tokens before each, ahead of every layer.
+"""The write gate: which tokens may be remembered at all, judged from the few tokens before each, ahead of every layer.
 
 It knows embeddings and one short causal window, and nothing of layers or memories.
 """
@@ -18,14 +18,14 @@ class WriteGate(nn.Module):
     """One hidden layer over a short causal convolution of the embeddings.
 
     A gate of exactly zero closes all layers' memories to a token. So a segment whose gates are all zero leaves the
-    memory as it was, bit for bit, and need not be read any further: the cost of text that says nothing is this glance.
+    memory as it was, bit for bit, and need not be read any further: the cost of text that says nothing is this gate.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.taps, self.threshold = config.glance_taps, config.write_threshold
-        self.convolution = nn.Conv1d(config.d_model, config.glance_dim, config.glance_taps)
-        self.score = nn.Linear(config.glance_dim, 1)
+        self.taps, self.threshold = config.write_gate_taps, config.write_threshold
+        self.convolution = nn.Conv1d(config.d_model, config.write_gate_dim, config.write_gate_taps)
+        self.score = nn.Linear(config.write_gate_dim, 1)
         self.table: Tensor | None
         self.register_buffer("table", None, persistent=False)
 
@@ -44,14 +44,14 @@ class WriteGate(nn.Module):
     def tabulate(self, embedded: Tensor) -> None:
         """Works out what each entry of the vocabulary, embedded as (V, D), adds to the hidden layer from each tap.
 
-        A glance is then a sum of `taps` rows, a hundredth of the products. For weights that no longer change.
+        A score then costs a sum of `taps` rows, a hundredth of the products. For weights that no longer change.
         """
         # weight (H, D, taps), the last tap for the token itself; one entry more, of zeros, stands for no token.
         weight = self.convolution.weight.flip(2)
         rows = torch.einsum("vd,hdj->vjh", embedded, weight)
         self.table = F.pad(rows, (0, 0, 0, 0, 0, 1)).flatten(0, 1)
 
-    def skim(self, windows: Tensor, first: int) -> Tensor:
+    def table_scores(self, windows: Tensor, first: int) -> Tensor:
         """Scores (B, N - first) of the tokens behind the first ones of windows (B, N), from the table."""
         assert self.table is not None
         assert self.convolution.bias is not None

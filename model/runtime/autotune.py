@@ -59,7 +59,7 @@ class Timings:
 
 @torch.inference_mode()
 def measured(model: MemoryTransformer, windows_max: int, turns: int = 3) -> Timings:
-    """The pace of a settled model: medians, all taken in turn so that drift is shared.
+    """The pace of a frozen model: medians, all taken in turn so that drift is shared.
 
     Batches are of so many windows in all: a row of many, two rows of half as many, and so on.
     """

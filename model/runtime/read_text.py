@@ -1,4 +1,4 @@
-"""Reading many segments of one text: skimmed all at once, and read in earnest only where something may be written.
+"""Reading many segments of one text: scanned all at once, and read in earnest only where something may be written.
 
 It knows the model and one row's memory, and nothing of texts, sessions or schedules.
 """
@@ -18,8 +18,8 @@ def read_all(model: MemoryTransformer, segments: Tensor, memory: MemoryState) ->
     """The memory (of one row) after all segments (S, T): the same as reading them one by one."""
     if not len(segments):
         return memory
-    loud = model.loud(segments, memory)
-    for windows in model.windows(segments, memory)[loud].split(TOGETHER):  # type: ignore[no-untyped-call]
+    selected = model.select_segments(segments, memory)
+    for windows in model.windows(segments, memory)[selected].split(TOGETHER):  # type: ignore[no-untyped-call]
         if len(windows):
             memory = model.read_windows(windows[None], memory)
-    return memory if loud[-1:] == [len(segments) - 1] else model.passed(segments[-1:], memory)
+    return memory if selected[-1:] == [len(segments) - 1] else model.skip(segments[-1:], memory)

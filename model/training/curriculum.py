@@ -15,7 +15,7 @@ class Stage:
     """Batches of about `batch_tokens`, until the worst task is right often enough.
 
     A fact comes every `fact_tokens` (from and to, drawn for each stream); of the sentences between facts `hard_share`
-    are those of the books that the glance let through when the stage began. At each of its exams a stream is put
+    are those of the books that the write gate let through when the stage began. At each of its exams a stream is put
     `questions`.
     """
 

@@ -1,6 +1,6 @@
-"""Sentences of the books that the glance takes for facts: the noise worth learning from.
+"""Sentences of the books that the write gate takes for facts: the noise worth learning from.
 
-It knows a model's glance and books, and nothing of batches or stages.
+It knows a model's write gate and books, and nothing of batches or stages.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def hard_sentences(
     for start in tqdm(range(0, len(pairs), _SENTENCES_AT_ONCE), desc="looking for hard noise", leave=False):
         batch = pairs[start : start + _SENTENCES_AT_ONCE]
         ids = [tokenizer.encode(" " + pair) for pair in batch]
-        scores = model.glance_scores(_padded(ids, model.config.special.start).to(model.device))
+        scores = model.write_scores(_padded(ids, model.config.special.start).to(model.device))
         worst = [float(row[: len(tokens)].max()) for row, tokens in zip(scores, ids, strict=True)]
         found += [(value, pair) for value, pair in zip(worst, batch, strict=True) if value > score]
     return [pair for _, pair in sorted(found, reverse=True)[:sentences_max]]

@@ -1,4 +1,4 @@
-"""The loss of a batch and its gradients: wrong answers, and what the glance lets through or overlooks.
+"""The loss of a batch and its gradients: wrong answers, and what the write gate lets through or overlooks.
 
 It knows the model and a batch, and nothing of optimisers, stages or files.
 """
@@ -20,10 +20,10 @@ from model.training.samples import FACT, IGNORED, NO_TASK, NOISE, Batch, Exam
 
 @dataclass
 class Outcome:
-    """What a log wants to know of a batch: losses, `right` and `asked` by task, and what the glance let through."""
+    """What a log wants to know of a batch: losses, `right` and `asked` by task, and what the write gate let through."""
 
     answer_loss: float = 0.0
-    glance_loss: float = 0.0
+    write_gate_loss: float = 0.0
     noise_open_rate: float = 0.0
     facts_shut_rate: float = 0.0
     right: Counter[int] = field(default_factory=Counter)
@@ -49,7 +49,7 @@ def backward(model: MemoryTransformer, batch: Batch) -> Outcome:
         parts.append(torch.stack(losses).sum() / answer_tokens(batch))
         result.answer_loss = parts[0].item()
     if isinstance(model, DeltaTransformer):
-        parts.append(glance_loss(model, batch, result))
+        parts.append(write_gate_loss(model, batch, result))
     if parts:
         torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
     return result
@@ -60,22 +60,22 @@ def answer_tokens(batch: Batch) -> int:
     return sum(int((exam.labels != IGNORED).sum()) for exam in batch.exams)
 
 
-def glance_loss(model: DeltaTransformer, batch: Batch, result: Outcome) -> Tensor:
-    """The price of writing: what the glance lets through of the books, and what it overlooks of the facts."""
+def write_gate_loss(model: DeltaTransformer, batch: Batch, result: Outcome) -> Tensor:
+    """The price of writing: what the write gate lets through of the books, and what it overlooks of the facts."""
     rows = batch.segments.shape[0]
-    scores = model.glance_scores(batch.segments.reshape(rows, -1))
+    scores = model.write_scores(batch.segments.reshape(rows, -1))
     kinds = batch.kinds.reshape(rows, -1)
-    noise = torch.cat([scores[kinds == NOISE], model.glance_scores(batch.noise).flatten()])
+    noise = torch.cat([scores[kinds == NOISE], model.write_scores(batch.noise).flatten()])
     facts = scores[kinds == FACT]
-    loss = glance_cost(noise, facts)
-    result.glance_loss = loss.item()
-    result.noise_open_rate = (model.glance.gate(noise) > 0).float().mean().item()
-    result.facts_shut_rate = int((model.glance.gate(facts) <= 0).sum()) / max(1, facts.numel())
+    loss = write_gate_cost(noise, facts)
+    result.write_gate_loss = loss.item()
+    result.noise_open_rate = (model.write_gate.gate(noise) > 0).float().mean().item()
+    result.facts_shut_rate = int((model.write_gate.gate(facts) <= 0).sum()) / max(1, facts.numel())
     return loss
 
 
-def glance_cost(noise: Tensor, facts: Tensor, hardest: int = 64) -> Tensor:
-    """Cross-entropy of the glance's scores; of noise (N) the hardest tokens count as much as all of them together."""
+def write_gate_cost(noise: Tensor, facts: Tensor, hardest: int = 64) -> Tensor:
+    """Cross-entropy of the write gate's scores; the hardest noise tokens (N) count as much as all of them together."""
     wrong = F.softplus(noise)
     worst = wrong.topk(min(hardest, wrong.numel())).values
     # A batch may hold no fact at all.

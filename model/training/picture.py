@@ -1,4 +1,4 @@
-"""The course of a run as a picture: loss, accuracy of each task and what the glance lets through, over the steps.
+"""The course of a run as a picture: loss, accuracy of each task and what the write gate lets through, over the steps.
 
 It knows the run's log, and nothing of models or batches.
 """

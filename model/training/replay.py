@@ -12,7 +12,7 @@ from torch import Tensor
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
 from model.memory import MemoryState
-from model.training.loss import Outcome, answer_loss, answer_tokens, glance_loss
+from model.training.loss import Outcome, answer_loss, answer_tokens, write_gate_loss
 from model.training.samples import Batch
 
 
@@ -40,7 +40,7 @@ def backward(model: MemoryTransformer, batch: Batch) -> Outcome:
         later = {name: t.grad for name, t in before.tensors.items() if t.grad is not None}
     _propagate(model.initial_memory(batch.segments.shape[0]), later)
     if isinstance(model, DeltaTransformer):
-        glance_loss(model, batch, result).backward()  # type: ignore[no-untyped-call]
+        write_gate_loss(model, batch, result).backward()  # type: ignore[no-untyped-call]
     return result
 
 

@@ -50,7 +50,7 @@ class Exam:
 class Batch:
     """segments (B, S, T), what each of their tokens is (B, S, T: NOISE, FACT or EITHER), and the exams along them.
 
-    noise (R, N) is book text alone, for the glance.
+    noise (R, N) is book text alone, for the write gate.
     """
 
     segments: Tensor

@@ -130,7 +130,7 @@ class Trainer:
             "segments": segments,
             "rows": plan.rows,
             "loss": round(result.answer_loss, 5),
-            "glance_loss": round(result.glance_loss, 5),
+            "write_gate_loss": round(result.write_gate_loss, 5),
             "noise_open_rate": round(result.noise_open_rate, 8),
             "facts_shut_rate": round(result.facts_shut_rate, 6),
             "right": dict(result.right),

@@ -30,7 +30,7 @@ class DecodeBatch:
         self._memory: MemoryState | None = None
         self._cache: WindowCache | None = None
 
-    def write_on(self, works: Sequence[AnswerWork]) -> Tensor:
+    def decode_step(self, works: Sequence[AnswerWork]) -> Tensor:
         """The final hidden state (B, D) of each answer's last token, which its window takes in."""
         self._let_go(works)
         if not self._seated([work for work in works if work not in self._rows]):
@@ -43,7 +43,7 @@ class DecodeBatch:
         if self._free:
             # Nobody's window would grow without end.
             self._cache.lengths[self._free] = 0
-        hidden = self._model.write_on(torch.tensor(tokens, device=self._model.device), self._memory, self._cache)
+        hidden = self._model.decode_step(torch.tensor(tokens, device=self._model.device), self._memory, self._cache)
         return hidden[[self._rows[work] for work in works]]
 
     def clear(self) -> None:

@@ -62,35 +62,37 @@ class ModelRunner:
             self(Batch(prompts=prompts))
 
     def _read(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
-        """The next loud segments of each work, all in one batch; the silent ones before them cost a glance."""
+        """The next selected segments of each work, in one batch; those before them cost only the write gate."""
         for work in works:
             self._skim(work)
-        read = iter(self._read_loud([work for work in works if work.loud], each))
-        return [next(read) if work.loud else self._passed(work) for work in works]
+        read = iter(self._read_selected([work for work in works if work.selected], each))
+        return [next(read) if work.selected else self._passed(work) for work in works]
 
     def _skim(self, work: ReadWork) -> None:
         """Glances at what comes, many segments at once, and leaves out what has been read of those glanced at."""
-        gone = sum(index < work.done for index in work.loud)
-        work.loud, work.windows = work.loud[gone:], work.windows[gone:]
-        if not work.loud and work.done == work.skimmed:
+        gone = sum(index < work.done for index in work.selected)
+        work.selected, work.windows = work.selected[gone:], work.windows[gone:]
+        if not work.selected and work.done == work.scanned:
             ahead = self._tensor(work.segments[work.done : work.done + SKIMMED_SEGMENTS])
-            loud = self._model.loud(ahead, work.memory)
-            work.windows = self._model.windows(ahead, work.memory)[loud]
-            work.loud = [work.done + index for index in loud]
-            work.skimmed += len(ahead)
+            selected = self._model.select_segments(ahead, work.memory)
+            work.windows = self._model.windows(ahead, work.memory)[selected]
+            work.selected = [work.done + index for index in selected]
+            work.scanned += len(ahead)
 
-    def _read_loud(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
+    def _read_selected(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
         """At most so many segments of each."""
         if not works:
             return []
         texts = [(work.windows[:each], work.memory) for work in works]
-        ends = [work.loud[len(windows) - 1] + 1 - work.done for work, (windows, _) in zip(works, texts, strict=True)]
+        ends = [
+            work.selected[len(windows) - 1] + 1 - work.done for work, (windows, _) in zip(works, texts, strict=True)
+        ]
         return [Advance(memory, end) for memory, end in zip(self._reader.read(texts), ends, strict=True)]
 
     def _passed(self, work: ReadWork) -> Advance:
-        """All that was skimmed, none of it loud."""
-        last = self._tensor([work.segments[work.skimmed - 1]])
-        return Advance(self._model.passed(last, work.memory), work.skimmed - work.done)
+        """All that was scanned, none of it selected."""
+        last = self._tensor([work.segments[work.scanned - 1]])
+        return Advance(self._model.skip(last, work.memory), work.scanned - work.done)
 
     def _take_in(self, works: Sequence[AnswerWork]) -> list[Written]:
         """Every question's window, padded on the right, and each answer's first token."""
@@ -104,7 +106,7 @@ class ModelRunner:
         memory = MemoryState.stack([work.memory for work in rows])
         prompts = self._tensor([[*window, *[0] * (longest - len(window))] for window in windows])
         lengths = self._tensor([len(window) for window in windows])
-        hidden, cache = self._model.take_in(prompts, lengths, memory, max(work.tokens_max for work in rows))
+        hidden, cache = self._model.prefill(prompts, lengths, memory, max(work.tokens_max for work in rows))
         for work, part in zip(works, cache.unstack(), strict=False):
             work.cache = part
         return self._chosen(works, self._model.logits(hidden))
@@ -123,7 +125,7 @@ class ModelRunner:
         if not works:
             self._seats.clear()
             return []
-        return self._chosen(works, self._model.logits(self._seats.write_on(works)))
+        return self._chosen(works, self._model.logits(self._seats.decode_step(works)))
 
     @staticmethod
     def _chosen(works: Sequence[AnswerWork], scores: Tensor) -> list[Written]:

@@ -19,15 +19,15 @@ BEGUN_MAX = 4
 class ReadWork:
     """Segments of one session to be read one after another; `memory` is the value after the last one read.
 
-    The first `skimmed` of them have been glanced at, and of those only `loud` can change what is remembered: `windows`
-    has what is to be seen with each.
+    The write gate has scanned the first `scanned` of them, and of those only `selected` can change the memory;
+    `windows` are their tokens with the context in front.
     """
 
     memory: Any
     segments: Sequence[Sequence[int]]
     done: int = 0
-    skimmed: int = 0
-    loud: Sequence[int] = ()
+    scanned: int = 0
+    selected: Sequence[int] = ()
     windows: Any = ()
     tenant: str = "default"
 
@@ -93,7 +93,7 @@ class Scheduler:
         self._weights = Weights(weights)
         self._waiting = FairQueue[AnswerWork](segment_tokens, lambda work: work.prompt_tokens, self._weights)
         self._running = FairQueue[AnswerWork](1, lambda work: 1, self._weights)
-        # A row costs as much whether its segment is loud or many silent ones are passed over.
+        # A row costs as much whether its segment is selected or many skipped ones are passed over.
         self._reads = FairQueue[ReadWork](segment_tokens, lambda work: segment_tokens, self._weights)
         self._reads_sat_out = False
 

@@ -1,4 +1,4 @@
-"""SnapshotService of a memory: forks, snapshots, memories that leave as a file and come in as one, and ways back to them.
+"""Copies of a memory: forks, snapshots, export to and import from a file, and the ways back to them.
 
 A memory is a value, so each is one value kept twice. It knows nothing of HTTP, nor of how a memory came about.
 """

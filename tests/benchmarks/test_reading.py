@@ -48,6 +48,6 @@ def test_the_floor_counts_what_is_there() -> None:
     """Twice the text is as much a token; where every token writes there is more to do; memories go in and out."""
     model = random_model(tiny_config(segment_tokens=40, write_threshold=0.999999))
     segment = torch.arange(40)[None]
-    silent, writing = (operations_per_token(each, segment) for each in (model, writing_all(model)))
-    assert 0 < silent < writing
+    skippable, writing = (operations_per_token(each, segment) for each in (model, writing_all(model)))
+    assert 0 < skippable < writing
     assert step_bytes(model, 3) - step_bytes(model, 1) == 4 * model.initial_memory(1).nbytes

@@ -19,14 +19,14 @@ from model.runtime.wavefront.wavefront import Arrival, Wavefront
 
 @dataclass(frozen=True, eq=False)
 class Next:
-    """A session's next loud segment (T), and the last of the silent ones (1, T) that were left out before it.
+    """A session's next selected segment (T), and the last of the skipped ones (1, T) that were left out before it.
 
     Its first one brings the memory. Behind its `last` one the lane is free for another session.
     """
 
     segment: Tensor
     memory: MemoryState | None = None
-    passed: Tensor | None = None
+    skipped: Tensor | None = None
     last: bool = False
 
 
@@ -60,7 +60,7 @@ class Pipeline:
         for key, segment in offered.items():
             lane = self._lane_for(key, segment, lanes)
             lanes[lane] = key
-            arrivals[lane] = Arrival(segment.segment, segment.memory, segment.passed, segment.last, key)
+            arrivals[lane] = Arrival(segment.segment, segment.memory, segment.skipped, segment.last, key)
         # Only now: a step that fails leaves everything as it was.
         self._flow, departures = self._wavefront.step(self._flow, arrivals)
         ended = {key for key, segment in offered.items() if segment.last}
@@ -86,9 +86,9 @@ class Pipeline:
 def read_texts(wavefront: Wavefront, texts: Sequence[tuple[Tensor, MemoryState]]) -> list[MemoryState]:
     """The memory (of one row) of each text after its segments (S, T): the same as `skimming.read_all` of each."""
     model = wavefront.model
-    memories = _through(wavefront, [loud_segments(model, *text) for text in texts], [memory for _, memory in texts])
+    memories = _through(wavefront, [selected_segments(model, *text) for text in texts], [memory for _, memory in texts])
     return [
-        model.passed(segments[-1:], memory) if len(segments) else memory
+        model.skip(segments[-1:], memory) if len(segments) else memory
         for (segments, _), memory in zip(texts, memories, strict=True)
     ]
 
@@ -100,13 +100,13 @@ def read_windows(wavefront: Wavefront, texts: Sequence[tuple[Tensor, MemoryState
     return _through(wavefront, feeds, [memory for _, memory in texts])
 
 
-def loud_segments(model: MemoryTransformer, segments: Tensor, memory: MemoryState) -> Iterator[Next]:
+def selected_segments(model: MemoryTransformer, segments: Tensor, memory: MemoryState) -> Iterator[Next]:
     """Those of the segments (S, T) that may change what is remembered, behind a memory of one row."""
-    loud = model.loud(segments, memory) if len(segments) else []
+    selected = model.select_segments(segments, memory) if len(segments) else []
     done = 0
-    for index in loud:
-        passed = segments[index - 1 : index] if index > done else None
-        yield Next(segments[index], memory if index == loud[0] else None, passed, last=index == loud[-1])
+    for index in selected:
+        skipped = segments[index - 1 : index] if index > done else None
+        yield Next(segments[index], memory if index == selected[0] else None, skipped, last=index == selected[-1])
         done = index + 1
 
 
@@ -114,8 +114,8 @@ def _segments_of(windows: Tensor, memory: MemoryState, segment_tokens: int) -> I
     """Each window's segment, behind the end of a segment that has what else is seen in the window."""
     before = windows.shape[1] - segment_tokens
     for index, window in enumerate(windows):
-        passed = pad(window[:before], (segment_tokens - before, 0))[None] if before else None
-        yield Next(window[before:], None if index else memory, passed, last=index == len(windows) - 1)
+        skipped = pad(window[:before], (segment_tokens - before, 0))[None] if before else None
+        yield Next(window[before:], None if index else memory, skipped, last=index == len(windows) - 1)
 
 
 def _through(

@@ -21,14 +21,14 @@ from model.runtime.wavefront.cells import Cells
 class Arrival:
     """A segment (T) that enters the first layer in some lane.
 
-    It brings its session's `memory` (one row), or goes on behind the segment that entered its lane last. `passed`
-    (1, T) is the last of the silent segments that were left out before it. `wanted` says whether the memory behind it
+    It brings its session's `memory` (one row), or goes on behind the segment that entered its lane last. `skipped`
+    (1, T) is the last of the skipped segments that were left out before it. `wanted` says whether the memory behind it
     is to be given out at its departure, and `label` comes back then.
     """
 
     segment: Tensor
     memory: MemoryState | None = None
-    passed: Tensor | None = None
+    skipped: Tensor | None = None
     wanted: bool = False
     label: Hashable = None
 
@@ -131,7 +131,7 @@ class Wavefront:
         session = lane if arrival.memory is None else self._in_no_layer(arrival.memory)
         if session is None:
             raise ValueError("the first segment in a lane must bring its session's memory")
-        return session if arrival.passed is None else self.model.passed(arrival.passed, session)
+        return session if arrival.skipped is None else self.model.skip(arrival.skipped, session)
 
     def _in_no_layer(self, memory: MemoryState) -> MemoryState:
         return MemoryState({name: part for name, part in memory.tensors.items() if name not in self._cells.layered})

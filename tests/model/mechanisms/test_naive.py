@@ -24,7 +24,7 @@ SHAPES = {
     **MECHANISMS,
     "no threshold": tiny_config(write_threshold=0.0),
     "one head": tiny_config(memory_heads=1),
-    "short glance": tiny_config(glance_taps=2, memory_taps=3),
+    "short write gate": tiny_config(write_gate_taps=2, memory_taps=3),
     "no context": tiny_config(context_tokens=0),
     "gemma": tiny_config(embedding_scale=4.0, n_kv_heads=1, tied_head=False),
     **{f"{name}, gpt2": replace(config, **GPT2) for name, config in MECHANISMS.items()},
@@ -48,8 +48,8 @@ def read_all(model: MemoryTransformer, tokens: list[int]) -> tuple[MemoryState, 
 
 def fast_answer(model: MemoryTransformer, prompt: list[int], memory: MemoryState) -> torch.Tensor:
     """Scores after the prompt and after each token written behind it, one token a step."""
-    hidden, cache = model.take_in(torch.tensor([prompt]), torch.tensor([len(prompt)]), memory, len(WRITTEN))
-    states = [hidden, *(model.write_on(torch.tensor([token]), memory, cache) for token in WRITTEN)]
+    hidden, cache = model.prefill(torch.tensor([prompt]), torch.tensor([len(prompt)]), memory, len(WRITTEN))
+    states = [hidden, *(model.decode_step(torch.tensor([token]), memory, cache) for token in WRITTEN)]
     return model.logits(torch.cat(states))
 
 
@@ -119,9 +119,9 @@ def test_prompts_of_different_lengths_are_each_answered_as_alone(name: str) -> N
     prompts, lengths = [[7], [7, 8, 9, 10, 11], [3, 4]], torch.tensor([1, 5, 2])
     memories = [read_all(model, list(range(n * T)))[0] for n in (0, 3, 1)]
     padded = torch.tensor([[*prompt, *[0] * (5 - len(prompt))] for prompt in prompts])
-    together, cache = model.take_in(padded, lengths, MemoryState.stack(memories), 2)
+    together, cache = model.prefill(padded, lengths, MemoryState.stack(memories), 2)
     turned = type(cache).stack(cache.unstack()[::-1])
-    after = model.write_on(torch.tensor([9, 9, 9]), MemoryState.stack(memories[::-1]), turned)
+    after = model.decode_step(torch.tensor([9, 9, 9]), MemoryState.stack(memories[::-1]), turned)
     for row, (prompt, memory) in enumerate(zip(prompts, memories, strict=True)):
         expected = fast_answer(model, prompt, memory)
         torch.testing.assert_close(model.logits(together[row]), expected[0], rtol=0, atol=1e-9)
@@ -147,7 +147,7 @@ def test_below_the_threshold_nothing_is_written() -> None:
     """A segment that says nothing leaves the memory as it was, bit for bit."""
     model = random_delta(tiny_config(write_threshold=0.999999))
     first = model.initial_memory(1)
-    assert not model.loud(torch.arange(T)[None], first)
+    assert not model.select_segments(torch.arange(T)[None], first)
     memory = model.read(torch.arange(T)[None], first)
     assert torch.equal(memory["associations"], first["associations"])
     assert not torch.equal(memory["context"], first["context"])

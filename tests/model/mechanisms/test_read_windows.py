@@ -10,11 +10,11 @@ from torch import Tensor
 
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
-from testing.models import MECHANISMS, random_model, sometimes_silent_model, tiny_config
+from testing.models import MECHANISMS, random_model, sometimes_skipping_model, tiny_config
 
 MODELS = {name: random_model(config).double() for name, config in MECHANISMS.items()}
 MODELS["delta, no threshold"] = random_model(tiny_config(write_threshold=0.0)).double()
-MODELS["delta, sometimes silent"] = sometimes_silent_model().double()
+MODELS["delta, sometimes skipped"] = sometimes_skipping_model().double()
 MODELS["delta, no context, one head"] = random_model(tiny_config(context_tokens=0, memory_heads=1)).double()
 MODELS["delta, more parts than one"] = random_model(tiny_config(segment_tokens=40, write_threshold=0.0)).double()
 names = pytest.mark.parametrize("name", MODELS)

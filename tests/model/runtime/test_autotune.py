@@ -67,7 +67,7 @@ EITHER_WAY = [(name, "batch") for name in MECHANISMS] + [
 def test_either_way_ends_in_what_reading_each_segment_gives(
     name: str, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three texts of different lengths, one of them behind a gap of segments that were passed over."""
+    """Three texts of different lengths, one of them behind a gap of segments that were skipped over."""
     model = random_model(MECHANISMS[name]).double()
     steps = {1: 1e-6, 2: 1e-6} if chosen == "wavefront" else {}
     pace = Timings(layers=2, batches={(1, 1): 1.0}, wavefronts=steps)
@@ -79,7 +79,7 @@ def test_either_way_ends_in_what_reading_each_segment_gives(
         segments = torch.randint(340, (count + 1, 8), generator=torch.Generator().manual_seed(count))
         before = model.read(segments[-1:], model.initial_memory(1))
         texts.append((model.windows(segments, before)[1:], before))
-        memory = model.passed(segments[:1], before)
+        memory = model.skip(segments[:1], before)
         for segment in segments[1:]:
             memory = model.read(segment[None], memory)
         expected.append(memory)

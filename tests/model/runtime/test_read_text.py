@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from model.mechanisms.delta import DeltaTransformer
 from model.runtime.read_text import read_all
-from testing.models import random_delta, sometimes_silent_model, tiny_config
+from testing.models import random_delta, sometimes_skipping_model, tiny_config
 
 T = 8
 
 
 @pytest.fixture(scope="module")
 def model() -> DeltaTransformer:
-    return sometimes_silent_model().double()
+    return sometimes_skipping_model().double()
 
 
 @given(st.integers(0, 10_000), st.integers(1, 9), st.integers(0, 8))
@@ -25,36 +25,36 @@ def test_skimming_equals_reading_every_segment(model: DeltaTransformer, seed: in
     one_by_one = model.initial_memory(1)
     for index in range(count):
         one_by_one = model.read(segments[index : index + 1], one_by_one)
-    skimmed = model.initial_memory(1)
+    scanned = model.initial_memory(1)
     for part in (segments[:cut], segments[cut:]):
-        skimmed = read_all(model, part, skimmed)
-    assert torch.equal(skimmed["context"], one_by_one["context"])
-    torch.testing.assert_close(skimmed["associations"], one_by_one["associations"], rtol=0, atol=1e-9)
+        scanned = read_all(model, part, scanned)
+    assert torch.equal(scanned["context"], one_by_one["context"])
+    torch.testing.assert_close(scanned["associations"], one_by_one["associations"], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("context", [0, 1, 3, 8])
 def test_the_table_gives_the_scores_of_the_convolution(context: int) -> None:
-    """With a context shorter than the glance reaches, what is not seen counts as nothing in both."""
+    """With a context shorter than the write gate reaches, what is not seen counts as nothing in both."""
     model = random_delta(tiny_config(context_tokens=context)).double()
     windows = torch.randint(340, (20, context + T), generator=torch.Generator().manual_seed(6))
-    model.settle()
+    model.freeze()
     torch.testing.assert_close(
-        model.glance.skim(windows, context), model.glance_scores(windows)[:, context:], rtol=0, atol=1e-12
+        model.write_gate.table_scores(windows, context), model.write_scores(windows)[:, context:], rtol=0, atol=1e-12
     )
 
 
 def test_a_settled_model_finds_the_same_segments_loud(model: DeltaTransformer) -> None:
     segments = torch.randint(340, (64, T), generator=torch.Generator().manual_seed(3))
-    settled = sometimes_silent_model().double()
-    settled.settle()
+    frozen = sometimes_skipping_model().double()
+    frozen.freeze()
     memory = model.initial_memory(1)
-    assert settled.loud(segments, memory) == model.loud(segments, memory)
+    assert frozen.select_segments(segments, memory) == model.select_segments(segments, memory)
 
 
 def test_silent_segments_change_no_association(model: DeltaTransformer) -> None:
     segments = torch.randint(340, (64, T), generator=torch.Generator().manual_seed(3))
     memory = model.initial_memory(1)
-    found = model.loud(segments, memory)
+    found = model.select_segments(segments, memory)
     assert 0 < len(found) < 64
     for index in range(64):
         after = model.read(segments[index : index + 1], memory)

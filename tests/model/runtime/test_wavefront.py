@@ -18,9 +18,9 @@ from model.mechanisms.naive import REFERENCES
 from model.memory import MemoryState
 from model.runtime.read_text import read_all
 from model.runtime.wavefront.cells import Cells, cells_of
-from model.runtime.wavefront.pipeline import Next, Pipeline, loud_segments, read_texts
+from model.runtime.wavefront.pipeline import Next, Pipeline, read_texts, selected_segments
 from model.runtime.wavefront.wavefront import Arrival, Wavefront
-from testing.models import MECHANISMS, random_model, sometimes_silent_model, tiny_config
+from testing.models import MECHANISMS, random_model, sometimes_skipping_model, tiny_config
 from tests.model.mechanisms.test_naive import GPT2, LLAMA3, flat, plain_read
 
 T = 8
@@ -231,12 +231,12 @@ def test_segments_written_in_several_parts_equal_the_plain_loops(threshold: floa
 
 
 def test_silent_segments_are_left_out_and_still_seen_as_context() -> None:
-    model = sometimes_silent_model().double()
-    cells = cells_of(sometimes_silent_model().double())
+    model = sometimes_skipping_model().double()
+    cells = cells_of(sometimes_skipping_model().double())
     assert cells is not None
     texts = [(text(seed, segments), begun(model, seed)) for seed, segments in ((1, 9), (2, 0), (3, 1), (4, 12))]
-    louds = [len(list(loud_segments(model, *each))) for each in texts]
-    assert 0 < sum(louds) < sum(len(segments) for segments, _ in texts)
+    selected_counts = [len(list(selected_segments(model, *each))) for each in texts]
+    assert 0 < sum(selected_counts) < sum(len(segments) for segments, _ in texts)
     for memory, (segments, before) in zip(read_texts(Wavefront(cells, 2), texts), texts, strict=True):
         assert_near(memory, one_by_one(model, segments, before))
 

@@ -40,7 +40,7 @@ def assert_same(found: list[Tensor], wanted: list[Tensor], tolerance: float = 1e
 def test_a_model_computes_the_same_when_it_is_settled_and_when_it_is_stacked(name: str) -> None:
     model = random_model(CONFIGS[name]).double()
     wanted, state = outputs(model), {part: tensor.clone() for part, tensor in model.state_dict().items()}
-    model.settle()
+    model.freeze()
     assert_same(outputs(model), wanted)
     cells_of(model)
     assert_same(outputs(model), wanted)
@@ -72,7 +72,7 @@ def _tensors(parts: dict[str, object]) -> list[Tensor]:
 def test_what_is_settled_can_learn_again() -> None:
     """The maps' own weights count as soon as the model is told to learn."""
     model = random_model(tiny_config()).double()
-    model.settle()
+    model.freeze()
     cells_of(model)
     model.train()
     changed = random_model(tiny_config(), seed=1).double()
@@ -113,14 +113,14 @@ def test_rows_that_write_more_change_no_bit_of_another_row() -> None:
     """However many parts the others' writing takes: the promise that company does not matter."""
     model = random_delta(tiny_config(segment_tokens=64, window_tokens=80))
     blank = model.initial_memory(4)
-    # Texts of one token each: the glance lets nearly all of it through, or nothing.
+    # Texts of one token each: the write gate lets nearly all of it through, or nothing.
     texts = torch.arange(340)[:, None].expand(-1, 64)
     writers = (model.gates(texts) > 0).sum(dim=1)
-    loud, silent = texts[writers.argmax()], texts[writers.argmin()]
-    few = torch.cat([loud[:6], silent[6:]])
-    counts = (model.gates(torch.stack([few, loud])) > 0).sum(dim=1).tolist()
+    selected, skipped = texts[writers.argmax()], texts[writers.argmin()]
+    few = torch.cat([selected[:6], skipped[6:]])
+    counts = (model.gates(torch.stack([few, selected])) > 0).sum(dim=1).tolist()
     assert 0 < counts[0] <= WRITTEN_TOGETHER < 2 * WRITTEN_TOGETHER < counts[1]
     alone = model.read(torch.stack([few] * 4), blank).unstack()[1]
-    among = model.read(torch.stack([loud, few, loud, loud]), blank).unstack()[1]
+    among = model.read(torch.stack([selected, few, selected, selected]), blank).unstack()[1]
     assert among.equals(alone)
     assert not torch.equal(among["associations"][0], blank["associations"][1])

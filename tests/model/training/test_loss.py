@@ -1,4 +1,4 @@
-"""Gradients: replayed as they are through time, for less memory; and the glance pays for what it lets through."""
+"""Gradients: replayed as they are through time, for less memory; and the write gate pays for what it lets through."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.mechanisms.base import MemoryTransformer
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
 from model.training import loss, replay
-from model.training.loss import Outcome, glance_cost
+from model.training.loss import Outcome, write_gate_cost
 from model.training.samples import Batch, Plan, make_batch
 from testing.models import MECHANISMS, prose, random_model, tiny_config
 
@@ -81,9 +81,9 @@ def kept_bytes(run: Callable[[MemoryTransformer, Batch], Outcome], batch: Batch)
 
 def test_the_glance_pays_for_what_it_lets_through_and_what_it_overlooks() -> None:
     low, high = torch.full((100,), -9.0), torch.full((100,), 9.0)
-    assert glance_cost(low, high) < 0.01
-    assert glance_cost(high, high) > 9
-    assert glance_cost(low, low) > 9
+    assert write_gate_cost(low, high) < 0.01
+    assert write_gate_cost(high, high) > 9
+    assert write_gate_cost(low, low) > 9
     one_of_many = low.clone()
     one_of_many[7] = 9.0
-    assert glance_cost(one_of_many, high) > glance_cost(low, high) + 9 / 64
+    assert write_gate_cost(one_of_many, high) > write_gate_cost(low, high) + 9 / 64

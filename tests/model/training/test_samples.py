@@ -1,4 +1,4 @@
-"""What batches are made of: answers behind their questions, and the glance's labels on the facts."""
+"""What batches are made of: answers behind their questions, and the write gate's labels on the facts."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_hard_sentences_are_those_that_open_the_gate(tokenizer: TextTokenizer) -
     model = random_delta(tiny_config()).double()
     everything = hard_sentences(model, tokenizer, BOOKS, 10_000, score=-1e9)
     assert sorted(everything) == sorted(BOOKS.pairs())
-    scores = [float(model.glance_scores(torch.tensor([tokenizer.encode(" " + text)])).max()) for text in everything]
+    scores = [float(model.write_scores(torch.tensor([tokenizer.encode(" " + text)])).max()) for text in everything]
     assert scores == sorted(scores, reverse=True)
     middle = scores[len(scores) // 2] + 1e-6
     assert hard_sentences(model, tokenizer, BOOKS, 10_000, middle) == [

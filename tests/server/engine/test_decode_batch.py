@@ -24,14 +24,14 @@ names = pytest.mark.parametrize("name", MODELS)
 def begun(model: MemoryTransformer, memory: MemoryState, prompt: list[int]) -> AnswerWork:
     """An answer whose prompt has been taken in, with room for some tokens."""
     work = AnswerWork(memory, (), prompt, None, ROOM, -1)
-    _, work.cache = model.take_in(torch.tensor([prompt]), torch.tensor([len(prompt)]), memory, ROOM)
+    _, work.cache = model.prefill(torch.tensor([prompt]), torch.tensor([len(prompt)]), memory, ROOM)
     return work
 
 
 def alone(model: MemoryTransformer, work: AnswerWork, tokens: list[int]) -> list[Tensor]:
     """Hidden states of each of the tokens, written on with nobody near."""
-    _, cache = model.take_in(torch.tensor([work.prompt]), torch.tensor([len(work.prompt)]), work.memory, ROOM)
-    return [model.write_on(torch.tensor([token]), work.memory, cache)[0] for token in tokens]
+    _, cache = model.prefill(torch.tensor([work.prompt]), torch.tensor([len(work.prompt)]), work.memory, ROOM)
+    return [model.decode_step(torch.tensor([token]), work.memory, cache)[0] for token in tokens]
 
 
 def memories(model: MemoryTransformer, count: int) -> list[MemoryState]:
@@ -56,7 +56,7 @@ def test_each_gets_what_it_would_get_alone(name: str, seed: int, answers: int, s
             step = random.sample(running, random.randint(1, len(running)))
             for work in step:
                 work.tokens.append(random.randrange(340))
-            for work, hidden in zip(step, seats.write_on(step), strict=True):
+            for work, hidden in zip(step, seats.decode_step(step), strict=True):
                 found[work].append(hidden)
                 if len(work.tokens) == ROOM or random.random() < 0.1:
                     work.finish_reason = "length"
@@ -76,15 +76,15 @@ def test_who_comes_takes_a_free_row_and_nobody_moves() -> None:
     with torch.inference_mode():
         for work in (first, second, third, fourth):
             work.tokens.append(1)
-        seats.write_on([first, second, third])
+        seats.decode_step([first, second, third])
         cache = seats._cache
-        seats.write_on([first, second, third, fourth])
+        seats.decode_step([first, second, third, fourth])
         assert seats._cache is cache
         second.finish_reason = "stop"
-        seats.write_on([first, third, fourth])
+        seats.decode_step([first, third, fourth])
         assert seats._cache is cache
         third.finish_reason = fourth.finish_reason = "stop"
-        seats.write_on([first])
+        seats.decode_step([first])
         assert seats._cache is not cache, "a batch of one is enough for one"
 
 
@@ -96,7 +96,7 @@ def test_questions_to_one_session_share_its_memory() -> None:
     with torch.inference_mode():
         for work in works:
             work.tokens.append(1)
-        seats.write_on(works)
+        seats.decode_step(works)
     assert seats._memory is memory
 
 
@@ -107,7 +107,7 @@ def test_when_nobody_is_written_on_nothing_is_held() -> None:
     seats = DecodeBatch(model)
     with torch.inference_mode():
         work.tokens.append(1)
-        seats.write_on([work])
+        seats.decode_step([work])
         seats.clear()
     assert seats._memory is None
     assert seats._cache is None

@@ -33,9 +33,9 @@ class Marked(DeltaTransformer):
         self._must_stand(windows)
         return super().read_windows(windows, *more)
 
-    def take_in(self, prompts: torch.Tensor, *more: Any) -> Any:
+    def prefill(self, prompts: torch.Tensor, *more: Any) -> Any:
         self._must_stand(prompts)
-        return super().take_in(prompts, *more)
+        return super().prefill(prompts, *more)
 
     def _must_stand(self, ids: torch.Tensor) -> None:
         if bool((ids == MARK).any()):

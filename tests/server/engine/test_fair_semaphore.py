@@ -24,7 +24,7 @@ class Works:
         for name in names:
             end = asyncio.Event()
             self._ends.append((name, end, asyncio.create_task(self._work(name, end))))
-            await settled()
+            await frozen()
 
     async def _work(self, name: str, end: asyncio.Event) -> None:
         async with self._slots.of(name[0]):
@@ -39,7 +39,7 @@ class Works:
             if ending == name:
                 end.set()
                 await task
-        await settled()
+        await frozen()
 
     def cancel(self, name: str) -> None:
         for cancelled, _, task in self._ends:
@@ -47,7 +47,7 @@ class Works:
                 task.cancel()
 
 
-async def settled() -> None:
+async def frozen() -> None:
     """Every task has gone as far as it can."""
     for _ in range(5):
         await asyncio.sleep(0)
@@ -87,5 +87,5 @@ async def test_a_place_that_came_too_late_is_given_on() -> None:
     # One turn of the loop: the first gives its place back, and the second has been handed it but has not gone on yet.
     await asyncio.sleep(0)
     works.cancel("a2")
-    await settled()
+    await frozen()
     assert works.now == ["a3"]

@@ -10,13 +10,13 @@ from model.prompt import prompt_ids
 from model.sampling import Sampler, Sampling
 from server.engine.model_runner import SKIMMED_SEGMENTS, ModelRunner
 from server.engine.scheduler import AnswerWork, Batch, ReadWork, Scheduler
-from testing.models import random_model, sometimes_silent_model, tiny_config
+from testing.models import random_model, sometimes_skipping_model, tiny_config
 
 MODEL = random_model(tiny_config())
 FORWARD = ModelRunner(MODEL)
 NEVER = -1
-# Of its segments of random tokens about half are silent.
-MIXED = sometimes_silent_model()
+# Of its segments of random tokens about half are skipped.
+MIXED = sometimes_skipping_model()
 
 
 def memories(count: int) -> list[MemoryState]:
@@ -94,7 +94,7 @@ def test_silent_segments_are_passed_over_and_change_nothing() -> None:
 
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 40), min_size=1, max_size=3), st.integers(1, 12))
 def test_steps_that_skim_end_in_what_reading_each_segment_gives(seed: int, counts: list[int], rows: int) -> None:
-    """Texts of different lengths, some of whose segments are silent, in steps of so many segments at most."""
+    """Texts of different lengths, some of whose segments are skipped, in steps of so many segments at most."""
     scheduler, works = Scheduler(8 * rows, 4, 8), []
     for row, count in enumerate(counts):
         segments = torch.randint(340, (count, 8), generator=torch.Generator().manual_seed(seed + row))
