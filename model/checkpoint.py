@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -48,6 +49,40 @@ class Checkpoint:
     offset: int
     tokens: int
     segments: int
+
+    @classmethod
+    def empty(cls, memory: MemoryState) -> Checkpoint:
+        """A session that has read nothing; `memory` is the model's initial one."""
+        return cls(memory, (), b"", 0, 0, 0)
+
+    def advance(self, ids: Sequence[int], pending: bytes, text_bytes: int, segment_tokens: int) -> Advance:
+        """What the next `text_bytes` of text make of this session: `ids` are its final tokens, `pending` what is left.
+
+        Whole segments are to be read into the memory; the rest becomes the tail.
+        """
+        unread = [*self.tail, *ids]
+        whole = len(unread) - len(unread) % segment_tokens
+        segments = [unread[begin : begin + segment_tokens] for begin in range(0, whole, segment_tokens)]
+        after = Checkpoint(
+            self.memory,
+            tuple(unread[whole:]),
+            pending,
+            self.offset + text_bytes,
+            self.tokens + len(ids),
+            self.segments + len(segments),
+        )
+        return Advance(segments, after)
+
+
+class Advance(NamedTuple):
+    """Segments to be read into a session's memory, and the session once they have been."""
+
+    segments: list[list[int]]
+    after: Checkpoint
+
+    def finish(self, memory: MemoryState) -> Checkpoint:
+        """The session with the memory that reading the segments made."""
+        return replace(self.after, memory=memory)
 
 
 def encode(checkpoint: Checkpoint, fingerprint: str) -> bytes:

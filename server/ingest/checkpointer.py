@@ -64,7 +64,7 @@ class Checkpointer:
         if state is None:
             if recovery.journal_offset > 0:
                 raise await self.quarantine(live, "; ".join(damaged) or "no checkpoint is left")
-            state = ReadState(Checkpoint(self._initial, (), b"", 0, 0, 0), EMPTY_CHAIN)
+            state = ReadState(Checkpoint.empty(self._initial), EMPTY_CHAIN)
         live.stored = state
         if damaged:
             log.error("damaged values were found and not used: %s", "; ".join(damaged))

@@ -13,7 +13,6 @@ import asyncio
 import logging
 import time
 
-from model.checkpoint import Checkpoint
 from model.weights import LoadedModel
 from server.engine.engine import Engine, EngineStopped
 from server.engine.fair_semaphore import FairSemaphore
@@ -297,24 +296,13 @@ class Reading:
         assert live.reached is not None
         state, chain = live.reached
         (ids, pending), chain = await asyncio.to_thread(self._advance, state.pending, data, chain)
-        step = self._loaded.model.config.segment_tokens
-        unread = [*state.tail, *ids]
-        whole = len(unread) // step
-        segments = [unread[i * step : (i + 1) * step] for i in range(whole)]
+        advance = state.advance(ids, pending, len(data), self._loaded.model.config.segment_tokens)
         live.taken_bytes = len(data)
-        result = await self._engine.read(state.memory, segments, live.key.tenant)
-        if result.segments < whole:
+        result = await self._engine.read(state.memory, advance.segments, live.key.tenant)
+        if result.segments < len(advance.segments):
             # Halted inside the turn: the state before it stands, and the journal has the text.
             return
-        after = Checkpoint(
-            memory=result.memory,
-            tail=tuple(unread[whole * step :]),
-            pending=pending,
-            offset=state.offset + len(data),
-            tokens=state.tokens + len(ids),
-            segments=state.segments + whole,
-        )
-        live.read_on(ReadState(after, chain))
+        live.read_on(ReadState(advance.finish(result.memory), chain))
         self._metrics.read_tokens.inc(len(ids))
         live.report()
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
@@ -103,23 +103,20 @@ class AnswerService:
         """The standpoint once `text` was read too, for whoever asks from there and for nobody else."""
         state, segment_tokens = standpoint.state, self._loaded.model.config.segment_tokens
         ids, pending = await asyncio.to_thread(self._loaded.tokenizer.advance, state.pending, text.encode())
-        unread = [*state.tail, *ids]
-        whole = len(unread) // segment_tokens
-        segments = [unread[i * segment_tokens : (i + 1) * segment_tokens] for i in range(whole)]
-        read = await self._engine.read(state.memory, segments, tenant)
-        if read.segments < whole:
+        # The prompt is no part of the session's text, so the offset stays.
+        advance = state.advance(ids, pending, 0, segment_tokens)
+        read = await self._engine.read(state.memory, advance.segments, tenant)
+        if read.segments < len(advance.segments):
             raise Halted("the server is shutting down before the prompt was read")
-        extended = replace(
-            state,
-            memory=read.memory,
-            tail=tuple(unread[whole * segment_tokens :]),
-            pending=pending,
-            tokens=state.tokens + len(ids),
-            segments=state.segments + whole,
+        tokens = len(advance.segments) * segment_tokens
+        self._metrics.read_tokens.inc(tokens)
+        return self.standpoint(
+            standpoint.asked_at,
+            advance.finish(read.memory),
+            standpoint.version,
+            standpoint.origin,
+            standpoint.read_tokens + tokens,
         )
-        self._metrics.read_tokens.inc(whole * segment_tokens)
-        read_tokens = standpoint.read_tokens + whole * segment_tokens
-        return self.standpoint(standpoint.asked_at, extended, standpoint.version, standpoint.origin, read_tokens)
 
     def prompt(self, question: Question, param: str) -> list[int]:
         """The question's window; refused when it leaves no room for the answer."""

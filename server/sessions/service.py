@@ -43,7 +43,7 @@ class SessionService:
         receipts: Receipts,
     ) -> None:
         self._store, self._reading, self._engine, self._settings = store, reading, engine, settings
-        self._nothing = Checkpoint(loaded.model.initial_memory(1), (), b"", 0, 0, 0)
+        self._nothing = Checkpoint.empty(loaded.model.initial_memory(1))
         self.registry = SessionRegistry(store, reading, loaded, settings, metrics, receipts)
         self.uploads = UploadService(store, reading, self.registry, settings)
         self.snapshots = SnapshotService(store, reading, self.registry, loaded)
