@@ -1,14 +1,36 @@
-"""What the server's replies look like to the tests: sessions, events and problems, checked as they are taken apart."""
+"""Requests to a server under test, and the parts of its replies, each checked: sessions, events, problems, metrics."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
-POLLS_MAX = 20_000
+T = TypeVar("T")
+
+POLL_SECONDS = 0.01
+POLLS_MAX = 20_000  # a deadline in machine speed: use `eventually`
+
+
+def eventually(check: Callable[[], T | None], seconds: float = 60) -> T:
+    """Polls `check` until it returns something true, and returns that; AssertionError after `seconds`.
+
+    An AssertionError of `check` counts as "not yet"; the last one is the cause of the final error.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        cause: AssertionError | None = None
+        try:
+            if found := check():
+                return found
+        except AssertionError as error:
+            cause = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not true within {seconds} s: {getattr(check, '__name__', check)}") from cause
+        time.sleep(POLL_SECONDS)
 
 
 def created(client: httpx.Client, **body: Any) -> str:
@@ -32,11 +54,14 @@ def shown(client: httpx.Client, session: str) -> dict[str, Any]:
 
 
 def shown_once(client: httpx.Client, session: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The session as soon as it is as wanted."""
-    for _ in range(POLLS_MAX):
-        if wanted(body := shown(client, session)):
-            return body
-    raise AssertionError(f"the session is still {body}")
+    """The session as soon as `wanted` is true of it."""
+
+    def checked() -> dict[str, Any]:
+        body = shown(client, session)
+        assert wanted(body), f"the session is still {body}"
+        return body
+
+    return eventually(checked)
 
 
 def asked(client: httpx.Client, session: str, **body: Any) -> dict[str, Any]:
