@@ -66,9 +66,10 @@ async def _appended(url: str, folder: Path, text: str, count: int) -> list[float
     key = SessionKey("default", "bare")
     await store.create(SessionRecord(key, 1.0, 1.0, "none", "none"))
     seconds = []
+    end = 0
     for _ in range(WARM_UP + count):
         began = time.perf_counter()
-        await store.append(key, None, text.encode(), 1.0)
+        end = (await store.append(key, end, text.encode(), 1.0)).accepted_bytes
         seconds.append(time.perf_counter() - began)
     await store.close()
     return seconds[WARM_UP:]

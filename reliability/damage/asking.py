@@ -68,8 +68,8 @@ def reads(dice: random.Random, life: Life, hurt: Hurt) -> list[Question]:
     key, tenant = life.key, life.key.tenant
     offset, limit = dice.randrange(life.end + 2), dice.choice((1, 9, 40, ALL))
     indexed = [
-        Question("list", lambda store: store.list(tenant, ALL)),
-        Question("list after", lambda store: store.list(tenant, 1, after=key.id)),
+        Question("list", lambda store: store.list_sessions(tenant, ALL)),
+        Question("list after", lambda store: store.list_sessions(tenant, 1, after=key.id)),
         Question("unread", lambda store: store.unread(1)),
         Question("expire", lambda store: store.expire(AT + 1)),
     ]

@@ -111,7 +111,7 @@ class Life:
             await store.create(self.record)
         for number, (start, end) in enumerate(zip([0, *self.ends], self.ends, strict=False), 1):
             for store in stores:
-                await store.append(self.key, None, self.text[start:end], AT)
+                await store.append(self.key, start, self.text[start:end], AT)
             yield
             if number in versions:
                 for store in stores:

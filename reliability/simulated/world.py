@@ -114,9 +114,7 @@ class WatchedStore(MemoryStore):
         await super().delete(key)
         life.ended_at = detangle.now()
 
-    async def append(
-        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
-    ) -> Appended:
+    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
         appended = await super().append(key, offset, piece, at, repeats)
         life = self._life(key)
         new = appended.accepted_bytes - len(life.text)

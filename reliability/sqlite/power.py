@@ -136,7 +136,7 @@ class Moment:
 async def seen_in(store: Store, allowed: Allowed) -> list[str]:
     """What the store shows that it may not, in words."""
     found = await asyncio.gather(*(seen_of(store, key, allowed[key]) for key in KEYS))
-    pages = await asyncio.gather(*(store.list(tenant, 99) for tenant in {key.tenant for key in KEYS}))
+    pages = await asyncio.gather(*(store.list_sessions(tenant, 99) for tenant in {key.tenant for key in KEYS}))
     never = {record.key for page in pages for record in page} - {key for key in KEYS if allowed[key] != (None,)}
     return [*chain.from_iterable(found), *(f"{key}: should not be" for key in sorted(never))]
 

@@ -117,7 +117,8 @@ class Losses:
     async def write_over(self) -> None:
         """Others send as much again, and other text: by its end alone the loss is not to be seen any more."""
         for key, lost_bytes, token in self._short:
-            await self._crowd.store.append(key, None, b"?" * lost_bytes, 1.0)
+            end = (await self._crowd.store.get(key)).accepted_bytes
+            await self._crowd.store.append(key, end, b"?" * lost_bytes, 1.0)
             if not rolled_back(await self._record(key), key, token):
                 self.missed.append(f"{key.id}: {lost_bytes} other bytes are taken for those that were lost")
 

@@ -106,7 +106,7 @@ class Round:
 
 async def _list(store: Store, siblings: dict[SessionKey, Session]) -> None:
     before = {key: session.acknowledged for key, session in siblings.items()}
-    listed = await store.list(next(iter(siblings)).tenant, 2 * len(siblings))
+    listed = await store.list_sessions(next(iter(siblings)).tenant, 2 * len(siblings))
     for record in listed:
         if record.key not in siblings:
             raise Wrong(f"{record.key} is listed for {next(iter(siblings)).tenant}")

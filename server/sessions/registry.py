@@ -101,7 +101,7 @@ class SessionRegistry:
 
     async def page(self, tenant: str, limit: int, after: str | None) -> tuple[list[SessionView], bool]:
         """At most `limit` sessions, and whether there are more."""
-        records = await self._store.list(tenant, limit + 1, after)
+        records = await self._store.list_sessions(tenant, limit + 1, after)
         return [self.view(record) for record in records[:limit]], len(records) > limit
 
     async def revise(self, key: SessionKey, change: Mapping[str, object]) -> SessionView:

@@ -3,7 +3,6 @@
 It moves bytes; it knows neither torch, nor what a memory is, nor the web.
 """
 
-import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -171,22 +170,20 @@ class Store(Protocol):
     async def get(self, key: SessionKey) -> SessionRecord:
         """The session's record; `DamagedValue`."""
 
-    async def list(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
+    async def list_sessions(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
         """A tenant's sessions, newest created first (ties by id, descending), those behind `after`."""
 
     async def delete(self, key: SessionKey) -> None:
         """Forgets the session, its journal, its checkpoints and its snapshots, and that it ever expired."""
 
-    async def append(
-        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
-    ) -> Appended:
+    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
         """Keeps `piece` (1 to PIECE_BYTES_MAX bytes) behind the accepted text.
 
-        `offset` None, or equal to the accepted bytes, appends. Beyond them: `OffsetMismatch`. Before them,
-        the part of `piece` that overlaps is compared with what was accepted: other bytes are a
-        `ContentConflict`; the same bytes are recognised and only what goes beyond is appended; where
-        neither the journal nor the digests of the last REPEATS_KEPT pieces can tell, `OffsetMismatch`. Without
-        `repeats` whatever lies before the end is an `OffsetMismatch`: the sender knows that it never sent it.
+        An `offset` equal to the accepted bytes appends. Beyond them: `OffsetMismatch`. Before them, the part of
+        `piece` that overlaps is compared with what was accepted: other bytes are a `ContentConflict`; the same bytes
+        are recognised and only what goes beyond is appended; where neither the journal nor the digests of the last
+        REPEATS_KEPT pieces can tell, `OffsetMismatch`. Without `repeats` an offset before the end is an
+        `OffsetMismatch`: the sender knows that it never sent it.
         `at` becomes updated_at.
         """
 
@@ -236,7 +233,7 @@ class Store(Protocol):
         that the text before it has another chain. The fingerprint is the record's. Version and read state stay.
         """
 
-    async def snapshots(self, key: SessionKey) -> "builtins.list[Snapshot]":
+    async def snapshots(self, key: SessionKey) -> list[Snapshot]:
         """The session's snapshots, the newest first."""
 
     async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
@@ -267,7 +264,7 @@ class Store(Protocol):
         its checkpoints end; journal and snapshots stay. `at` becomes updated_at.
         """
 
-    async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
+    async def unread(self, bytes_min: int) -> list[SessionRecord]:
         """The sound sessions of all tenants with at least `bytes_min` (1 or more) of text that no checkpoint covers."""
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
@@ -288,7 +285,7 @@ class Store(Protocol):
     async def stored_bytes(self, tenant: str) -> int:
         """How many bytes the tenant's sound sessions take: kept text, checkpoints and snapshots."""
 
-    async def expire(self, at: float) -> "builtins.list[SessionKey]":
+    async def expire(self, at: float) -> list[SessionKey]:
         """Forgets the sessions whose time is over; `SessionExpired` is told of them for TOMBSTONE_SECONDS."""
 
     async def ready(self) -> None:

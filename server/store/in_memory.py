@@ -3,7 +3,6 @@
 It knows neither disks nor checksums, for nothing here can be torn or damaged.
 """
 
-import builtins
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -137,7 +136,7 @@ class MemoryStore:
     async def get(self, key: SessionKey) -> SessionRecord:
         return deepcopy(self._session(key).record)
 
-    async def list(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
+    async def list_sessions(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
         rules.check_window(0, limit)
         records = [session.record for session in self._open().values() if session.record.key.tenant == tenant]
         if after is not None:
@@ -150,14 +149,12 @@ class MemoryStore:
             self._session(key)
             self._forget(key)
 
-    async def append(
-        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
-    ) -> Appended:
+    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
         rules.check_piece(offset, piece)
         session = self._session(key)
         accepted = session.record.accepted_bytes
-        start, known, new = rules.placed(accepted, offset, piece, repeats)
-        session.recognise(start, known)
+        known, new = rules.placed(accepted, offset, piece, repeats)
+        session.recognise(offset, known)
         if new:
             session.keep(new)
         session.record = rules.grown(session.record, new, at)
@@ -212,7 +209,7 @@ class MemoryStore:
         session.record = rules.used(session.record, at)
         return mark.snapshot
 
-    async def snapshots(self, key: SessionKey) -> "builtins.list[Snapshot]":
+    async def snapshots(self, key: SessionKey) -> list[Snapshot]:
         return [snapshot for snapshot, _ in reversed(self._session(key).snapshots.values())]
 
     async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
@@ -249,7 +246,7 @@ class MemoryStore:
         self._leases.end(record.key)
         return deepcopy(session.record)
 
-    async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
+    async def unread(self, bytes_min: int) -> list[SessionRecord]:
         records = [session.record for session in self._open().values()]
         return deepcopy([record for record in records if rules.is_unread(record, bytes_min)])
 
@@ -272,7 +269,7 @@ class MemoryStore:
     async def stored_bytes(self, tenant: str) -> int:
         return sum(session.stored_bytes for key, session in self._open().items() if key.tenant == tenant)
 
-    async def expire(self, at: float) -> "builtins.list[SessionKey]":
+    async def expire(self, at: float) -> list[SessionKey]:
         over = [key for key, session in self._open().items() if rules.is_over(session.record, at)]
         for key in over:
             self._forget(key)

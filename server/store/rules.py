@@ -43,19 +43,18 @@ def check_new(record: SessionRecord, checkpoint: StoredCheckpoint | None = None)
         )
 
 
-def check_piece(offset: int | None, piece: bytes) -> None:
-    if offset is not None and offset < 0:
+def check_piece(offset: int, piece: bytes) -> None:
+    if offset < 0:
         raise ValueError(f"an offset is 0 or more, not {offset}")
     if not 1 <= len(piece) <= PIECE_BYTES_MAX:
         raise ValueError(f"a piece has 1 to {PIECE_BYTES_MAX} bytes, not {len(piece)}: send it in parts")
 
 
-def placed(accepted: int, offset: int | None, piece: bytes, repeats: bool) -> tuple[int, bytes, bytes]:
-    """Where a piece starts, its part that was accepted before by its place, and the part that is new."""
-    start = accepted if offset is None else offset
-    if start > accepted or (start < accepted and not repeats):
+def placed(accepted: int, offset: int, piece: bytes, repeats: bool) -> tuple[bytes, bytes]:
+    """The part of a piece that was accepted before by its place, and the part that is new."""
+    if offset > accepted or (offset < accepted and not repeats):
         raise OffsetMismatch(accepted)
-    return start, piece[: accepted - start], piece[accepted - start :]
+    return piece[: accepted - offset], piece[accepted - offset :]
 
 
 def check_window(offset: int, limit: int) -> None:

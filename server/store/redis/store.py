@@ -4,7 +4,6 @@ Nothing is decided in Redis but whether the record still is the one that a chang
 the lease. It hands each promise to the file that keeps it; it knows neither connections nor how a value is sealed.
 """
 
-import builtins
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -64,7 +63,7 @@ class RedisStore:
         self._open()
         return (await self._records.load(key)).entry.record
 
-    async def list(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
+    async def list_sessions(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
         rules.check_window(0, limit)
         self._open()
         return await self._listing.page(tenant, limit, after)
@@ -73,9 +72,7 @@ class RedisStore:
         self._open()
         await self._forgetting.delete(key)
 
-    async def append(
-        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
-    ) -> Appended:
+    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
         rules.check_piece(offset, piece)
         self._open()
         return await self._texts.append(key, offset, piece, at, repeats)
@@ -115,7 +112,7 @@ class RedisStore:
         self._open()
         return await self._copies.keep_snapshot(key, name, lineage, checkpoint, at)
 
-    async def snapshots(self, key: SessionKey) -> "builtins.list[Snapshot]":
+    async def snapshots(self, key: SessionKey) -> list[Snapshot]:
         self._open()
         entry = (await self._records.load(key)).entry
         return [kept.snapshot for kept in reversed(entry.snapshots)]
@@ -140,7 +137,7 @@ class RedisStore:
         self._open()
         return await self._copies.rebuild(record, model, fingerprint, lineage, at)
 
-    async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
+    async def unread(self, bytes_min: int) -> list[SessionRecord]:
         self._open()
         return await self._listing.unread(bytes_min)
 
@@ -172,7 +169,7 @@ class RedisStore:
         self._open()
         return await self._listing.stored_bytes(tenant)
 
-    async def expire(self, at: float) -> "builtins.list[SessionKey]":
+    async def expire(self, at: float) -> list[SessionKey]:
         self._open()
         return await self._forgetting.expire(at)
 

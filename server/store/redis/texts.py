@@ -20,7 +20,7 @@ class RedisTexts:
         self._records, self._journal, self._indexes = records, journal, indexes
         self._turns: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
 
-    async def append(self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool) -> Appended:
+    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool) -> Appended:
         await self._indexes.mark_unread(key)
         # One after the other: appends from here would only make each other begin anew.
         async with self._turns.setdefault(key, asyncio.Lock()):
@@ -40,15 +40,13 @@ class RedisTexts:
             raise rules.trimmed(offset, entry.journal_offset)
         return await self._journal.read(entry, offset, min(offset + limit, accepted))
 
-    async def _append(
-        self, found: Found, offset: int | None, piece: bytes, at: float, repeats: bool
-    ) -> Appended | None:
+    async def _append(self, found: Found, offset: int, piece: bytes, at: float, repeats: bool) -> Appended | None:
         """The answer, or None where another change came first."""
         entry, place = found.entry, names(found.entry.record.key)
         accepted = entry.record.accepted_bytes
-        start, known, new = rules.placed(accepted, offset, piece, repeats)
+        known, new = rules.placed(accepted, offset, piece, repeats)
         if known:
-            await self._journal.recognise(entry, start, known)
+            await self._journal.recognise(entry, offset, known)
         if not new:
             # Written where it was compared: what was read may be the word of a Redis that is master no more.
             used = replace(entry, record=rules.used(entry.record, at))

@@ -46,13 +46,13 @@ def delete(connection: apsw.Connection, key: SessionKey) -> None:
 
 
 def append(
-    connection: apsw.Connection, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
+    connection: apsw.Connection, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True
 ) -> Appended:
     entry = sessions.load(connection, key)
     accepted = entry.record.accepted_bytes
-    start, known, new = rules.placed(accepted, offset, piece, repeats)
+    known, new = rules.placed(accepted, offset, piece, repeats)
     if known:
-        journal.recognise(connection, entry, start, known)
+        journal.recognise(connection, entry, offset, known)
     if new:
         journal.keep(connection, key, accepted, new)
     grown = rules.grown(entry.record, new, at)

@@ -3,7 +3,6 @@
 It hands each operation to the thread that owns the file; it knows neither rows nor transactions.
 """
 
-import builtins
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -49,7 +48,7 @@ class SqliteStore:
         entry = await self.owner.run(partial(sessions.load, key=key))
         return entry.record
 
-    async def list(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
+    async def list_sessions(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
         rules.check_window(0, limit)
         return await self.owner.run(partial(sessions.page, tenant=tenant, limit=limit, after=after))
 
@@ -57,9 +56,7 @@ class SqliteStore:
         await self.owner.run(partial(operations.delete, key=key))
         self._leases.forget(key)
 
-    async def append(
-        self, key: SessionKey, offset: int | None, piece: bytes, at: float, repeats: bool = True
-    ) -> Appended:
+    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
         rules.check_piece(offset, piece)
         return await self.owner.run(
             partial(operations.append, key=key, offset=offset, piece=piece, at=at, repeats=repeats)
@@ -99,7 +96,7 @@ class SqliteStore:
         chain = await self._chain_at(key, checkpoint.offset)
         return await self.owner.run(partial(keep, known_chain=chain))
 
-    async def snapshots(self, key: SessionKey) -> "builtins.list[Snapshot]":
+    async def snapshots(self, key: SessionKey) -> list[Snapshot]:
         return await self.owner.run(partial(snapshot_operations.list_snapshots, key=key))
 
     async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
@@ -124,7 +121,7 @@ class SqliteStore:
         )
         return await self.owner.run(partial(rebuild, end_lease=partial(self._leases.end, record.key)))
 
-    async def unread(self, bytes_min: int) -> "builtins.list[SessionRecord]":
+    async def unread(self, bytes_min: int) -> list[SessionRecord]:
         return await self.owner.run(partial(operations.unread, bytes_min=bytes_min))
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
@@ -142,7 +139,7 @@ class SqliteStore:
     async def stored_bytes(self, tenant: str) -> int:
         return await self.owner.run(partial(operations.stored_bytes, tenant=tenant))
 
-    async def expire(self, at: float) -> "builtins.list[SessionKey]":
+    async def expire(self, at: float) -> list[SessionKey]:
         over = await self.owner.run(partial(operations.expire, at=at))
         for key in over:
             self._leases.forget(key)

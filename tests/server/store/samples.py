@@ -58,8 +58,9 @@ def beginning(record: SessionRecord, memory: StoredCheckpoint) -> SessionRecord:
 
 async def with_text(store: Store, *pieces: bytes, keep_text: bool = False) -> None:
     await store.create(record().updated(keep_text=keep_text))
+    end = 0
     for piece in pieces:
-        await store.append(key(), None, piece, at=2.0)
+        end = (await store.append(key(), end, piece, at=2.0)).accepted_bytes
 
 
 async def keep(store: Store, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:

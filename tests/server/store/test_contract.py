@@ -33,7 +33,7 @@ async def test_a_kept_record_can_not_be_changed_from_outside(store: Store) -> No
     await store.create(mine)
     mine.metadata["title"] = "other"
     (await store.get(key())).metadata["title"] = "other"
-    (await store.list("acme", 9))[0].metadata["title"] = "other"
+    (await store.list_sessions("acme", 9))[0].metadata["title"] = "other"
     (await store.recover(key())).record.metadata["title"] = "other"
     assert await store.get(key()) == record()
 
@@ -70,7 +70,7 @@ async def test_what_is_not_there_is_missing_everywhere(store: Store) -> None:
     for operation in (
         store.get(nobody),
         store.delete(nobody),
-        store.append(nobody, None, b"a", at=1.0),
+        store.append(nobody, 0, b"a", at=1.0),
         store.journal(nobody, 0, 1),
         store.lease(nobody, "reader", 1.0),
         store.renew(Lease(nobody, "reader", 1), 1.0),
@@ -78,7 +78,7 @@ async def test_what_is_not_there_is_missing_everywhere(store: Store) -> None:
         store.touch(nobody, at=1.0),
         store.recover(nobody),
         store.quarantine(nobody, "why", at=1.0),
-        store.list("acme", 9, after="nobody"),
+        store.list_sessions("acme", 9, after="nobody"),
         store.keep_snapshot(nobody, "name", "", checkpoint(1, 0), at=1.0),
         store.snapshots(nobody),
         store.load_snapshot(nobody, "name"),
@@ -96,7 +96,7 @@ async def test_tenants_do_not_meet(store: Store) -> None:
     await store.create(record(tenant="other"))
     await store.append(key(tenant="other"), 0, b"theirs", at=2.0)
     assert await store.journal(key(), 0, 99) == b"ours"
-    assert [found.key.tenant for found in await store.list("acme", 9)] == ["acme"]
+    assert [found.key.tenant for found in await store.list_sessions("acme", 9)] == ["acme"]
     await store.delete(key(tenant="other"))
     assert await store.journal(key(), 0, 99) == b"ours"
 
@@ -104,13 +104,13 @@ async def test_tenants_do_not_meet(store: Store) -> None:
 async def test_sessions_are_listed_newest_first_page_by_page(store: Store) -> None:
     for id, created_at in (("a", 1.0), ("b", 3.0), ("c", 2.0), ("d", 2.0), ("é", 2.0)):
         await store.create(record(id, created_at=created_at))
-    assert [found.key.id for found in await store.list("acme", 9)] == ["b", "é", "d", "c", "a"]
-    assert [found.key.id for found in await store.list("acme", 2)] == ["b", "é"]
-    assert [found.key.id for found in await store.list("acme", 2, after="é")] == ["d", "c"]
-    assert await store.list("acme", 2, after="a") == []
-    assert await store.list("acme", 0) == []
+    assert [found.key.id for found in await store.list_sessions("acme", 9)] == ["b", "é", "d", "c", "a"]
+    assert [found.key.id for found in await store.list_sessions("acme", 2)] == ["b", "é"]
+    assert [found.key.id for found in await store.list_sessions("acme", 2, after="é")] == ["d", "c"]
+    assert await store.list_sessions("acme", 2, after="a") == []
+    assert await store.list_sessions("acme", 0) == []
     with pytest.raises(ValueError, match="limit"):
-        await store.list("acme", -1)
+        await store.list_sessions("acme", -1)
 
 
 async def test_a_deleted_session_leaves_nothing_behind(store: Store) -> None:
@@ -129,7 +129,7 @@ async def test_a_deleted_session_leaves_nothing_behind(store: Store) -> None:
 async def test_an_append_goes_behind_the_accepted_text(store: Store) -> None:
     await store.create(record())
     assert told(await store.append(key(), 0, b"once ", at=2.0)) == (5, False)
-    assert told(await store.append(key(), None, b"read", at=3.0)) == (9, False)
+    assert told(await store.append(key(), 5, b"read", at=3.0)) == (9, False)
     assert await store.journal(key(), 0, 99) == b"once read"
     assert await store.get(key()) == record().updated(
         accepted_bytes=9, updated_at=3.0, chain=extended(EMPTY_CHAIN, b"once read")
@@ -182,7 +182,7 @@ async def test_who_knows_that_he_repeats_nothing_appends_at_the_end_or_not_at_al
 
 async def test_a_piece_has_a_size_and_an_offset_a_sign(store: Store) -> None:
     await store.create(record())
-    for offset, piece in ((None, b""), (None, b"x" * (PIECE_BYTES_MAX + 1)), (-1, b"x")):
+    for offset, piece in ((0, b""), (0, b"x" * (PIECE_BYTES_MAX + 1)), (-1, b"x")):
         with pytest.raises(ValueError, match="not"):
             await store.append(key(), offset, piece, at=2.0)
     assert (await store.append(key(), 0, b"x" * PIECE_BYTES_MAX, at=2.0)).accepted_bytes == PIECE_BYTES_MAX
@@ -231,7 +231,7 @@ async def test_what_no_digest_can_tell_is_a_mismatch(store: Store, offset: int, 
 
 async def test_the_last_repeats_kept_pieces_are_remembered(store: Store) -> None:
     await with_text(store, b"a", b"b")
-    await asyncio.gather(*(store.append(key(), None, b"c", at=2.0) for _ in range(REPEATS_KEPT - 1)))
+    await asyncio.gather(*(store.append(key(), 2 + number, b"c", at=2.0) for number in range(REPEATS_KEPT - 1)))
     end = REPEATS_KEPT + 1
     await keep(store, key(), checkpoint(1, end), at=3.0)
     await keep(store, key(), checkpoint(2, end), at=3.0)
@@ -312,6 +312,6 @@ async def test_a_closed_store_says_so(store: Store) -> None:
     await store.ready()
     await store.close()
     await store.close()
-    for operation in (store.ready(), store.get(key()), store.list("acme", 1), store.create(record("b"))):
+    for operation in (store.ready(), store.get(key()), store.list_sessions("acme", 1), store.create(record("b"))):
         with pytest.raises(StoreUnavailable, match="closed"):
             await operation

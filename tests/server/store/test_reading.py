@@ -78,7 +78,7 @@ async def test_a_session_that_keeps_its_text_keeps_all_of_it(store: Store) -> No
 async def test_unread_are_the_sound_sessions_of_all_tenants_with_enough_text(store: Store) -> None:
     for id, tenant, text in (("a", "acme", b"12345"), ("b", "acme", b"1234"), ("a", "other", b"123456")):
         await store.create(record(id, tenant))
-        await store.append(key(id, tenant), None, text, at=2.0)
+        await store.append(key(id, tenant), 0, text, at=2.0)
 
     async def unread(bytes_min: int) -> list[tuple[str, str]]:
         return sorted((found.key.tenant, found.key.id) for found in await store.unread(bytes_min))
@@ -177,7 +177,7 @@ async def test_what_comes_under_an_old_lease_is_stale_and_changes_nothing(store:
 async def test_a_session_ends_when_it_is_not_used_for_its_time(store: Store) -> None:
     for id in ("mortal", "used"):
         await store.create(record(id).updated(ttl_seconds=10.0, expires_at=11.0))
-        await store.append(key(id), None, b"text", at=5.0)
+        await store.append(key(id), 0, b"text", at=5.0)
         assert (await store.get(key(id))).expires_at == 15.0
     await store.create(record("lasting"))
     await store.touch(key("used"), at=9.0)
@@ -185,20 +185,20 @@ async def test_a_session_ends_when_it_is_not_used_for_its_time(store: Store) -> 
     assert await store.expire(at=15.0) == [key("mortal")]
     for operation in (
         store.get(key("mortal")),
-        store.append(key("mortal"), None, b"x", at=16.0),
+        store.append(key("mortal"), 4, b"x", at=16.0),
         store.recover(key("mortal")),
         store.lease(key("mortal"), "a", LEASE_SECONDS),
     ):
         with pytest.raises(SessionExpired, match="mortal"):
             await operation
-    assert [found.key.id for found in await store.list("acme", 9)] == ["used", "lasting"]
+    assert [found.key.id for found in await store.list_sessions("acme", 9)] == ["used", "lasting"]
     assert await store.expire(at=19.0) == [key("used")]
 
 
 async def test_an_expired_session_can_be_created_anew_or_forgotten(store: Store) -> None:
     for id in ("anew", "forgotten", "in time"):
         await store.create(record(id).updated(ttl_seconds=1.0, expires_at=2.0))
-        await store.append(key(id), None, b"old", at=1.0)
+        await store.append(key(id), 0, b"old", at=1.0)
     assert sorted(await store.expire(at=3.0)) == [key("anew"), key("forgotten"), key("in time")]
     await store.create(record("anew"))
     assert await store.journal(key("anew"), 0, 9) == b""

@@ -155,7 +155,7 @@ async def test_only_from_what_the_session_is_now_is_gone_back(store: Store) -> N
             await store.rewind(stale, read(TEXT[:4], version), "new", at=5.0)
     assert await store.recover(key()) == before
     # Text that came meanwhile is what is gone back from as well.
-    await store.append(key(), None, b"more", at=4.0)
+    await store.append(key(), 16, b"more", at=4.0)
     await store.rewind(now, read(TEXT[:4], 2), "new", at=5.0)
     with pytest.raises(StaleCheckpoint, match="another"):
         await store.rewind(now, read(TEXT[:4], 3), "newer", at=5.0)
@@ -242,8 +242,8 @@ async def test_text_that_is_not_all_kept_can_not_be_read_again(store: Store) -> 
 async def test_text_that_was_read_again_can_be_gone_back_in(store: Store) -> None:
     await with_text(store, *PIECES, keep_text=True)
     for turn in range(3):
-        await store.rebuild(await store.get(key()), "delta", "f00d", f"rebuilt {turn}", at=5.0)
-        await store.append(key(), None, b"more", at=5.0)
+        rebuilt = await store.rebuild(await store.get(key()), "delta", "f00d", f"rebuilt {turn}", at=5.0)
+        await store.append(key(), rebuilt.accepted_bytes, b"more", at=5.0)
         await rewound(store, TEXT[: 14 - turn], lineage=f"rewound {turn}")
         assert await store.journal(key(), 0, 99) == TEXT[: 14 - turn]
     after = await store.rebuild(await store.get(key()), "delta", "f00d", "last", at=5.0)

@@ -145,7 +145,7 @@ class Twins(RuleBasedStateMachine):
 
     @rule(key=keys, piece=texts)
     def append(self, key: SessionKey, piece: bytes) -> None:
-        self.send(key, None, piece)
+        self.send(key, len(self.uploads.get(key, b"")), piece)
 
     @rule(key=keys, low=places, high=places, more=st.binary(max_size=3))
     def append_again(self, key: SessionKey, low: float, high: float, more: bytes) -> None:
@@ -157,14 +157,13 @@ class Twins(RuleBasedStateMachine):
     def append_anywhere(self, key: SessionKey, offset: int, piece: bytes) -> None:
         self.send(key, offset, piece)
 
-    def send(self, key: SessionKey, offset: int | None, piece: bytes) -> None:
+    def send(self, key: SessionKey, offset: int, piece: bytes) -> None:
         at = self.now()
         answer = self.both(lambda store: store.append(key, offset, piece, at))
         if isinstance(answer, Appended):
             text = self.uploads[key]
-            start = len(text) if offset is None else offset
-            assert text[start : start + len(piece)] == piece[: len(text) - start]
-            self.uploads[key] = text + piece[len(text) - start :]
+            assert text[offset : offset + len(piece)] == piece[: len(text) - offset]
+            self.uploads[key] = text + piece[len(text) - offset :]
             assert told(answer) == (len(self.uploads[key]), self.uploads[key] == text)
 
     @rule(key=keys, ahead=places)
@@ -193,8 +192,8 @@ class Twins(RuleBasedStateMachine):
         self.both(lambda store: store.quarantine(key, reason, at))
 
     @rule(limit=st.integers(-1, 3), after=st.sampled_from([None, "a", "b", "c"]))
-    def list(self, limit: int, after: str | None) -> None:
-        self.both(lambda store: store.list("acme", limit, after))
+    def list_sessions(self, limit: int, after: str | None) -> None:
+        self.both(lambda store: store.list_sessions("acme", limit, after))
 
     @rule(bytes_min=st.integers(1, 20))
     def unread(self, bytes_min: int) -> None:

@@ -131,7 +131,7 @@ async def test_nothing_is_left_of_a_deleted_session(store: RedisStore, redis_ser
     before = set(redis_server.command("KEYS", "*"))
     await store.create(record().updated(ttl_seconds=9.0, expires_at=9.0))
     for version in (1, 2, 3):
-        await store.append(key(), None, b"text" * 99, at=2.0)
+        await store.append(key(), (version - 1) * 396, b"text" * 99, at=2.0)
         await keep(store, key(), checkpoint(version, version * 396), at=3.0)
     await store.delete(key())
     await store.expire(at=99.0)

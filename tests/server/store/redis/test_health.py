@@ -109,11 +109,11 @@ async def test_one_that_is_set_up_worse_behind_a_new_connection_takes_no_more_wr
         server.command("CONFIG", "SET", "appendfsync", "everysec")
         server.command("CLIENT", "KILL", "TYPE", "normal")
         with pytest.raises(StoreUnavailable, match="appendfsync"):
-            await store.append(key(), None, b"lost?", at=2.0)
+            await store.append(key(), 0, b"lost?", at=2.0)
         with pytest.raises(StoreUnavailable, match="appendfsync"):
             await store.ready()
         server.command("CONFIG", "SET", "appendfsync", "always")
-        assert told(await store.append(key(), None, b"kept", at=2.0)) == (4, False)
+        assert told(await store.append(key(), 0, b"kept", at=2.0)) == (4, False)
         await store.close()
 
 

@@ -93,7 +93,7 @@ async def test_nothing_is_left_of_a_session_that_had_snapshots(
     await store.create(beginning(record(), MEMORY).updated(ttl_seconds=9.0, expires_at=9.0), MEMORY)
     for name in ("a", "b"):
         await store.keep_snapshot(key(), name, "", MEMORY, at=3.0)
-    await store.append(key(), None, b"more", at=3.0)
+    await store.append(key(), MEMORY.offset, b"more", at=3.0)
     await go_back(store)
     if end == "over":
         assert await store.expire(at=99.0) == [key()]
@@ -128,8 +128,8 @@ async def test_text_from_before_the_session_went_back_is_not_taken_for_what_came
     old_lines = redis_server.command("ZRANGE", at.pieces, 0, -1)
     await store.rewind(await store.get(key()), read(TEXT[:6], 1), "new", at=4.0)
     assert set(redis_server.command("HKEYS", at.journal)) == {b"0", b"4"}
-    for piece in (b"XY", b"Z123"):
-        await store.append(key(), None, piece, at=5.0)
+    for offset, piece in ((6, b"XY"), (8, b"Z123")):
+        await store.append(key(), offset, piece, at=5.0)
     assert await store.journal(key(), 0, 99) == TEXT[:6] + b"XYZ123"
     # The piece that was cut, and one that lay where another lies now.
     for number, offset in enumerate((4, 8), start=1):
@@ -210,7 +210,7 @@ async def test_what_redis_died_over_is_done_once_and_wholly_or_not_at_all(tmp_pa
             happened = {
                 keep_snapshot: len(await store.snapshots(key())),
                 go_back: recovery.record.version - before.version,
-                create: len(await store.list("acme", 9)) - 1,
+                create: len(await store.list_sessions("acme", 9)) - 1,
             }
             assert happened.pop(operation) in ((1,) if outcome is None else (0, 1))
             assert set(happened.values()) == {0}

@@ -25,8 +25,8 @@ async def fill(folder: Path) -> None:
     store = await SqliteStore.open(folder)
     for id in ("one", "two"):
         await store.create(record(id))
-        for piece in PIECES:
-            await store.append(key(id), None, piece, at=2.0)
+        for number, piece in enumerate(PIECES):
+            await store.append(key(id), 4 * number, piece, at=2.0)
         await keep(store, key(id), checkpoint(1, 10), at=3.0)
         await keep(store, key(id), checkpoint(2, 14), at=3.0)
     await store.close()
@@ -87,20 +87,20 @@ async def test_a_damaged_record_is_found_by_whatever_needs_it(folder: Path, chan
     store = await reopened(folder, change)
     for operation in (
         store.get(key("one")),
-        store.append(key("one"), None, b"x", at=4.0),
+        store.append(key("one"), 16, b"x", at=4.0),
         store.journal(key("one"), 8, 9),
         keep(store, key("one"), checkpoint(3, 16), at=4.0),
         store.recover(key("one")),
         store.quarantine(key("one"), "why", at=4.0),
-        store.list("acme", 9),
-        store.list("acme", 9, after="one"),
+        store.list_sessions("acme", 9),
+        store.list_sessions("acme", 9, after="one"),
     ):
         with pytest.raises(DamagedValue, match="the record of session 'one'"):
             await operation
     assert [found.key.id for found in await store.unread(0)] == ["two"]
     assert (await store.get(key("two"))).version == 2
     await store.delete(key("one"))
-    assert [found.key.id for found in await store.list("acme", 9)] == ["two"]
+    assert [found.key.id for found in await store.list_sessions("acme", 9)] == ["two"]
     await store.close()
 
 
@@ -134,7 +134,7 @@ async def test_a_checkpoint_of_an_earlier_life_is_not_taken_for_this_ones(
 ) -> None:
     earlier = await SqliteStore.open(tmp_path / "earlier")
     await earlier.create(record("one"))
-    await earlier.append(key("one"), None, TEXT, at=2.0)
+    await earlier.append(key("one"), 0, TEXT, at=2.0)
     await keep(earlier, key("one"), checkpoint(1, 10), at=3.0)
     await keep(earlier, key("one"), other, at=3.0)
     await earlier.close()
@@ -241,7 +241,7 @@ async def test_a_lost_piece_moves_the_journal_offset(folder: Path) -> None:
 
 async def test_bytes_on_both_sides_of_a_lost_piece_are_not_joined(folder: Path) -> None:
     store = await SqliteStore.open(folder)
-    await store.append(key("one"), None, b"qrst", at=4.0)
+    await store.append(key("one"), 16, b"qrst", at=4.0)
     await store.close()
     store = await reopened(folder, "DELETE FROM piece WHERE id = 'one' AND offset = 12")
     with pytest.raises(DamagedValue, match="at offset 12"):
@@ -252,7 +252,7 @@ async def test_bytes_on_both_sides_of_a_lost_piece_are_not_joined(folder: Path) 
 
 async def test_trimming_does_not_hide_a_lost_piece(folder: Path) -> None:
     store = await reopened(folder, "DELETE FROM piece WHERE id = 'one' AND offset = 12")
-    await store.append(key("one"), None, b"qrst", at=4.0)
+    await store.append(key("one"), 16, b"qrst", at=4.0)
     await keep(store, key("one"), checkpoint(3, 15), at=4.0)
     with pytest.raises(DamagedValue):
         await store.journal(key("one"), 14, 99)

@@ -117,7 +117,7 @@ async def test_what_was_acknowledged_survives_a_power_cut(disk: Disk) -> None:
     text = b""
     for number in range(30):
         piece = str(number).encode() * 7000
-        await store.append(key(), None, piece, at=2.0)
+        await store.append(key(), len(text), piece, at=2.0)
         text += piece
         assert await text_after_a_power_cut(disk) == text
     await keep(store, key(), checkpoint(1, 9), at=3.0)
@@ -166,7 +166,7 @@ async def test_a_lost_connection_is_opened_in_the_same_folder_wherever_the_proce
 async def test_a_read_that_fails_is_told_and_may_succeed_later(disk: Disk) -> None:
     store = await SqliteStore.open(disk.cached)
     await store.create(record())
-    await store.append(key(), None, b"x" * 200_000, at=2.0)
+    await store.append(key(), 0, b"x" * 200_000, at=2.0)
     await store.close()
     store = await SqliteStore.open(disk.cached)
     await store.get(key())
@@ -203,10 +203,10 @@ def asked_together(store: SqliteStore) -> Iterator[list[asyncio.Task[Any]]]:
 async def test_on_a_full_disk_nothing_is_kept_and_reading_goes_on(disk: Disk) -> None:
     store = await SqliteStore.open(disk.cached)
     await store.create(record())
-    await store.append(key(), None, b"once ", at=2.0)
+    await store.append(key(), 0, b"once ", at=2.0)
     disk.full = True
     with asked_together(store) as tasks:
-        tasks.append(asyncio.create_task(store.append(key(), None, b"read", at=3.0)))
+        tasks.append(asyncio.create_task(store.append(key(), 5, b"read", at=3.0)))
         tasks.append(asyncio.create_task(store.journal(key(), 0, 99)))
         tasks.append(asyncio.create_task(store.append(key(), 0, b"once", at=3.0)))
     _, appended, text, again = await asyncio.gather(*tasks, return_exceptions=True)
@@ -214,6 +214,6 @@ async def test_on_a_full_disk_nothing_is_kept_and_reading_goes_on(disk: Disk) ->
     assert text == b"once "
     assert isinstance(again, StoreFull)
     disk.full = False
-    assert (await store.append(key(), None, b"read", at=3.0)).accepted_bytes == 9
+    assert (await store.append(key(), 5, b"read", at=3.0)).accepted_bytes == 9
     assert await text_after_a_power_cut(disk) == b"once read"
     await store.close()

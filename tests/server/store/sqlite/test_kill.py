@@ -46,7 +46,7 @@ async def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None
     for seed in range(ROUNDS):
         told |= run_and_kill(tmp_path, seed, dice.randint(1, 60))
         store = await SqliteStore.open(tmp_path)
-        for record in await store.list("acme", 9):
+        for record in await store.list_sessions("acme", 9):
             key = record.key
             assert record.accepted_bytes >= told.get(("accepted", key.id), 0)
             assert record.version >= told.get(("version", key.id), 0)
@@ -65,6 +65,6 @@ async def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None
 
             low, high = recovery.journal_offset, record.accepted_bytes
             assert await store.journal(key, low, high) == appender.text(key, low, high)
-        assert {id for _, id in told} <= {record.key.id for record in await store.list("acme", 9)}
+        assert {id for _, id in told} <= {record.key.id for record in await store.list_sessions("acme", 9)}
         await store.close()
     assert min(told["version", key.id] for key in appender.KEYS) > ROUNDS

@@ -73,7 +73,7 @@ async def test_nothing_is_left_of_a_session_that_had_snapshots(sqlite: SqliteSto
     for damaged in (False, True):
         await sqlite.create(beginning(record(), memory).updated(keep_text=True), memory)
         await sqlite.keep_snapshot(key(), "name", "", memory, at=3.0)
-        await sqlite.append(key(), None, b"more", at=3.0)
+        await sqlite.append(key(), memory.offset, b"more", at=3.0)
         await sqlite.rewind(await sqlite.get(key()), read(TEXT, 2), "new", at=4.0)
         assert await sqlite.owner.run(lambda connection: connection.execute("SELECT count(*) FROM checkpoint").get) == 1
         if damaged:

@@ -54,7 +54,7 @@ async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path)
     await store.create(record())
     async with one_group(store):
-        appends = [asyncio.create_task(store.append(key(), None, b"x", at=2.0)) for _ in range(9)]
+        appends = [asyncio.create_task(store.append(key(), end, b"x", at=2.0)) for end in range(9)]
         await asyncio.sleep(0)
         closing = [asyncio.create_task(store.close()) for _ in range(2)]
     await asyncio.gather(*appends, *closing)
@@ -66,11 +66,11 @@ async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
 async def test_an_error_that_is_still_held_does_not_keep_the_file_open(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path)
     await store.create(record())
-    await store.append(key(), None, b"once", at=2.0)
-    await store.append(key(), None, b"read", at=2.0)
+    await store.append(key(), 0, b"once", at=2.0)
+    await store.append(key(), 4, b"read", at=2.0)
     await store.owner.run(lambda connection: connection.execute("UPDATE piece SET seal = x'00'") and None)
     held = await asyncio.gather(store.journal(key(), 0, 9), return_exceptions=True)
-    await store.append(key(), None, b"more", at=2.0)
+    await store.append(key(), 8, b"more", at=2.0)
     await store.close()
     assert [str(error) for error in held] == ["the journal of session 'book' at offset 0 does not match its checksum"]
 
@@ -81,7 +81,9 @@ async def test_a_group_is_committed_once(sqlite: SqliteStore) -> None:
         await sqlite.create(record(id))
     commits = await count_commits(sqlite)
     async with one_group(sqlite):
-        appends = [asyncio.create_task(sqlite.append(key(id), None, b"piece", at=2.0)) for id in ids for _ in range(10)]
+        appends = [
+            asyncio.create_task(sqlite.append(key(id), end, b"piece", at=2.0)) for id in ids for end in range(0, 50, 5)
+        ]
     await asyncio.gather(*appends)
     # One is the group that held the thread.
     assert len(commits) == 2
@@ -102,7 +104,7 @@ async def test_nobody_is_answered_before_the_commit(sqlite: SqliteStore) -> None
     answered: list[bool] = []
 
     async with one_group(sqlite):
-        append = asyncio.create_task(sqlite.append(key(), None, b"piece", at=2.0))
+        append = asyncio.create_task(sqlite.append(key(), 0, b"piece", at=2.0))
         await asyncio.sleep(0)
         last = asyncio.create_task(sqlite.owner.run(lambda connection: answered.append(append.done())))
     await asyncio.gather(append, last)
@@ -112,19 +114,19 @@ async def test_nobody_is_answered_before_the_commit(sqlite: SqliteStore) -> None
 async def test_a_failed_commit_acknowledges_nothing(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
     async with one_group(sqlite):
-        appends = [asyncio.create_task(sqlite.append(key(), None, b"x", at=2.0)) for _ in range(5)]
+        appends = [asyncio.create_task(sqlite.append(key(), end, b"x", at=2.0)) for end in range(5)]
         # A commit hook that refuses is SQLite's own way to make a commit fail.
         refusing = sqlite.owner.run(lambda connection: connection.set_commit_hook(lambda: True))
         operations = [*appends, asyncio.create_task(refusing)]
     outcomes = await asyncio.gather(*operations, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 6
     assert await sqlite.get(key()) == record()
-    assert (await sqlite.append(key(), None, b"y", at=3.0)).accepted_bytes == 1
+    assert (await sqlite.append(key(), 0, b"y", at=3.0)).accepted_bytes == 1
 
 
 async def test_a_failure_in_a_group_undoes_only_itself(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
-    await sqlite.append(key(), None, b"once", at=2.0)
+    await sqlite.append(key(), 0, b"once", at=2.0)
     commits = await count_commits(sqlite)
 
     def half_done(connection: apsw.Connection) -> None:
@@ -136,11 +138,11 @@ async def test_a_failure_in_a_group_undoes_only_itself(sqlite: SqliteStore) -> N
         operations = [
             asyncio.create_task(operation)
             for operation in (
-                sqlite.append(key(), None, b" read", at=3.0),
-                sqlite.append(key("nobody"), None, b"x", at=3.0),
+                sqlite.append(key(), 4, b" read", at=3.0),
+                sqlite.append(key("nobody"), 0, b"x", at=3.0),
                 sqlite.owner.run(half_done),
                 sqlite.append(key(), 0, b"other", at=3.0),
-                sqlite.append(key(), None, b", ask", at=3.0),
+                sqlite.append(key(), 9, b", ask", at=3.0),
             )
         ]
     outcomes = await asyncio.gather(*operations, return_exceptions=True)
@@ -153,7 +155,7 @@ async def test_a_failure_in_a_group_undoes_only_itself(sqlite: SqliteStore) -> N
 async def test_a_waiter_that_leaves_does_not_take_its_write_along(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
     async with one_group(sqlite):
-        leaving = asyncio.create_task(sqlite.append(key(), None, b"kept", at=2.0))
+        leaving = asyncio.create_task(sqlite.append(key(), 0, b"kept", at=2.0))
         await asyncio.sleep(0)
         leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -184,11 +186,11 @@ async def test_nobody_waits_for_a_thread_that_is_gone(tmp_path: Path, monkeypatc
 
 async def test_reading_writes_nothing(sqlite: SqliteStore, tmp_path: Path) -> None:
     await sqlite.create(record())
-    await sqlite.append(key(), None, b"once", at=2.0)
+    await sqlite.append(key(), 0, b"once", at=2.0)
     files = sorted((tmp_path / "data").glob(f"{FILE_NAME}*"))
     before = [(path.name, path.stat().st_mtime_ns, path.read_bytes()) for path in files]
     await sqlite.get(key())
-    await sqlite.list("acme", 9)
+    await sqlite.list_sessions("acme", 9)
     await sqlite.journal(key(), 0, 9)
     await sqlite.recover(key())
     await sqlite.ready()
@@ -202,30 +204,30 @@ async def set_room(store: SqliteStore, pages: int) -> None:
 
 async def test_a_full_disk_keeps_nothing_and_goes_on_when_there_is_room(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
-    await sqlite.append(key(), None, b"a" * 100_000, at=2.0)
+    await sqlite.append(key(), 0, b"a" * 100_000, at=2.0)
     before = await sqlite.get(key())
     await set_room(sqlite, 20)
     with pytest.raises(StoreFull, match="free some room"):
-        await sqlite.append(key(), None, b"b" * 250_000, at=3.0)
+        await sqlite.append(key(), 100_000, b"b" * 250_000, at=3.0)
     with pytest.raises(StoreFull):
         await keep(sqlite, key(), StoredCheckpoint(1, 0, b"m" * 250_000), at=3.0)
     assert await sqlite.get(key()) == before
     assert (await sqlite.recover(key())).checkpoints == ()
     await set_room(sqlite, 1000)
-    assert (await sqlite.append(key(), None, b"c", at=4.0)).accepted_bytes == 100_001
+    assert (await sqlite.append(key(), 100_000, b"c", at=4.0)).accepted_bytes == 100_001
     assert await sqlite.journal(key(), 99_999, 9) == b"ac"
 
 
 async def test_what_fits_on_a_full_disk_is_still_done(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
-    await sqlite.append(key(), None, b"a" * 100_000, at=2.0)
+    await sqlite.append(key(), 0, b"a" * 100_000, at=2.0)
     await set_room(sqlite, 20)
     async with one_group(sqlite):
         operations = [
             asyncio.create_task(operation)
             for operation in (
-                sqlite.append(key(), None, b"small", at=3.0),
-                sqlite.append(key(), None, b"b" * 250_000, at=3.0),
+                sqlite.append(key(), 100_000, b"small", at=3.0),
+                sqlite.append(key(), 100_005, b"b" * 250_000, at=3.0),
                 sqlite.journal(key(), 100_000, 9),
             )
         ]
@@ -240,8 +242,8 @@ async def test_free_pages_go_back_to_the_disk(sqlite: SqliteStore) -> None:
         return connection.pragma("page_count"), connection.pragma("freelist_count")
 
     await sqlite.create(record())
-    for _ in range(24):
-        await sqlite.append(key(), None, b"x" * 256_000, at=2.0)
+    for number in range(24):
+        await sqlite.append(key(), number * 256_000, b"x" * 256_000, at=2.0)
     full, _ = await sqlite.owner.run(pages)
     await sqlite.delete(key())
     # The thread shrinks the file while nobody waits; one more turn for each step that was put off.
