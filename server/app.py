@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import torch
 from fastapi import FastAPI, Request, Response
@@ -25,7 +26,7 @@ from server.engine.scheduler import Batch, Scheduler
 from server.http.access_log import AccessLog
 from server.http.auth import Auth
 from server.http.gate import Gate
-from server.http.problems import as_api_error
+from server.http.problems import METHOD_NOT_ALLOWED, error_response
 from server.http.routes import openai, operation, queries, sessions, snapshots, text
 from server.ingest.reader import Reading
 from server.ingest.sweeper import Sweeper
@@ -55,10 +56,10 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.metrics = settings, metrics
     for router in ROUTERS:
         app.include_router(router)
-    for kind in (HTTPException, RequestValidationError):
+    for kind in (HTTPException, RequestValidationError, errors.Refusal):
         app.add_exception_handler(kind, _answer_error)
 
-    def refusal(heavy: bool, tenant: str) -> errors.ApiError | None:
+    def refusal(heavy: bool, tenant: str) -> errors.Refusal | None:
         service: SessionService = app.state.service
         if service.draining:
             return errors.Draining("the server is shutting down; send the request to another replica, or again later")
@@ -122,12 +123,13 @@ def store_options(settings: Settings) -> StoreOptions:
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    known = as_api_error(error)
-    if isinstance(known, errors.MethodNotAllowed):
-        known.headers = {"Allow": ", ".join(_methods_at(request))}
+    response = error_response(error)
+    if (problem := response.problem) is METHOD_NOT_ALLOWED:
+        response = replace(response, headers={"Allow": ", ".join(_methods_at(request))})
     state = request.scope.setdefault("state", {})
-    state["refusal_code"], request_id = known.code, state.get("request_id", "")
-    return JSONResponse(known.body(request_id), known.status, known.headers, media_type="application/problem+json")
+    state["refusal_code"], request_id = problem.code, state.get("request_id", "")
+    body, headers = response.body(request_id), dict(response.headers)
+    return JSONResponse(body, problem.status, headers, media_type="application/problem+json")
 
 
 def _methods_at(request: Request) -> list[str]:

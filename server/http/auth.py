@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.http import api_keys
+from server.http.errors import InvalidApiKey, NotAllowed
 from server.http.permissions import SCOPES, Call, Scope
-from server.sessions import errors
 from server.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -77,9 +77,9 @@ class _Ring:
         expected = self._nobody if key is None else key.hmac_sha256
         same = hmac.compare_digest(self._known.digest(token), expected)
         if key is None or not same:
-            raise _invalid("the key is not known here; ask whoever runs this server for one")
+            raise InvalidApiKey("the key is not known here; ask whoever runs this server for one")
         if (state := key.state(now)) != "valid":
-            raise _invalid(f"the key {key.id} is {state}; ask whoever runs this server for another")
+            raise InvalidApiKey(f"the key {key.id} is {state}; ask whoever runs this server for another")
         return Identity(key.tenant, key.id, frozenset(key.scopes))
 
 
@@ -94,13 +94,13 @@ class Auth:
             return EVERYBODY
         scheme, _, token = (authorization or "").strip().partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise _invalid("no key was sent; send one in the header Authorization: Bearer KEY")
+            raise InvalidApiKey("no key was sent; send one in the header Authorization: Bearer KEY")
         return self._keys.identify(token.strip(), time.time())
 
 
 def must_be_allowed(identity: Identity, call: Call) -> None:
     if not identity.may(call.scope):
-        raise errors.NotAllowed(
+        raise NotAllowed(
             f"the key {identity.key_id} lacks the scope {call.scope}, which {call.method} {call.path} needs; use a key "
             "that has it",
             scope=call.scope,
@@ -126,12 +126,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _invalid(detail: str) -> errors.InvalidApiKey:
-    error = errors.InvalidApiKey(detail)
-    error.headers = {**(error.headers or {}), "WWW-Authenticate": "Bearer"}
-    return error
 
 
 def _version(path: Path) -> tuple[int, ...] | None:

@@ -10,8 +10,8 @@ from itertools import accumulate
 
 from starlette.types import Message, Receive
 
+from server.http.errors import BodyTooLarge, InvalidRequest
 from server.http.permissions import Call
-from server.sessions import errors
 
 # A string that never ends hides all that follows, from us as from the parser.
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
@@ -52,7 +52,7 @@ def bounded(receive: Receive, body_bytes: int, json_depth: int | None) -> Receiv
 
 def must_fit(length_bytes: int, body_bytes: int) -> None:
     if length_bytes > body_bytes:
-        raise errors.BodyTooLarge(
+        raise BodyTooLarge(
             f"a JSON body has at most {body_bytes} bytes; send long text as text/plain, which has no bound"
         )
 
@@ -60,6 +60,6 @@ def must_fit(length_bytes: int, body_bytes: int) -> None:
 def _must_be_shallow(body: bytes, json_depth: int) -> None:
     # In UTF-8 no JSON has this byte, in UTF-16 and UTF-32 every bracket has: depth would not see them.
     if b"\0" in body:
-        raise errors.InvalidRequest("the body is not JSON in UTF-8; encode it so")
+        raise InvalidRequest("the body is not JSON in UTF-8; encode it so")
     if (found := depth(body)) > json_depth:
-        raise errors.InvalidRequest(f"the JSON is nested {found} deep, at most {json_depth} are taken; flatten it")
+        raise InvalidRequest(f"the JSON is nested {found} deep, at most {json_depth} are taken; flatten it")

@@ -10,16 +10,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.http.auth import Auth, must_be_allowed
 from server.http.body_limits import bounded, is_json, is_long, must_fit
 from server.http.permissions import OPEN, Call, call_of
-from server.http.problems import ClientGone, as_api_error
+from server.http.problems import error_response
 from server.http.quotas import Quotas, Turn
 from server.http.request_ids import request_id
 from server.observability.metrics import Metrics
-from server.sessions import errors
+from server.sessions.errors import Refusal
 from server.settings import Settings
 
 
@@ -29,7 +30,7 @@ class Gate:
     def __init__(
         self,
         app: ASGIApp,
-        refusal: Callable[[bool, str], errors.ApiError | None],
+        refusal: Callable[[bool, str], Refusal | None],
         auth: Auth,
         settings: Settings,
         metrics: Metrics,
@@ -68,18 +69,18 @@ class Gate:
 
         try:
             turn = self._admitted(scope, headers, call)
-        except errors.ApiError as refused:
+        except Refusal as refused:
             await answer(refused, scope, send_with_headers)
             return
         try:
             with turn or nullcontext():
                 await self._app(scope, self._body(watching_receive, headers, call, turn), send_with_headers)
-        except ClientGone:
+        except ClientDisconnect:
             return
         except Exception as error:
             if started:
                 raise
-            await answer(as_api_error(error), scope, send_with_headers)
+            await answer(error, scope, send_with_headers)
         if call is not None and call.phase is not None:
             self._metrics.request_seconds.labels(phase=call.phase).observe(time.perf_counter() - began)
 
@@ -110,9 +111,10 @@ class Gate:
         return bounded(receive, self._body_bytes, self._json_depth if is_json(content_type) else None)
 
 
-async def answer(error: errors.ApiError, scope: Scope, send: Send) -> None:
+async def answer(error: Exception, scope: Scope, send: Send) -> None:
     """The error as a whole response."""
-    scope["state"]["refusal_code"] = error.code
-    headers, body = error.rendered(scope["state"]["request_id"])
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    response = error_response(error)
+    scope["state"]["refusal_code"] = response.problem.code
+    headers, body = response.rendered(scope["state"]["request_id"])
+    await send({"type": "http.response.start", "status": response.problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

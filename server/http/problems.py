@@ -1,73 +1,218 @@
-"""Every failure as the one error that a client sees.
+"""Every exception that a request can meet, and the HTTP response that it becomes.
 
-It knows what the layers below can raise, and turns each into its code; what it does not know is an internal error.
+`ROWS` maps exception types to problem types; an exception without a row of its own takes that of its base class,
+and one without any is logged and answered as an internal error.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from server.engine.engine import EngineStopped
-from server.ingest.resident_session import Halted, Quarantined
-from server.sessions import errors
-from server.store import base
+from server.engine.engine import EngineBusy, EngineStopped, StepFailed
+from server.http import errors as http
+from server.ingest.resident_session import Halted, Quarantined, SessionDropped
+from server.sessions import errors as sessions
+from server.sessions.receipts import BadReceipt
+from server.store import errors as store
 
 log = logging.getLogger(__name__)
 
+CLIENT = "invalid_request_error"
+MISSING = "not_found_error"
+CONFLICT = "conflict_error"
+LIMIT = "rate_limit_error"
+SERVER = "server_error"
 
-class ClientGone(Exception):
-    """The client closed the connection; nobody is left to answer."""
+
+class ProblemType(NamedTuple):
+    """What all problems of one code share; `kind` is OpenAI's `error.type`."""
+
+    status: int
+    code: str
+    title: str
+    kind: str
+    retry_after_seconds: int | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        retry = {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+        return retry | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
 
 
-def as_api_error(error: Exception) -> errors.ApiError:
-    """The error to answer with; an unknown one is logged with its trace."""
+INVALID_REQUEST = ProblemType(400, "invalid_request", "Invalid request", CLIENT)
+INVALID_UTF8 = ProblemType(400, "invalid_utf8", "Text is not valid UTF-8", CLIENT)
+DIGEST_MISMATCH = ProblemType(400, "digest_mismatch", "Body does not match its Content-Digest", CLIENT)
+INVALID_API_KEY = ProblemType(401, "invalid_api_key", "Invalid API key", "authentication_error")
+NOT_ALLOWED = ProblemType(403, "not_allowed", "API key lacks the required scope", "permission_error")
+NOT_FOUND = ProblemType(404, "not_found", "Route not found", MISSING)
+SESSION_NOT_FOUND = ProblemType(404, "session_not_found", "Session not found", MISSING)
+SNAPSHOT_NOT_FOUND = ProblemType(404, "snapshot_not_found", "Snapshot not found", MISSING)
+METHOD_NOT_ALLOWED = ProblemType(405, "method_not_allowed", "Method not allowed", CLIENT)
+TOO_SLOW = ProblemType(408, "invalid_request", "Request timeout", CLIENT)
+SESSION_EXISTS = ProblemType(409, "session_exists", "Session already exists", CONFLICT)
+SNAPSHOT_EXISTS = ProblemType(409, "snapshot_exists", "Snapshot already exists", CONFLICT)
+OFFSET_MISMATCH = ProblemType(409, "offset_mismatch", "Offset is not the end of the text", CONFLICT)
+CONTENT_CONFLICT = ProblemType(409, "content_conflict", "Other bytes are stored at this offset", CONFLICT)
+FINGERPRINT_MISMATCH = ProblemType(409, "fingerprint_mismatch", "Session was made with other weights", CONFLICT)
+TEXT_ROLLED_BACK = ProblemType(409, "text_rolled_back", "Store lost acknowledged text", CONFLICT)
+SESSION_EXPIRED = ProblemType(410, "session_expired", "Session expired", MISSING)
+BODY_TOO_LARGE = ProblemType(413, "body_too_large", "Request body too large", CLIENT)
+UNSUPPORTED_MEDIA_TYPE = ProblemType(415, "unsupported_media_type", "Unsupported media type", CLIENT)
+INVALID_FIELD = ProblemType(422, "invalid_field", "Invalid field", CLIENT)
+OVERLOADED = ProblemType(429, "overloaded", "Server overloaded", LIMIT, 1)
+QUOTA_EXCEEDED = ProblemType(429, "quota_exceeded", "Quota exceeded", LIMIT, 60)
+INTERNAL_ERROR = ProblemType(500, "internal_error", "Internal server error", SERVER)
+NOT_READY = ProblemType(503, "not_ready", "Server not ready", SERVER, 1)
+DRAINING = ProblemType(503, "draining", "Server shutting down", SERVER, 5)
+STORE_UNAVAILABLE = ProblemType(503, "store_unavailable", "Store unavailable", SERVER, 2)
+SESSION_QUARANTINED = ProblemType(503, "session_quarantined", "Session state is damaged", SERVER, 3600)
+STORE_FULL = ProblemType(507, "store_full", "Store full", SERVER, 60)
+
+
+class Row(NamedTuple):
+    """How an exception is shown; `{error}` in the detail stands for the exception's own text."""
+
+    problem: ProblemType
+    detail: str = "{error}"
+    param: str | None = None
+
+
+_AGAIN = "{error}; nothing is lost, send the request again"
+_DAMAGED = "a stored value is damaged ({error}); delete the session and send its text again"
+_NO_SESSION = Row(SESSION_NOT_FOUND, "no such session; create it with POST /v1/sessions", "id")
+_NO_SNAPSHOT = Row(SNAPSHOT_NOT_FOUND, "no such snapshot; GET …/snapshots lists the session's snapshots", "name")
+
+ROWS: Mapping[type[Exception], Row] = {
+    http.InvalidRequest: Row(INVALID_REQUEST),
+    http.DigestMismatch: Row(DIGEST_MISMATCH),
+    http.InvalidApiKey: Row(INVALID_API_KEY),
+    http.NotAllowed: Row(NOT_ALLOWED),
+    http.TooSlow: Row(TOO_SLOW),
+    http.BodyTooLarge: Row(BODY_TOO_LARGE),
+    http.UnsupportedMediaType: Row(UNSUPPORTED_MEDIA_TYPE),
+    http.RateLimited: Row(QUOTA_EXCEEDED),
+    http.NotReady: Row(NOT_READY),
+    sessions.InvalidField: Row(INVALID_FIELD),
+    sessions.InvalidUtf8: Row(INVALID_UTF8),
+    sessions.InvalidMemoryFile: Row(INVALID_REQUEST),
+    sessions.TextNotKept: Row(INVALID_REQUEST),
+    sessions.SessionExists: Row(SESSION_EXISTS),
+    sessions.SnapshotExists: Row(SNAPSHOT_EXISTS),
+    sessions.OffsetMismatch: Row(OFFSET_MISMATCH),
+    sessions.ContentConflict: Row(CONTENT_CONFLICT),
+    sessions.FingerprintMismatch: Row(FINGERPRINT_MISMATCH),
+    sessions.TextRolledBack: Row(TEXT_ROLLED_BACK),
+    sessions.SessionQuarantined: Row(SESSION_QUARANTINED),
+    sessions.QuotaExceeded: Row(QUOTA_EXCEEDED),
+    sessions.Overloaded: Row(OVERLOADED),
+    sessions.Draining: Row(DRAINING),
+    BadReceipt: Row(INVALID_FIELD, "the receipt is not valid: {error}", "Onceread-Receipt"),
+    Quarantined: Row(SESSION_QUARANTINED, _DAMAGED),
+    Halted: Row(DRAINING, "{error}; send the request again when the server is back"),
+    SessionDropped: Row(NOT_READY, "the session was changed while the request waited for it; send the request again"),
+    EngineBusy: Row(OVERLOADED, "{error}; send the request again after the seconds in Retry-After"),
+    EngineStopped: Row(NOT_READY),
+    StepFailed: Row(NOT_READY, "the engine failed at a step of this request; send the request again"),
+    store.StoreError: Row(STORE_UNAVAILABLE, _AGAIN),
+    store.SessionMissing: _NO_SESSION,
+    store.SessionExpired: Row(SESSION_EXPIRED, param="id"),
+    store.SessionTaken: Row(SESSION_EXISTS, "a session of this name exists; choose another id, or use it"),
+    store.SnapshotMissing: _NO_SNAPSHOT,
+    store.SnapshotTaken: Row(SNAPSHOT_EXISTS, "a snapshot of this name exists; choose another name, or delete it"),
+    store.TooManySnapshots: Row(QUOTA_EXCEEDED),
+    store.OffsetMismatch: Row(OFFSET_MISMATCH, "{error}; continue from there"),
+    store.ContentConflict: Row(CONTENT_CONFLICT, "{error}; use a new session"),
+    store.StaleCheckpoint: Row(STORE_UNAVAILABLE, _AGAIN),
+    store.LeaseHeld: Row(STORE_UNAVAILABLE, _AGAIN),
+    store.LeaseLost: Row(STORE_UNAVAILABLE, _AGAIN),
+    store.DamagedValue: Row(SESSION_QUARANTINED, _DAMAGED),
+    store.StoreFull: Row(STORE_FULL, "the store is full and kept nothing of this request; make room and repeat it"),
+    store.StoreUnavailable: Row(STORE_UNAVAILABLE, _AGAIN),
+}
+_NO_ROUTE = Row(NOT_FOUND, "there is no such route; /docs lists the routes")
+_NO_METHOD = Row(METHOD_NOT_ALLOWED, "this route does not take this method; the header Allow lists those that it takes")
+_UNKNOWN = Row(INTERNAL_ERROR, "the server failed; its log has the cause under this request's id")
+PROBLEM_TYPES = frozenset(row.problem for row in (*ROWS.values(), _NO_ROUTE, _NO_METHOD, _UNKNOWN))
+
+
+@dataclass(frozen=True)
+class ErrorResponse:
+    """The response to a request that failed."""
+
+    problem: ProblemType
+    detail: str
+    param: str | None
+    members: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """RFC 9457's problem and OpenAI's error in one object."""
+        code = self.problem.code
+        return {
+            "type": f"urn:onceread:error:{code}",
+            "title": self.problem.title,
+            "status": self.problem.status,
+            "detail": self.detail,
+            "request_id": request_id,
+            **self.members,
+            "error": {"message": self.detail, "type": self.problem.kind, "param": self.param, "code": code},
+        }
+
+    def rendered(self, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """The headers, except the request id's, and the body as they are sent."""
+        body = json.dumps(self.body(request_id)).encode()
+        headers = {"content-type": "application/problem+json", "content-length": str(len(body)), **self.headers}
+        return [(name.lower().encode(), value.encode()) for name, value in headers.items()], body
+
+
+def error_response(error: Exception) -> ErrorResponse:
+    """The response to an exception; one without a row is logged with its traceback."""
     match error:
-        case errors.ApiError():
-            return error
         case ExceptionGroup():
-            return as_api_error(error.exceptions[0])
-        case base.SessionMissing():
-            return errors.SessionNotFound("no such session; create it with POST /v1/sessions", param="id")
-        case base.SnapshotMissing():
-            return errors.SnapshotNotFound("no such snapshot; GET …/snapshots lists those there are", param="name")
-        case base.SessionExpired():
-            return errors.SessionExpired(str(error), param="id")
-        case Quarantined() | base.DamagedValue():
-            return errors.SessionQuarantined(
-                f"a stored value is damaged ({error}); delete the session and send its text again"
-            )
-        case base.StoreFull():
-            return errors.StoreFull(
-                "the store has no room left and kept nothing of this request; make room and repeat it"
-            )
-        case base.StoreError():
-            return errors.StoreUnavailable(f"{error}; nothing is lost, send the request again")
-        case Halted():
-            return errors.Draining(f"{error}; ask again when it is back")
-        case EngineStopped():
-            return errors.NotReady(str(error))
+            return error_response(error.exceptions[0])
         case RequestValidationError():
-            return _invalid(error)
+            return error_response(_invalid(error))
+        # FastAPI wraps what is raised while it reads a body.
+        case HTTPException(__cause__=sessions.Refusal() as cause):
+            return error_response(cause)
+    row = _row(error)
+    if row is _UNKNOWN:
+        log.error("unexpected failure", exc_info=error)
+    param, members = row.param, dict[str, Any]()
+    if isinstance(error, sessions.Refusal):
+        param, members = error.param, error.members
+    elif isinstance(error, store.OffsetMismatch | store.ContentConflict):
+        members = {"expected_offset": error.accepted_bytes}
+    detail = row.detail.replace("{error}", str(error))
+    limits = error.headers if isinstance(error, http.RateLimited) else {}
+    return ErrorResponse(row.problem, detail, param, members, {**row.problem.headers, **limits})
+
+
+def _row(error: Exception) -> Row:
+    match error:
         case HTTPException(status_code=404):
-            return errors.NotFound("there is no such route; see /docs for those there are")
+            return _NO_ROUTE
         case HTTPException(status_code=405):
-            return errors.MethodNotAllowed("this route does not take this method; the header Allow names those it does")
+            return _NO_METHOD
         case HTTPException(status_code=status) if status < 500:
-            return errors.InvalidRequest(str(error.detail))
+            return Row(INVALID_REQUEST, str(error.detail))
         case _:
-            log.error("unexpected failure", exc_info=error)
-            return errors.InternalError("the server failed; the request's id finds the cause in its log")
+            return next((ROWS[kind] for kind in type(error).__mro__ if kind in ROWS), _UNKNOWN)
 
 
-def _invalid(error: RequestValidationError) -> errors.ApiError:
+def _invalid(error: RequestValidationError) -> sessions.Refusal:
     """The first fault of a request, by its field's name."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return errors.InvalidRequest(f"the body is not JSON: {first['ctx']['error']}")
+        return http.InvalidRequest(f"the body is not JSON: {first['ctx']['error']}")
     where = [str(part) for part in first["loc"]]
-    field = ".".join(where[1:]) or where[0]
+    name = ".".join(where[1:]) or where[0]
     message = "is missing; send it" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-    return errors.InvalidField(f"{field}: {message}", param=field)
+    return sessions.InvalidField(f"{name}: {message}", param=name)

@@ -12,10 +12,11 @@ from typing import Any, Literal
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from server.http.body_limits import is_long
+from server.http.errors import HttpError, InvalidRequest, NotReady, TooSlow
 from server.http.patience import Patience
 from server.http.permissions import call_of
+from server.http.problems import ErrorResponse, error_response
 from server.http.request_ids import request_id
-from server.sessions import errors
 from server.settings import Settings
 
 # Between two looks no more time than this passes for connections: what came while the server stood still waits to be
@@ -35,7 +36,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, settings: Settings, rejected: Callable[[str], None], **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._settings, self._rejected = settings, rejected
-        self._refusal: errors.ApiError | None = None
+        self._refusal: HttpError | None = None
         self._fed_bytes = self._head_bytes = self._header_bytes = self._unsent_bytes = 0
         self._patience = Patience(settings.body_bytes_per_second_min, settings.body_stall_seconds)
         self._is_long = False
@@ -48,7 +49,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > self._settings.connections_max:
-            self._end(errors.NotReady("as many connections are open as this server takes; connect again later"))
+            self._end(NotReady("as many connections are open as this server takes; connect again later"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         # uvicorn tells the last request alone, and the one that is being answered may be another.
@@ -84,7 +85,7 @@ class Connection(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
         if len(self.url) > self._settings.url_bytes:
-            self._refuse(errors.InvalidRequest(f"the URL is longer than {self._settings.url_bytes} bytes; shorten it"))
+            self._refuse(InvalidRequest(f"the URL is longer than {self._settings.url_bytes} bytes; shorten it"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value) + _HEADER_ENDS_BYTES
@@ -113,9 +114,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when the parser gives up."""
-        self._end(
-            self._refusal or errors.InvalidRequest("this is no request of HTTP/1.1; see /docs for those there are")
-        )
+        self._end(self._refusal or InvalidRequest("this is no request of HTTP/1.1; see /docs for those there are"))
 
     def look(self, now: float) -> None:
         """Ends the connection when its client keeps the server waiting for too long."""
@@ -130,7 +129,7 @@ class Connection(HttpToolsProtocol):
             self._since += waited_seconds
         elif self._taking == "head":
             if now - self._since > self._settings.header_seconds:
-                self._end(errors.TooSlow("the headers took too long to come; send the request again, faster"))
+                self._end(TooSlow("the headers took too long to come; send the request again, faster"))
         else:
             self._patience.waited(waited_seconds)
             self._look_at_body(now - self._since)
@@ -140,12 +139,10 @@ class Connection(HttpToolsProtocol):
             # Nobody wants the rest: its client has a while to find the answer.
             self._is_long, self._since = False, None
         elif not self._is_long and seconds > self._settings.body_seconds:
-            self._end(errors.TooSlow("the body took too long to come; send the request again, faster"))
+            self._end(TooSlow("the body took too long to come; send the request again, faster"))
         elif self._patience.is_over:
             rate = f"{self._settings.body_bytes_per_second_min:g} bytes a second"
-            self._end(
-                errors.TooSlow(f"the body came slower than {rate}; what is durable is kept, go on from there, faster")
-            )
+            self._end(TooSlow(f"the body came slower than {rate}; what is durable is kept, go on from there, faster"))
 
     def _take(self, what: Literal["head", "body", "nothing"]) -> None:
         self._taking, self._since = what, None
@@ -169,28 +166,29 @@ class Connection(HttpToolsProtocol):
             self._unread_since = now
         return now - self._unread_since > self._settings.unread_seconds
 
-    def _refuse(self, error: errors.ApiError) -> None:
+    def _refuse(self, error: HttpError) -> None:
         self._refusal = error
         raise Refused
 
-    def _large_head(self) -> errors.ApiError:
-        return errors.InvalidRequest(f"the headers have more than {self._settings.header_bytes} bytes; send fewer")
+    def _large_head(self) -> HttpError:
+        return InvalidRequest(f"the headers have more than {self._settings.header_bytes} bytes; send fewer")
 
-    def _end(self, error: errors.ApiError) -> None:
+    def _end(self, error: HttpError) -> None:
         """The error, where an answer is due and none has begun, and then the end."""
         begun = self.cycle.response_started if self._taking == "body" else self._is_answering()
         if not begun and not self.pipeline:
-            self._rejected(error.code)
-            self.transport.write(self._rendered(error))
+            response = error_response(error)
+            self._rejected(response.problem.code)
+            self.transport.write(self._rendered(response))
         self.transport.close()
 
-    def _rendered(self, error: errors.ApiError) -> bytes:
+    def _rendered(self, response: ErrorResponse) -> bytes:
         state: Any = self.cycle.scope["state"] if self._taking == "body" else {}
         name = request_id(state.get("request_id", ""))
-        headers, body = error.rendered(name)
+        headers, body = response.rendered(name)
         headers += [*self.server_state.default_headers, (b"x-request-id", name.encode()), (b"connection", b"close")]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        return STATUS_LINE[error.status] + lines + b"\r\n" + body
+        return STATUS_LINE[response.problem.status] + lines + b"\r\n" + body
 
 
 class Watch:

@@ -15,8 +15,8 @@ from typing import Any
 import http_sf
 from starlette.types import Message, Receive
 
+from server.http.errors import RateLimited
 from server.http.permissions import Phase
-from server.sessions import errors
 from server.settings import Settings
 
 # Rates hold on the average of this time: so much of it may be used at once.
@@ -101,10 +101,9 @@ class Tenant:
             left.append(("answers", {"r": self._answers_max - self._answers}))
         return {"RateLimit-Policy": http_sf.ser(policies), "RateLimit": http_sf.ser(left)} if policies else {}
 
-    def _exceeded(self, reason: str, wait_seconds: float) -> errors.QuotaExceeded:
-        error = errors.QuotaExceeded(f"{reason}; send the request again after the seconds in Retry-After")
-        error.headers = {**self.headers(), "Retry-After": str(max(1, math.ceil(wait_seconds)))}
-        return error
+    def _exceeded(self, reason: str, wait_seconds: float) -> RateLimited:
+        headers = {**self.headers(), "Retry-After": str(max(1, math.ceil(wait_seconds)))}
+        return RateLimited(f"{reason}; send the request again after the seconds in Retry-After", headers)
 
 
 class Turn:

@@ -94,7 +94,7 @@ class SnapshotService:
 
         async def again(record: SessionRecord) -> SessionRecord:
             if not record.keep_text:
-                raise errors.InvalidRequest(
+                raise errors.TextNotKept(
                     "the session does not keep its text; create one with keep_text and send the text to it"
                 )
             name, fingerprint = self._loaded.name, self._loaded.fingerprint
@@ -114,7 +114,7 @@ class SnapshotService:
             self._registry.must_belong(error.found)
             raise
         except CheckpointError as error:
-            raise errors.InvalidRequest(f"the file holds no sound memory: {error}; export it again") from None
+            raise errors.InvalidMemoryFile(f"the file holds no sound memory: {error}; export it again") from None
         # What text it was read from nobody can tell: its chain begins with the file itself.
         start = _stored(ReadState(state, extended(EMPTY_CHAIN, file)), file, version=1)
         return await self._registry.create(key.tenant, NewSession(key.id), start)

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 
 import onceread.errors
 from onceread.wire.replies import refusal, retry_after
 from onceread.wire.steps import Reply
-from server.sessions import errors as server_errors
+from server.http.problems import PROBLEM_TYPES, ErrorResponse
 
-
-def kinds(kind: type[server_errors.ApiError]) -> Iterator[type[server_errors.ApiError]]:
-    for below in kind.__subclasses__():
-        yield below
-        yield from kinds(below)
-
-
-# The first of a code gives it its status.
-SERVERS = {kind.code: kind for kind in reversed([*kinds(server_errors.ApiError)]) if hasattr(kind, "code")}
+# The lowest status of a code is the one that is drawn.
+SERVERS = {kind.code: kind for kind in sorted(PROBLEM_TYPES, key=lambda kind: -kind.status)}
 
 
 def test_there_is_a_class_for_each_of_the_servers_codes_and_for_no_other() -> None:
@@ -42,9 +34,11 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
 
 @pytest.mark.parametrize("code", sorted(SERVERS))
 def test_a_refusal_of_the_server_is_raised_as_its_class_with_all_that_it_says(code: str) -> None:
-    given = SERVERS[code]("what happened, and what to do", param="field", expected_offset=4096)
-    headers = {name.lower(): value for name, value in dict(given.headers or {}).items()}
-    error = refusal(Reply(given.status, headers, json.dumps(given.body("req_1")).encode()))
+    given = SERVERS[code]
+    members = {"expected_offset": 4096}
+    response = ErrorResponse(given, "what happened, and what to do", "field", members, given.headers)
+    headers, body = response.rendered("req_1")
+    error = refusal(Reply(given.status, {name.decode(): value.decode() for name, value in headers}, body))
     assert type(error) is onceread.errors.BY_CODE[code]
     assert (error.status, error.param, error.request_id) == (given.status, "field", "req_1")
     assert error.expected_offset == 4096

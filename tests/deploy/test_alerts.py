@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from server.sessions import errors
+from server.http.problems import PROBLEM_TYPES
 from tests.deploy.charts import DEPLOY
 from tests.deploy.expressions import ALERTS, alerts
 from tests.deploy.programs import require
@@ -63,7 +63,7 @@ def test_every_alert_says_what_it_is_and_where_to_read_on(rule: dict[str, dict[s
 
 
 def test_the_reasons_that_alerts_name_are_codes_of_errors() -> None:
-    codes = {kind.code for kind in errors.ApiError.__subclasses__()}
+    codes = {problem_type.code for problem_type in PROBLEM_TYPES}
     named = {reason for rule in alerts() for reason in REASON.findall(str(rule["expr"]))}
     assert len(named) >= 4
     assert named <= codes

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from server.http import sse
 from server.http.auth import Identity
-from server.sessions import errors
+from server.http.errors import NotAllowed
 from server.sessions.answers import Answer, Piece
 
 Answering: TypeAlias = AsyncGenerator[Piece | Answer, None]
@@ -21,9 +21,7 @@ Answering: TypeAlias = AsyncGenerator[Piece | Answer, None]
 def may_remember(identity: Identity) -> None:
     """Refuses to remember for a key that may ask, and may not put text into a session."""
     if not identity.may("read"):
-        raise errors.NotAllowed(
-            "remember appends to the text, which needs the scope read; leave it out, or use a key with it"
-        )
+        raise NotAllowed("remember appends to the text, which needs the scope read; leave it out, or use a key with it")
 
 
 async def together(streams: list[Answering]) -> list[Answer]:
@@ -38,7 +36,7 @@ async def _finished(parts: Answering) -> Answer:
         async for part in stream:
             if isinstance(part, Answer):
                 return part
-    raise errors.InternalError("an answer ended without an end")
+    raise RuntimeError("an answer ended without its last part")
 
 
 async def pinged(events: AsyncGenerator[bytes, None], ping_seconds: float) -> AsyncIterator[bytes]:

@@ -15,8 +15,9 @@ import http_sf
 from fastapi import Request
 from pydantic import ValidationError
 
+from server.http import errors
 from server.http.schemas import TextAppend
-from server.sessions import errors
+from server.sessions.errors import InvalidField
 from server.settings import Settings
 
 PARTIAL = "application/partial-upload"
@@ -79,11 +80,11 @@ def _digests(field: str | None) -> dict[str, bytes]:
     try:
         given = http_sf.parse(field.encode(), tltype="dictionary")
     except ValueError as error:
-        raise errors.InvalidField(f"Content-Digest: {error}; send sha-256=:base64:", param="Content-Digest") from None
+        raise InvalidField(f"Content-Digest: {error}; send sha-256=:base64:", param="Content-Digest") from None
     # A dictionary's values are pairs of an item and its parameters.
     known = {name: item[0] for name, item in cast(dict[str, Any], given).items() if name in _DIGESTS}
     if not known or not all(isinstance(digest, bytes) for digest in known.values()):
-        raise errors.InvalidField(
+        raise InvalidField(
             "Content-Digest: there is none that is understood; send sha-256=:base64: or sha-512=:base64:",
             param="Content-Digest",
         )
@@ -142,4 +143,4 @@ def _text_of(value: bytes, where: str) -> bytes:
         field = ".".join(map(str, first["loc"])) or ("text" if first["type"] == "value_error" else None)
         named = f"{where}: {field}" if field else where
         message = first["msg"].removeprefix("Value error, ")
-        raise errors.InvalidField(f'{named}: {message}; send {{"text": "…"}}', param=field) from None
+        raise InvalidField(f'{named}: {message}; send {{"text": "…"}}', param=field) from None

@@ -34,7 +34,7 @@ from server.http.openai_schemas import (
     OpenAIUsage,
     Wanted,
 )
-from server.http.problems import as_api_error
+from server.http.problems import error_response
 from server.http.routes.answers import Answering, may_remember, pinged, together
 from server.http.routes.queries import must_be_bounded
 from server.http.routes.shared import (
@@ -190,7 +190,7 @@ async def _events(
                 yield _data(_head(call) | {"choices": [], "usage": _usage(part).model_dump()})
             yield _DONE
     except Exception as error:
-        yield _data(as_api_error(error).body(request_id))
+        yield _data(error_response(error).body(request_id))
     finally:
         await answer.aclose()
 

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from server.http import gauges
+from server.http.errors import NotReady
 from server.http.routes.shared import PROBLEM
-from server.sessions import errors
+from server.sessions.errors import Draining
 from server.version import VERSION
 
 router = APIRouter(tags=["operation"])
@@ -23,7 +24,7 @@ _NOT_NOW: dict[int | str, dict[str, Any]] = {503: {**PROBLEM, "description": "No
 async def livez(request: Request) -> Response:
     """200 while the process and the engine's thread live; the store's troubles do not count."""
     if not request.app.state.engine.alive:
-        raise errors.NotReady("the engine's thread has ended; restart the server")
+        raise NotReady("the engine's thread has ended; restart the server")
     return Response(status_code=200)
 
 
@@ -69,9 +70,9 @@ def _identity(request: Request) -> dict[str, str]:
 async def _must_be_ready(request: Request) -> None:
     state = request.app.state
     if state.service.draining:
-        raise errors.Draining("the server is shutting down; use another replica")
+        raise Draining("the server is shutting down; use another replica")
     if not state.engine.alive:
-        raise errors.NotReady("the engine's thread has ended; restart the server")
+        raise NotReady("the engine's thread has ended; restart the server")
     try:
         await state.store.ready()
     except Exception:

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from model.sampling import Sampling
 from server.http import sse
-from server.http.problems import as_api_error
+from server.http.problems import error_response
 from server.http.routes.answers import Answering, may_remember, pinged, together
 from server.http.routes.shared import (
     CONFLICT,
@@ -116,7 +116,7 @@ async def _events(
             whole = _one(key, standpoint, part, body.logprobs)
             yield sse.event("done", whole.model_dump(exclude_none=True))
     except Exception as error:
-        yield sse.event("error", as_api_error(error).body(request_id))
+        yield sse.event("error", error_response(error).body(request_id))
     finally:
         await answer.aclose()
 

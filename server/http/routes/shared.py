@@ -11,9 +11,9 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Request, Security
 from fastapi.security import HTTPBearer
+from starlette.requests import ClientDisconnect
 
 from server.http.auth import Identity
-from server.http.problems import ClientGone
 from server.http.schemas import Problem
 from server.sessions.service import SessionService
 from server.settings import Settings
@@ -84,13 +84,13 @@ SnapshotPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; when the client goes away first, the work is cancelled and `ClientGone` raised."""
+    """The work's result; when the client goes away first, the work is cancelled and `ClientDisconnect` raised."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise ClientGone
+            raise ClientDisconnect
         return task.result()
     finally:
         gone.cancel()

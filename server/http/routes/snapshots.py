@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
-from server.http.problems import ClientGone
+from server.http.errors import BodyTooLarge
 from server.http.routes.sessions import shown
 from server.http.routes.shared import (
     CONFLICT,
@@ -23,7 +22,6 @@ from server.http.routes.shared import (
     while_connected,
 )
 from server.http.schemas import MemoryCounts, Restore, Session, Snapshot, SnapshotCreate, SnapshotList
-from server.sessions import errors
 from server.store import base
 
 router = APIRouter(prefix="/v1/sessions/{id}", tags=["copies"], responses=PROBLEMS)
@@ -110,15 +108,12 @@ async def export(request: Request, service: TheLibrary, key: TheKey) -> Response
 async def import_(request: Request, service: TheLibrary, key: TheKey, response: Response) -> Session:
     """Makes a new session of this name with the memory in the body, a file that `GET …/memory` gave."""
     file = bytearray()
-    try:
-        async for chunk in request.stream():
-            file += chunk
-            if len(file) > service.snapshots.file_bytes_max:
-                raise errors.BodyTooLarge(
-                    f"a memory of these weights has at most {service.snapshots.file_bytes_max} bytes; send its own file"
-                )
-    except ClientDisconnect:
-        raise ClientGone from None
+    async for chunk in request.stream():
+        file += chunk
+        if len(file) > service.snapshots.file_bytes_max:
+            raise BodyTooLarge(
+                f"a memory of these weights has at most {service.snapshots.file_bytes_max} bytes; send its own file"
+            )
     view = await service.snapshots.imported(key, bytes(file))
     response.headers["Location"] = f"/v1/sessions/{key.id}"
     return shown(view)

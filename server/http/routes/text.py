@@ -13,10 +13,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.requests import ClientDisconnect
 
 from server.http import sse
-from server.http.problems import ClientGone, as_api_error
+from server.http.problems import error_response
 from server.http.routes import bodies
 from server.http.routes.shared import (
     CONFLICT,
@@ -58,7 +57,7 @@ async def append(
 ) -> Response:
     """Appends the body to the session's text; with `Upload-Offset`, at that offset or not at all."""
     body = bodies.text_in(request, settings)
-    state = await _appended(service, key, upload_offset, body, receipt)
+    state = await service.uploads.append(key, upload_offset, body, receipt)
     return await _answer(request, service, key, state, wait)
 
 
@@ -77,21 +76,12 @@ async def resume(
     """Appends a part of a resumable upload at its offset; a text is never complete, so `Upload-Complete` is ignored."""
     body = bodies.partial_text_in(request, settings)
     try:
-        state = await _appended(service, key, upload_offset, body, receipt)
+        state = await service.uploads.append(key, upload_offset, body, receipt)
     except errors.OffsetMismatch as error:
         offsets = {"expected-offset": error.members["expected_offset"], "provided-offset": upload_offset}
         error.members.update({"type": MISMATCHING_OFFSET, **offsets})
         raise
     return await _answer(request, service, key, state, wait)
-
-
-async def _appended(
-    service: SessionService, key: SessionKey, offset: int | None, body: AsyncIterator[bytes], receipt: str | None
-) -> TextState:
-    try:
-        return await service.uploads.append(key, offset, body, receipt)
-    except ClientDisconnect:
-        raise ClientGone from None
 
 
 async def _answer(
@@ -161,6 +151,6 @@ async def _progress(
         appended = _shown(key, TextState(final.accepted_bytes, final.read_bytes, final.tokens, state.replayed))
         yield sse.event("done", json.loads(appended.model_dump_json()))
     except Exception as error:
-        yield sse.event("error", as_api_error(error).body(request_id))
+        yield sse.event("error", error_response(error).body(request_id))
     finally:
         reading.cancel()

@@ -21,11 +21,12 @@ from starlette.routing import Route
 from server.app import ROUTERS, build_app
 from server.http import api_keys
 from server.http.auth import EVERYBODY, Auth, Identity, WatchedKeys, must_be_allowed, must_be_guarded
+from server.http.errors import InvalidApiKey, NotAllowed
 from server.http.gate import Gate
 from server.http.permissions import CALLS, OPEN, SCOPES, Call, Scope, call_of
+from server.http.problems import error_response
 from server.http.routes.shared import TheTenant
 from server.observability.metrics import Metrics
-from server.sessions import errors
 from server.settings import Settings, SettingsError
 
 NOW = 1_000_000.0
@@ -80,7 +81,7 @@ def test_a_scope_allows_its_calls_and_admin_allows_all(scopes: frozenset[str], c
     if "admin" in scopes or call.scope is None or call.scope in scopes:
         must_be_allowed(identity, call)
     else:
-        with pytest.raises(errors.NotAllowed, match=f"lacks the scope {call.scope}"):
+        with pytest.raises(NotAllowed, match=f"lacks the scope {call.scope}"):
             must_be_allowed(identity, call)
 
 
@@ -125,10 +126,10 @@ def identified(path: Path, token: str, now: float = NOW) -> Identity:
 
 def refused(path: Path, token: str, now: float = NOW) -> str:
     """Why the token is not valid."""
-    with pytest.raises(errors.InvalidApiKey) as caught:
+    with pytest.raises(InvalidApiKey) as caught:
         identified(path, token, now)
-    assert caught.value.headers == {"WWW-Authenticate": "Bearer"}
-    return caught.value.detail_text
+    assert error_response(caught.value).headers == {"WWW-Authenticate": "Bearer"}
+    return caught.value.detail
 
 
 UNKNOWN = "the key is not known here; ask whoever runs this server for one"
@@ -178,7 +179,7 @@ def test_every_token_costs_one_comparison(path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(hmac, "compare_digest", noted)
     for asked in (token, token[:-1] + "x", "or_" + "0" * 16 + token[19:], "nothing"):
-        with suppress(errors.InvalidApiKey):
+        with suppress(InvalidApiKey):
             identified(path, asked)
     assert len(compared) == 4
     assert all(len(one) == len(other) == 64 for one, other in compared)
@@ -187,7 +188,7 @@ def test_every_token_costs_one_comparison(path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "or_0_0"])
 def test_a_request_without_a_key_is_told_how_to_send_one(path: Path, header: str | None) -> None:
     with_key(path)
-    with pytest.raises(errors.InvalidApiKey, match="Authorization: Bearer KEY"):
+    with pytest.raises(InvalidApiKey, match="Authorization: Bearer KEY"):
         Auth(path).identify(header)
 
 
@@ -232,7 +233,7 @@ def test_a_change_is_seen_within_a_second_and_the_file_not_looked_at_more_often(
     clock.now = 0.999
     for _ in range(9):
         assert known.identify(first, NOW)
-    with pytest.raises(errors.InvalidApiKey):
+    with pytest.raises(InvalidApiKey):
         known.identify(second, NOW)
     assert looks == []
     clock.now = 1.0

@@ -8,10 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from server.engine.engine import EngineStopped
-from server.http.problems import as_api_error
-from server.sessions import errors
-from server.store.base import DamagedValue, StaleCheckpoint, StoreFull, StoreUnavailable
+from server.engine.engine import EngineStopped, StepFailed
+from server.http import problems
+from server.http.problems import PROBLEM_TYPES, ProblemType, error_response
+from server.ingest.resident_session import Halted, SessionDropped
+from server.store.base import DamagedValue, LeaseHeld, StaleCheckpoint, StoreFull, StoreUnavailable
 from testing.replies import asked, created, must_be_problem, problem, shown
 from testing.serving import Server, client
 
@@ -19,20 +20,20 @@ JSON = {"Content-Type": "application/json"}
 # What needs a server in another state: the tests of restarts and of overload bring these about, the last one of
 # this module what takes a failure underneath.
 ELSEWHERE = {
-    errors.FingerprintMismatch,
-    errors.SessionExpired,
-    errors.TextRolledBack,
-    errors.InvalidApiKey,
-    errors.NotAllowed,
-    errors.TooSlow,
-    errors.QuotaExceeded,
-    errors.Overloaded,
-    errors.InternalError,
-    errors.NotReady,
-    errors.Draining,
-    errors.StoreUnavailable,
-    errors.SessionQuarantined,
-    errors.StoreFull,
+    problems.FINGERPRINT_MISMATCH,
+    problems.SESSION_EXPIRED,
+    problems.TEXT_ROLLED_BACK,
+    problems.INVALID_API_KEY,
+    problems.NOT_ALLOWED,
+    problems.TOO_SLOW,
+    problems.QUOTA_EXCEEDED,
+    problems.OVERLOADED,
+    problems.INTERNAL_ERROR,
+    problems.NOT_READY,
+    problems.DRAINING,
+    problems.STORE_UNAVAILABLE,
+    problems.SESSION_QUARANTINED,
+    problems.STORE_FULL,
 }
 KINDS = {
     400: "invalid_request_error",
@@ -69,66 +70,70 @@ def get(path: str) -> Send:
     return lambda http: http.get(path)
 
 
-CASES: list[tuple[type[errors.ApiError], str | None, Send]] = [
-    (errors.InvalidRequest, None, query(b"{")),
-    (errors.InvalidRequest, None, query(b'{"question": "\xff"}')),
-    (errors.InvalidRequest, None, text(b"{", Content_Type="application/json")),
-    (errors.InvalidRequest, None, lambda http: http.post("/v1/sessions", content=b"{", headers=JSON)),
-    (errors.InvalidUtf8, None, text(b"\xff")),
-    (errors.NotFound, None, get("/nowhere")),
-    (errors.NotFound, None, get("/v1/sessions/book/nowhere")),
-    (errors.NotFound, None, get("/v1/sessions/a/b/text")),
-    (errors.NotFound, None, lambda http: http.post("/v1", content=b"x")),
-    (errors.MethodNotAllowed, None, lambda http: http.put("/v1/sessions")),
-    (errors.MethodNotAllowed, None, get("/v1/sessions/book/queries")),
-    (errors.MethodNotAllowed, None, get("/v1/sessions/book/text")),
-    (errors.MethodNotAllowed, None, lambda http: http.post("/livez")),
-    (errors.SessionNotFound, "id", get("/v1/sessions/never")),
-    (errors.SessionNotFound, "id", lambda http: http.delete("/v1/sessions/never")),
-    (errors.SessionNotFound, "id", lambda http: http.post("/v1/sessions/never/text", content=b"x")),
-    (errors.SessionNotFound, "id", lambda http: http.post("/v1/sessions/never/queries", json={"question": "?"})),
-    (errors.InvalidField, "limit", get("/v1/sessions?limit=0")),
-    (errors.InvalidField, "id", get("/v1/sessions/a.b")),
-    (errors.InvalidField, "name", lambda http: http.post("/v1/sessions", json={"name": "x"})),
-    (errors.InvalidField, "max_tokens", query(b'{"question": "?", "max_tokens": 0}')),
-    (errors.InvalidField, "question", query(b'{"question": " "}')),
-    (errors.InvalidField, "question", query(b'{"question": "\\ud800"}')),
-    (errors.InvalidField, "questions.1", query(b'{"questions": ["?", ""]}')),
-    (errors.InvalidField, "upload-offset", text(b"x", Upload_Offset="x")),
-    (errors.InvalidField, "text", text(b"{}", Content_Type="application/json")),
-    (errors.InvalidField, "ttl_seconds", lambda http: http.post("/v1/sessions", json={"ttl_seconds": 0})),
-    (errors.InvalidField, "Onceread-Receipt", text(b"x", Onceread_Receipt="bm90aGluZw==")),
-    (errors.DigestMismatch, None, text(b"x", Content_Digest="sha-256=:AAAA:")),
-    (errors.SnapshotNotFound, "name", get("/v1/sessions/book/snapshots/never")),
-    (errors.SnapshotExists, None, lambda http: http.post("/v1/sessions/book/snapshots", json={"name": "first"})),
-    (errors.SessionExists, None, lambda http: http.post("/v1/sessions", json={"id": "book"})),
-    (errors.OffsetMismatch, None, text(b"x", Upload_Offset="7")),
-    (errors.ContentConflict, None, text(b"x", Upload_Offset="0")),
-    (errors.BodyTooLarge, None, query(b" " * (1 << 20) + b'{"question": "?"}')),
-    (errors.BodyTooLarge, None, lambda http: http.post("/v1/sessions", content=b" " * (1 << 20) + b"{}", headers=JSON)),
-    (errors.BodyTooLarge, None, text(b'{"text": "' + b"x" * (1 << 20) + b'"}', Content_Type="application/json")),
-    (errors.UnsupportedMediaType, None, text(b"x", Content_Type="image/png")),
+CASES: list[tuple[ProblemType, str | None, Send]] = [
+    (problems.INVALID_REQUEST, None, query(b"{")),
+    (problems.INVALID_REQUEST, None, query(b'{"question": "\xff"}')),
+    (problems.INVALID_REQUEST, None, text(b"{", Content_Type="application/json")),
+    (problems.INVALID_REQUEST, None, lambda http: http.post("/v1/sessions", content=b"{", headers=JSON)),
+    (problems.INVALID_UTF8, None, text(b"\xff")),
+    (problems.NOT_FOUND, None, get("/nowhere")),
+    (problems.NOT_FOUND, None, get("/v1/sessions/book/nowhere")),
+    (problems.NOT_FOUND, None, get("/v1/sessions/a/b/text")),
+    (problems.NOT_FOUND, None, lambda http: http.post("/v1", content=b"x")),
+    (problems.METHOD_NOT_ALLOWED, None, lambda http: http.put("/v1/sessions")),
+    (problems.METHOD_NOT_ALLOWED, None, get("/v1/sessions/book/queries")),
+    (problems.METHOD_NOT_ALLOWED, None, get("/v1/sessions/book/text")),
+    (problems.METHOD_NOT_ALLOWED, None, lambda http: http.post("/livez")),
+    (problems.SESSION_NOT_FOUND, "id", get("/v1/sessions/never")),
+    (problems.SESSION_NOT_FOUND, "id", lambda http: http.delete("/v1/sessions/never")),
+    (problems.SESSION_NOT_FOUND, "id", lambda http: http.post("/v1/sessions/never/text", content=b"x")),
+    (problems.SESSION_NOT_FOUND, "id", lambda http: http.post("/v1/sessions/never/queries", json={"question": "?"})),
+    (problems.INVALID_FIELD, "limit", get("/v1/sessions?limit=0")),
+    (problems.INVALID_FIELD, "id", get("/v1/sessions/a.b")),
+    (problems.INVALID_FIELD, "name", lambda http: http.post("/v1/sessions", json={"name": "x"})),
+    (problems.INVALID_FIELD, "max_tokens", query(b'{"question": "?", "max_tokens": 0}')),
+    (problems.INVALID_FIELD, "question", query(b'{"question": " "}')),
+    (problems.INVALID_FIELD, "question", query(b'{"question": "\\ud800"}')),
+    (problems.INVALID_FIELD, "questions.1", query(b'{"questions": ["?", ""]}')),
+    (problems.INVALID_FIELD, "upload-offset", text(b"x", Upload_Offset="x")),
+    (problems.INVALID_FIELD, "text", text(b"{}", Content_Type="application/json")),
+    (problems.INVALID_FIELD, "ttl_seconds", lambda http: http.post("/v1/sessions", json={"ttl_seconds": 0})),
+    (problems.INVALID_FIELD, "Onceread-Receipt", text(b"x", Onceread_Receipt="bm90aGluZw==")),
+    (problems.DIGEST_MISMATCH, None, text(b"x", Content_Digest="sha-256=:AAAA:")),
+    (problems.SNAPSHOT_NOT_FOUND, "name", get("/v1/sessions/book/snapshots/never")),
+    (problems.SNAPSHOT_EXISTS, None, lambda http: http.post("/v1/sessions/book/snapshots", json={"name": "first"})),
+    (problems.SESSION_EXISTS, None, lambda http: http.post("/v1/sessions", json={"id": "book"})),
+    (problems.OFFSET_MISMATCH, None, text(b"x", Upload_Offset="7")),
+    (problems.CONTENT_CONFLICT, None, text(b"x", Upload_Offset="0")),
+    (problems.BODY_TOO_LARGE, None, query(b" " * (1 << 20) + b'{"question": "?"}')),
+    (
+        problems.BODY_TOO_LARGE,
+        None,
+        lambda http: http.post("/v1/sessions", content=b" " * (1 << 20) + b"{}", headers=JSON),
+    ),
+    (problems.BODY_TOO_LARGE, None, text(b'{"text": "' + b"x" * (1 << 20) + b'"}', Content_Type="application/json")),
+    (problems.UNSUPPORTED_MEDIA_TYPE, None, text(b"x", Content_Type="image/png")),
 ]
 
 
-@pytest.mark.parametrize(("kind", "param", "send"), CASES)
-def test_a_refusal_is_a_problem(http: httpx.Client, kind: type[errors.ApiError], param: str | None, send: Send) -> None:
-    body = problem(send(http), kind.status, kind.code, param)
+@pytest.mark.parametrize(("expected", "param", "send"), CASES)
+def test_a_refusal_is_a_problem(http: httpx.Client, expected: ProblemType, param: str | None, send: Send) -> None:
+    body = problem(send(http), expected.status, expected.code, param)
     members = {"type", "title", "status", "detail", "request_id", "error"}
-    if kind in (errors.OffsetMismatch, errors.ContentConflict, errors.InvalidUtf8):
+    if expected in (problems.OFFSET_MISMATCH, problems.CONTENT_CONFLICT, problems.INVALID_UTF8):
         assert body["expected_offset"] == 6
         members.add("expected_offset")
     assert body.keys() == members
-    assert body["title"] == kind.title
-    assert body["error"]["type"] == KINDS[kind.status]
+    assert body["title"] == expected.title
+    assert body["error"]["type"] == KINDS[expected.status]
     # Nothing of it changed the session, and the connection serves on.
     assert shown(http, "book")["text"]["accepted_bytes"] == 6
 
 
 def test_every_code_is_met_here_or_where_it_belongs() -> None:
-    here = {kind for kind, _, _ in CASES}
+    here = {expected for expected, _, _ in CASES}
     assert here.isdisjoint(ELSEWHERE)
-    assert here | ELSEWHERE == set(errors.ApiError.__subclasses__())
+    assert here | ELSEWHERE == PROBLEM_TYPES
 
 
 @pytest.mark.parametrize(
@@ -165,23 +170,27 @@ def test_a_refusal_repeats_nothing_of_what_was_sent(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "kind"),
+    ("failure", "expected"),
     [
-        (StoreFull("the disk is full"), errors.StoreFull),
-        (StoreUnavailable("the disk failed"), errors.StoreUnavailable),
-        (StaleCheckpoint("version 3 does not follow"), errors.StoreUnavailable),
-        (DamagedValue("the record of a session"), errors.SessionQuarantined),
-        (EngineStopped("the engine has stopped; restart the server"), errors.NotReady),
-        (RuntimeError("secret"), errors.InternalError),
-        (ExceptionGroup("several", [RuntimeError("secret"), ValueError()]), errors.InternalError),
+        (StoreFull("the disk is full"), problems.STORE_FULL),
+        (StoreUnavailable("the disk failed"), problems.STORE_UNAVAILABLE),
+        (StaleCheckpoint("version 3 does not follow"), problems.STORE_UNAVAILABLE),
+        (DamagedValue("the record of a session"), problems.SESSION_QUARANTINED),
+        (EngineStopped("the engine has stopped; restart the server"), problems.NOT_READY),
+        (StepFailed("a step of the engine failed: secret"), problems.NOT_READY),
+        (SessionDropped(), problems.NOT_READY),
+        (Halted("the server is shutting down before the text was read"), problems.DRAINING),
+        (LeaseHeld("replica 2"), problems.STORE_UNAVAILABLE),
+        (RuntimeError("secret"), problems.INTERNAL_ERROR),
+        (ExceptionGroup("several", [RuntimeError("secret"), ValueError()]), problems.INTERNAL_ERROR),
     ],
 )
-def test_a_failure_underneath_is_a_problem_too(failure: Exception, kind: type[errors.ApiError]) -> None:
-    known = as_api_error(failure)
-    body = known.body("req_1")
-    must_be_problem(body, kind.status, kind.code)
+def test_a_failure_underneath_is_a_problem_too(failure: Exception, expected: ProblemType) -> None:
+    response = error_response(failure)
+    body = response.body("req_1")
+    must_be_problem(body, expected.status, expected.code)
     assert body["request_id"] == "req_1"
     assert body["error"]["type"] == "server_error"
     assert "secret" not in body["detail"]
     # A 503 or 507 passes, so it says when to come again; a 500 does not.
-    assert ("Retry-After" in (known.headers or {})) == (kind is not errors.InternalError)
+    assert ("Retry-After" in response.headers) == (expected is not problems.INTERNAL_ERROR)

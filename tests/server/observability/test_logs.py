@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from server.observability.logs import JsonFormatter, TextFormatter, request_state
-from server.sessions.errors import InvalidRequest
+from server.sessions.errors import InvalidField
 from server.store.base import StoreUnavailable
 
 Failure = TypeVar("Failure", bound=BaseException)
@@ -62,7 +62,7 @@ def test_words_of_others_errors_are_not_shown_and_where_they_came_from_is(
     foreign = failed(ValueError("invalid literal: 'Mr Casaubon'"))
     error = {
         "alone": foreign,
-        "cause": failed(InvalidRequest("the text was refused"), foreign),
+        "cause": failed(InvalidField("the text was refused"), foreign),
         "group": failed(ExceptionGroup("Casaubon's", [foreign])),
     }[shape]
     line = formatter.format(record("it failed", error=error))

@@ -43,7 +43,7 @@ def refused_at(before: bytes | None, parts: list[bytes]) -> int | None:
         try:
             text.check(part)
         except InvalidUtf8 as error:
-            return int(error.detail_text.split()[1])
+            return int(error.detail.split()[1])
     return None
 
 

@@ -1,0 +1,64 @@
+"""No exception that has a name is answered as an internal error."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+from starlette.exceptions import HTTPException
+
+import server.engine
+import server.ingest
+import server.sessions
+import server.store
+from server.http.errors import BodyTooLarge, HttpError
+from server.http.problems import BODY_TOO_LARGE, INTERNAL_ERROR, ROWS, error_response
+from server.sessions.errors import Refusal
+from server.store.redis.errors import Unfit
+from server.store.sqlite.writer_thread import Undone
+
+# Nobody raises the bases; the two of the stores are caught and translated before a call of the store ends.
+WITHOUT_A_ROW = {Refusal, HttpError, Undone, Unfit}
+
+
+def exceptions(*packages: ModuleType) -> Iterator[type[Exception]]:
+    """Every exception class that a module of these packages defines."""
+    for package in packages:
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(info.name)
+            for value in vars(module).values():
+                if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == module.__name__:
+                    yield value
+
+
+NAMED = set(exceptions(server.sessions, server.ingest, server.engine, server.store)) | set(HttpError.__subclasses__())
+
+
+@pytest.mark.parametrize("kind", sorted(NAMED - WITHOUT_A_ROW, key=str))
+def test_every_exception_has_a_row(kind: type[Exception]) -> None:
+    assert kind in ROWS or any(base in ROWS for base in kind.__bases__)
+
+
+def test_every_row_is_of_an_exception_that_is_there() -> None:
+    assert set(ROWS) <= NAMED
+
+
+def test_an_exception_without_a_row_is_an_internal_error(caplog: pytest.LogCaptureFixture) -> None:
+    response = error_response(KeyError("secret"))
+    assert response.problem is INTERNAL_ERROR
+    assert "secret" not in str(response.body("req_1"))
+    assert [record.getMessage() for record in caplog.records] == ["unexpected failure"]
+
+
+def test_a_refusal_that_fastapi_wraps_while_it_reads_a_body_stays_what_it_is() -> None:
+    wrapped = HTTPException(400, "There was an error parsing the body")
+    wrapped.__cause__ = BodyTooLarge("a JSON body has at most 10 bytes", "body")
+    response = error_response(wrapped)
+    assert (response.problem, response.detail, response.param) == (
+        BODY_TOO_LARGE,
+        "a JSON body has at most 10 bytes",
+        "body",
+    )
