@@ -1,7 +1,4 @@
-"""`python -m server`: reads the command line and the settings, and serves; or does another of its commands.
-
-It knows the commands by name, and nothing of their work.
-"""
+"""`python -m server`: reads the settings, then serves or runs one of the other commands."""
 
 from __future__ import annotations
 
@@ -13,9 +10,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from server.cli import keys, stores
+from server.cli.flags import add_flags, flags_of
 from server.http.auth import must_be_guarded
 from server.observability import logs
-from server.settings import Settings, SettingsError, table
+from server.settings import Settings, SettingsError
 from server.store.base import StoreError
 
 Command = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
@@ -25,7 +23,7 @@ def main() -> int:
     options = _parser().parse_args()
     command: Command = options.run
     try:
-        settings = Settings.from_environment(os.environ)
+        settings = Settings.from_environment(os.environ, flags_of(options))
     except SettingsError as error:
         print(f"onceread: {error}", file=sys.stderr)
         return 2
@@ -40,26 +38,30 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m server",
-        description="Serves sessions over HTTP.",
-        epilog=f"settings, from the environment:\n{table()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [--SETTING VALUE ...] [COMMAND]",
+        description="Serves sessions over HTTP. Each setting is a flag and an environment variable; the flag wins.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=120),
+        allow_abbrev=False,
     )
     parser.set_defaults(run=_serve)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    commands.add_parser("serve", help="serves; what it does by itself").set_defaults(run=_serve)
-    commands.add_parser("doctor", help="says whether the store keeps what is promised of it").set_defaults(
-        run=stores.examine
-    )
-    commands.add_parser(
-        "rotate-seal-key", help="puts a new key in front of the keys that values are sealed with"
-    ).set_defaults(run=stores.rotate)
-    keys.add_to(commands.add_parser("keys", help="makes, shows and revokes the keys of those who may use the server"))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="python -m server")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        below = commands.add_parser(name, help=help, allow_abbrev=False)
+        add_flags(below, shown=False)
+        return below
+
+    command("serve", "serve over HTTP (the default)").set_defaults(run=_serve)
+    command("doctor", "check that the store meets the configured durability").set_defaults(run=stores.examine)
+    command("rotate-seal-key", "add a new encryption key for stored values").set_defaults(run=stores.rotate)
+    keys.add_to(command("keys", "create, list and revoke API keys"))
+    add_flags(parser)
     return parser
 
 
 async def _serve(_: argparse.Namespace, settings: Settings) -> int:
     must_be_guarded(settings)
-    # Only here: what the application stands on takes seconds to load.
+    # Imported here: torch takes seconds to load, and the other commands do not need it.
     from server.cli.serve import serve
 
     return await serve(settings)

@@ -1,6 +1,7 @@
-"""The server's settings, from the environment's ONCEREAD_* names, frozen; a name it does not know is refused.
+"""The server's settings: from the environment's `ONCEREAD_*` names and the command line's flags, frozen.
 
-It knows nothing of the model's shape, which travels with the weights, nor of request bodies.
+A name that is neither a setting nor one of our clients' is refused. The groups below only order them: every name is
+flat, and its last word is its unit.
 """
 
 from __future__ import annotations
@@ -13,152 +14,188 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PREFIX = "ONCEREAD_"
+# Our clients read these: a shell that has exported them for a client may start the server too.
+CLIENT_NAMES = frozenset({"ONCEREAD_URL", "ONCEREAD_API_KEY"})
 
 
 class SettingsError(ValueError):
-    """The environment does not make sound settings; the message names each name and what is wrong with it."""
+    """The settings are not valid; the message names each one and what is wrong with it."""
 
 
-class Settings(BaseModel):
-    """Every setting with its unit as its name's last word, its default and its limits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ListenSettings(BaseModel):
+    """Address and access"""
 
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    keys_file: Path | None = Field(
-        None, description="keys of those who may use the server; left out, everybody may who can reach it"
-    )
-    open: bool = Field(False, description="lets everybody use a server without keys on other addresses than loopback")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    keys_file: Path | None = Field(None, description="API keys file; without one the server requires no key")
+    open: bool = Field(False, description="allow listening beyond loopback without a keys file")
+
+
+class StoreSettings(BaseModel):
+    """Store"""
+
     store: str = Field(
         "sqlite:///data",
-        description="where sessions are kept: sqlite:///FOLDER, memory://, redis://, rediss://, redis+sentinel:// or "
+        description="URL of the store: sqlite:///FOLDER, memory://, redis://, rediss://, redis+sentinel:// or "
         "redis+cluster://",
     )
     durability: Literal["fsync", "fsync+replica", "everysec", "volatile"] = Field(
-        "fsync", description="what an acknowledged byte survives; the README says what each one means"
+        "fsync", description="what acknowledged text survives; see docs/durability.md"
     )
-    store_replicas: int = Field(1, ge=1, le=9, description="replicas of Redis that must confirm, for fsync+replica")
+    store_replicas: int = Field(
+        1, ge=1, le=9, description="Redis replicas that must confirm a write, for fsync+replica"
+    )
     seal_keys_file: Path | None = Field(
-        None, description="keys that stored values are sealed with; made when missing [beside the data]"
+        None, description="encryption keys of stored values (AES-GCM); created next to the data if missing"
     )
     store_password_file: Path | None = Field(None, description="file with the store's password")
-    store_ca_file: Path | None = Field(None, description="certificates that the store's own is checked against")
-    store_certificate_file: Path | None = Field(None, description="this server's certificate for the store")
-    store_key_file: Path | None = Field(None, description="the key of that certificate")
-    weights: Path = Field(Path("model/default"), description="folder of weights, configuration and tokeniser")
-    device: str | None = Field(None, description="cpu, cuda or cuda:N; left out: CUDA where there is one")
+    store_ca_file: Path | None = Field(None, description="CA certificates that verify the store's certificate")
+    store_certificate_file: Path | None = Field(None, description="client certificate for the store (mutual TLS)")
+    store_key_file: Path | None = Field(None, description="private key of the client certificate")
+
+
+class ModelSettings(BaseModel):
+    """Model"""
+
+    weights: Path = Field(Path("model/default"), description="folder with weights, configuration and tokenizer")
+    device: str | None = Field(None, description="cpu, cuda or cuda:N; CUDA by default where available")
     threads: int = Field(
         default_factory=lambda: max(1, len(os.sched_getaffinity(0)) - 1),
         ge=1,
         le=1024,
-        description="processor threads of the model; by itself it leaves one for all the rest",
+        description="CPU threads of the model; one less than the cores by default",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
-    log_format: Literal["text", "json"] = Field("text", description="lines for people, or JSON objects")
+
+
+class EngineSettings(BaseModel):
+    """Engine"""
+
+    step_tokens: int = Field(256, ge=1, le=1 << 20, description="token budget of one engine step")
+    answers_max: int = Field(64, ge=1, le=4096, description="answers decoded concurrently (decode batch size)")
+    answers_waiting_max: int = Field(256, ge=1, le=1 << 16, description="questions queued for decoding; beyond it 429")
+    answer_seconds: float = Field(
+        300.0, gt=0, le=86400, description="time limit of an answer; it then ends with finish_reason length"
+    )
+    reading_sessions_max: int = Field(32, ge=1, le=4096, description="sessions whose text is read concurrently")
+    backlog_bytes: int = Field(
+        1 << 30, ge=1 << 18, description="limit of acknowledged but unread text, all sessions; beyond it 429"
+    )
+    resident_bytes: int = Field(
+        1 << 30, ge=1 << 16, description="memory budget for resident session states (LRU eviction)"
+    )
+
+
+class CheckpointSettings(BaseModel):
+    """Checkpoints and leases"""
+
+    checkpoint_segments: int = Field(32, ge=1, le=1 << 16, description="segments between checkpoints of a session")
+    checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="time between checkpoints of a session")
+    checkpoint_bytes_per_second: float = Field(
+        64 * 1024 * 1024, ge=1 << 16, le=1 << 40, description="rate limit of this server's checkpoint writes"
+    )
+    idle_seconds: float = Field(1.0, ge=0, le=3600, description="idle time before a session is checkpointed")
+    lease_seconds: float = Field(
+        10.0, ge=0.5, le=600, description="lease of a session; when it expires another replica takes the session over"
+    )
+    sweep_seconds: float = Field(
+        5.0, gt=0, le=3600, description="interval between sweeps for unread and expired sessions"
+    )
+    drain_seconds: float = Field(25.0, gt=0, le=3600, description="graceful-shutdown timeout for in-flight answers")
+
+
+class TenantSettings(BaseModel):
+    """Sessions and tenants (rates and concurrency are counted per server process)"""
+
+    session_ttl_seconds: float | None = Field(
+        None, gt=0, le=10 * 365 * 86400, description="default time to live of an unused session; none: no expiry"
+    )
+    tenant_sessions_max: int | None = Field(None, ge=1, description="sessions per tenant; beyond it 429")
+    tenant_stored_bytes_max: int | None = Field(
+        None, ge=1 << 18, description="stored bytes per tenant, measured every 10 s; beyond it 429"
+    )
+    tenant_answers_max: int | None = Field(
+        None, ge=1, description="concurrent answer requests per tenant; beyond it 429"
+    )
+    tenant_requests_per_second: float | None = Field(
+        None, ge=1 / 60, description="request rate per tenant; beyond it 429"
+    )
+    tenant_text_bytes_per_second: float | None = Field(
+        None, ge=1 / 60, description="upload rate per tenant; uploads are throttled, new ones get 429"
+    )
+
+
+class ConnectionSettings(BaseModel):
+    """Connections"""
+
+    connections_max: int = Field(4096, ge=1, description="open connections; beyond it 503")
+    header_bytes: int = Field(1 << 15, ge=1 << 8, le=1 << 20, description="size limit of a request's headers")
+    url_bytes: int = Field(1 << 13, ge=1 << 7, le=65535, description="length limit of a request's URL")
+    header_seconds: float = Field(10.0, gt=0, le=3600, description="timeout for a request's headers")
+    body_seconds: float = Field(60.0, gt=0, le=86400, description="timeout for a JSON body")
+    body_bytes_per_second_min: float = Field(128.0, gt=0, le=1 << 30, description="minimum rate of any request body")
+    body_stall_seconds: float = Field(
+        20.0, gt=0, le=86400, description="how far a body may fall behind the minimum rate before it is cut off"
+    )
+    unread_seconds: float = Field(
+        60.0, gt=0, le=86400, description="timeout for a client that does not read its response"
+    )
+    idle_connection_seconds: float = Field(60.0, gt=0, le=86400, description="keep-alive timeout of a connection")
+
+
+class RequestSettings(BaseModel):
+    """Requests"""
+
+    digest_body_bytes: int = Field(
+        8 << 20, ge=1 << 10, le=1 << 30, description="size limit of a body with a Content-Digest (verified as a whole)"
+    )
+    body_bytes: int = Field(1 << 20, ge=1 << 10, le=1 << 30, description="size limit of a JSON body or an NDJSON line")
+    json_depth: int = Field(32, ge=4, le=512, description="nesting limit of a JSON body")
+    question_characters: int = Field(8192, ge=1, le=1 << 20, description="length limit of a question")
+    questions_max: int = Field(64, ge=1, le=4096, description="questions per request")
+    answer_tokens_max: int = Field(4096, ge=1, le=1 << 20, description="upper limit of max_tokens")
+    ping_seconds: float = Field(10.0, gt=0, le=10, description="interval of keep-alive comments in an idle stream")
+
+
+class LogSettings(BaseModel):
+    """Logs and traces"""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="minimum log level")
+    log_format: Literal["text", "json"] = Field("text", description="log lines as plain text or JSON objects")
     traces_url: str | None = Field(
         None,
         pattern=r"^https?://\S+$",
-        description="where traces are sent (OTLP over HTTP: http://HOST:4318/v1/traces); left out: nowhere",
+        description="OTLP/HTTP endpoint for traces, such as http://HOST:4318/v1/traces",
     )
 
-    step_tokens: int = Field(256, ge=1, le=1 << 20, description="tokens one engine step reads and writes at most")
-    answers_max: int = Field(64, ge=1, le=4096, description="answers written at the same time")
-    answers_waiting_max: int = Field(256, ge=1, le=1 << 16, description="questions waiting; beyond it 429")
-    reading_sessions_max: int = Field(32, ge=1, le=4096, description="sessions whose text is read at the same time")
-    backlog_bytes: int = Field(
-        1 << 30, ge=1 << 18, description="accepted text waiting to be read, of all sessions; beyond it 429"
-    )
-    resident_bytes: int = Field(
-        1 << 30, ge=1 << 16, description="memories kept at hand; the least recently used leave first"
-    )
 
-    checkpoint_segments: int = Field(32, ge=1, le=1 << 16, description="segments read between two checkpoints")
-    checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="a memory's age before it is stored")
-    checkpoint_bytes_per_second: float = Field(
-        64 * 1024 * 1024, ge=1 << 16, le=1 << 40, description="memories stored by this server at most"
-    )
-    idle_seconds: float = Field(1.0, ge=0, le=3600, description="quiet time after which a memory is stored")
-    lease_seconds: float = Field(
-        10.0, ge=0.5, le=600, description="time after which another replica may read on for one that died"
-    )
-    sweep_seconds: float = Field(
-        5.0, gt=0, le=3600, description="between two looks for sessions that nobody reads, or whose time is over"
-    )
-    drain_seconds: float = Field(25.0, gt=0, le=3600, description="time that running answers have to end")
+class Settings(
+    ListenSettings,
+    ModelSettings,
+    StoreSettings,
+    EngineSettings,
+    CheckpointSettings,
+    TenantSettings,
+    ConnectionSettings,
+    RequestSettings,
+    LogSettings,
+):
+    """Every setting with its default and its limits."""
 
-    session_ttl_seconds: float | None = Field(
-        None, gt=0, le=10 * 365 * 86400, description="life of a session that is not used and names none itself"
-    )
-    tenant_sessions_max: int | None = Field(None, ge=1, description="sessions a tenant may have; beyond it 429")
-    tenant_stored_bytes_max: int | None = Field(
-        None, ge=1 << 18, description="bytes a tenant's sessions may take in the store; looked up every 10 s"
-    )
-
-    tenant_answers_max: int | None = Field(
-        None, ge=1, description="requests for answers a tenant may have open at the same time; beyond it 429"
-    )
-    tenant_requests_per_second: float | None = Field(
-        None, ge=1 / 60, description="requests a tenant may send, over a minute; beyond it 429"
-    )
-    tenant_text_bytes_per_second: float | None = Field(
-        None, ge=1 / 60, description="text a tenant may send, over a minute; then uploads are slowed, new ones get 429"
-    )
-
-    connections_max: int = Field(4096, ge=1, description="connections open at the same time; beyond it 503")
-    header_bytes: int = Field(1 << 15, ge=1 << 8, le=1 << 20, description="all headers of a request")
-    url_bytes: int = Field(1 << 13, ge=1 << 7, le=65535, description="longest URL of a request")
-    header_seconds: float = Field(10.0, gt=0, le=3600, description="time that a request's headers may take to come")
-    body_seconds: float = Field(60.0, gt=0, le=86400, description="time that a JSON body may take to come")
-    body_bytes_per_second_min: float = Field(128.0, gt=0, le=1 << 30, description="slowest that any body may come")
-    body_stall_seconds: float = Field(
-        20.0, gt=0, le=86400, description="time that a body may be late by at that rate before it is cut off"
-    )
-    unread_seconds: float = Field(
-        60.0, gt=0, le=86400, description="time that a client may leave an answer unread that it was sent"
-    )
-    idle_connection_seconds: float = Field(
-        60.0, gt=0, le=86400, description="time that a connection stays open without a request"
-    )
-
-    digest_body_bytes: int = Field(
-        8 << 20, ge=1 << 10, le=1 << 30, description="largest body with a Content-Digest, checked before it is kept"
-    )
-    answer_seconds: float = Field(
-        300.0, gt=0, le=86400, description="time an answer may take; then it ends as by max_tokens"
-    )
-    body_bytes: int = Field(1 << 20, ge=1 << 10, le=1 << 30, description="largest JSON body, or NDJSON line")
-    json_depth: int = Field(32, ge=4, le=512, description="deepest JSON body")
-    question_characters: int = Field(8192, ge=1, le=1 << 20, description="longest question")
-    questions_max: int = Field(64, ge=1, le=4096, description="questions in one request")
-    answer_tokens_max: int = Field(4096, ge=1, le=1 << 20, description="largest max_tokens")
-    ping_seconds: float = Field(10.0, gt=0, le=10, description="silence before a stream sends a comment")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+    def from_environment(cls, environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Self:
+        """The settings that the environment and the flags give; flags, by the settings' names, win."""
         given = {
             name.removeprefix(PREFIX).lower(): value
             for name, value in environment.items()
-            if name.startswith(PREFIX) and value != ""
-        }
+            if name.startswith(PREFIX) and name not in CLIENT_NAMES
+        } | dict(flags or {})
         try:
-            return cls.model_validate(given)
+            return cls.model_validate({name: value for name, value in given.items() if value != ""})
         except ValidationError as error:
             faults = "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
             raise SettingsError(f"{faults}. `python -m server --help` lists every setting.") from None
 
 
-def table() -> str:
-    """Every setting, its default, its limits and its meaning, as `--help` prints it."""
-    lines = []
-    for name, field in Settings.model_fields.items():
-        limits = " ".join(
-            f"{sign}{bound}"
-            for constraint in field.metadata
-            for kind, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
-            if (bound := getattr(constraint, kind, None)) is not None
-        )
-        default = field.get_default(call_default_factory=True)
-        default = "" if default is None else default
-        lines.append(f"  {PREFIX + name.upper():<32} {field.description} [{default}] {limits}".rstrip())
-    return "\n".join(lines)
+GROUPS: tuple[type[BaseModel], ...] = Settings.__bases__

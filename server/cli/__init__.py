@@ -1,1 +1,1 @@
-"""What `python -m server` does beside serving: commands that end by themselves."""
+"""The command line: serving, the other commands, and the settings' flags."""

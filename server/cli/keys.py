@@ -1,7 +1,4 @@
-"""Commands for the keys file: a new key, those there are, and one that ends.
-
-They know the file and the terminal, and nothing of the server that reads it.
-"""
+"""The commands below `keys`: create, list and revoke API keys in the keys file."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from server.cli.flags import add_flags
 from server.http import api_keys
 from server.http.permissions import SCOPES
 from server.settings import Settings
@@ -20,17 +18,23 @@ _DAY_SECONDS = 86400
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
-    """The commands below `keys`."""
+    """Adds the commands below `keys` to their parser."""
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    making = commands.add_parser("create", help="makes a key, and the file if there is none; prints it this once")
-    making.add_argument("--tenant", required=True, help="whose sessions it opens")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        below = commands.add_parser(name, help=help, allow_abbrev=False)
+        add_flags(below, shown=False)
+        return below
+
+    making = command("create", "create a key, and the file if missing; prints the key once")
+    making.add_argument("--tenant", required=True, help="tenant whose sessions the key gives access to")
     making.add_argument(
-        "--scopes", default="read,ask", help=f"what it allows, some of {','.join(SCOPES)} [%(default)s]"
+        "--scopes", default="read,ask", help=f"comma-separated scopes out of {','.join(SCOPES)} [default %(default)s]"
     )
-    making.add_argument("--expires-in", type=float, metavar="DAYS", help="days that it is valid [for ever]")
+    making.add_argument("--expires-in", type=float, metavar="DAYS", help="days until the key expires [default: never]")
     making.set_defaults(run=create)
-    commands.add_parser("list", help="shows all keys, but not what opens with them").set_defaults(run=show)
-    ending = commands.add_parser("revoke", help="ends a key; running servers know within seconds")
+    command("list", "list all keys, without their secrets").set_defaults(run=show)
+    ending = command("revoke", "revoke a key; running servers refuse it within seconds")
     ending.add_argument("id", metavar="ID", help="the key's id, as `keys list` shows it")
     ending.set_defaults(run=revoke)
 
@@ -40,11 +44,11 @@ async def create(options: argparse.Namespace, settings: Settings) -> int:
     scopes = tuple(dict.fromkeys(filter(None, options.scopes.split(","))))
     expires_at = None if options.expires_in is None else now + options.expires_in * _DAY_SECONDS
     if expires_at is not None and not now < expires_at < datetime.max.replace(tzinfo=UTC).timestamp():
-        raise api_keys.KeysError(f"--expires-in {options.expires_in:g} is no number of days from now on")
+        raise api_keys.KeysError(f"--expires-in {options.expires_in:g} is not a positive number of days")
     with api_keys.changing(path) as known:
         changed, key, token = known.with_new(options.tenant, scopes, now, expires_at)
         api_keys.save(path, changed)
-    print(f"key {key.id} of tenant {key.tenant} is in {path}; this is the only time that it is shown:", file=sys.stderr)
+    print(f"key {key.id} of tenant {key.tenant} is in {path}; it is shown only this once:", file=sys.stderr)
     print(token)
     return 0
 
@@ -70,7 +74,9 @@ async def revoke(options: argparse.Namespace, settings: Settings) -> int:
 
 def _path(settings: Settings) -> Path:
     if settings.keys_file is None:
-        raise api_keys.KeysError("no keys file is named; name it, as for the server: ONCEREAD_KEYS_FILE=api_keys.json")
+        raise api_keys.KeysError(
+            "no keys file is named; name it with --keys-file FILE or ONCEREAD_KEYS_FILE=FILE, as for the server"
+        )
     return settings.keys_file
 
 

@@ -1,7 +1,4 @@
-"""Commands that look after the store: whether it keeps what is promised, and the keys its values are sealed with.
-
-They know the store's address, and nothing of sessions.
-"""
+"""The commands `doctor`, which checks the store, and `rotate-seal-key`, which changes its encryption key."""
 
 from __future__ import annotations
 
@@ -14,15 +11,15 @@ from server.store.open import keys_path, redis_findings
 
 
 async def examine(_: argparse.Namespace, settings: Settings) -> int:
-    """Everything that the doctor looks at, a line each; 1 when something is not as it must be."""
-    # Only here: what the application stands on takes seconds to load.
+    """Prints one line per check; 1 if a check fails."""
+    # Imported here: torch takes seconds to load, and the other commands do not need it.
     from server.app import store_options
 
     options = store_options(settings)
     if not settings.store.startswith("redis"):
         store = await open_store(settings.store, options)
         await store.close()
-        print(f"ok   {settings.store.partition(':')[0]} opens, and is as durable as {store.durability}")
+        print(f"ok   {settings.store.partition(':')[0]} opens; durability: {store.durability}")
         return 0
     findings = await redis_findings(settings.store, options)
     print(*findings, sep="\n")
@@ -32,7 +29,5 @@ async def examine(_: argparse.Namespace, settings: Settings) -> int:
 async def rotate(_: argparse.Namespace, settings: Settings) -> int:
     path = keys_path(settings.store, settings.seal_keys_file)
     ring = Keyring.rotated(path)
-    print(
-        f"new values are sealed with key {ring.current.hex()}; give {path} to every server of this store, restart them"
-    )
+    print(f"key {ring.current.hex()} encrypts new values; copy {path} to every server of this store and restart it")
     return 0

@@ -113,9 +113,9 @@ def must_be_guarded(settings: Settings) -> None:
         api_keys.load(settings.keys_file)
     elif not settings.open and not _is_loopback(settings.host):
         raise SettingsError(
-            f"anyone who can reach {settings.host or 'this machine'} could use this server: name a keys file in "
-            "ONCEREAD_KEYS_FILE (`python -m server keys create` makes it), listen on 127.0.0.1, or set "
-            "ONCEREAD_OPEN=true if anyone may"
+            f"anyone who can reach {settings.host or 'this machine'} could use this server: name a keys file with "
+            "--keys-file or ONCEREAD_KEYS_FILE (`python -m server keys create` creates it), listen on 127.0.0.1, or "
+            "set ONCEREAD_OPEN=true to allow it"
         )
 
 

@@ -104,6 +104,22 @@ def test_without_a_name_for_the_file_the_commands_ask_for_one(run: Run, monkeypa
         assert (status, "ONCEREAD_KEYS_FILE=" in said) == (1, True)
 
 
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_setting_may_be_a_flag_before_or_after_the_command(
+    run: Run, path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    monkeypatch.delenv("ONCEREAD_KEYS_FILE")
+    words = ["keys", "create", "--tenant", "acme"]
+    status, token, _ = run(*words[:before], "--keys-file", str(path), *words[before:])
+    assert status == 0
+    assert WatchedKeys(path).identify(token.strip(), 0).tenant == "acme"
+
+
+def test_an_abbreviated_flag_is_refused(run: Run) -> None:
+    assert run("--keys", "x")[0] == 2
+    assert run("keys", "create", "--ten", "acme")[0] == 2
+
+
 def test_a_server_does_not_start_where_anybody_could_use_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     status, _, said = run()
     assert (status, "python -m server keys create" in said) == (1, True)
