@@ -13,8 +13,8 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from onceread import errors
+from onceread._sync.sources import Source
 from onceread.results import Progress
-from onceread.sources import Source
 from onceread.wire.steps import Event, Flow, NextEvent, Open, Pause, Reply, Request, Send, Step, Take, Tell
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ import pytest
 
 import onceread
 from onceread import AsyncOnceread, Progress, errors
-from onceread.async_client import AsyncSessions
-from onceread.client import Sessions
+from onceread._async.client import AsyncSessions
+from onceread._sync.client import Sessions
 from testing.models import prose
 
 TEXT = prose(41, 6000)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onceread import errors
-from onceread.sources import Readable, Source, source_of
+from onceread._sync.sources import Source
+from onceread.sources import Readable, open_source
 from onceread.wire.handle import Handle
 from onceread.wire.reading import DURABLE_BYTES, PIECE_BYTES_MIN, Reading
 from onceread.wire.retrying import Retries
@@ -46,7 +47,7 @@ def source(kind: str, text: bytes) -> Source:
         return (text[start : start + 70_000] for start in range(0, len(text), 70_000))
 
     kinds: dict[str, Readable] = {"file": io.BytesIO(text), "once": pieces(), "anew": pieces}
-    return source_of(kinds[kind])
+    return open_source(kinds[kind])
 
 
 @given(texts, texts, fates, st.sampled_from(["file", "once", "anew"]), st.sampled_from([7, 100, 300]))

@@ -8,12 +8,12 @@
 It knows where everything is, and does nothing itself.
 """
 
-from onceread.async_client import AsyncOnceread
-from onceread.async_session import AsyncAnswerStream, AsyncSession
-from onceread.client import Onceread
+from onceread._async.client import AsyncOnceread
+from onceread._async.session import AsyncAnswerStream, AsyncSession
+from onceread._sync.client import Onceread
+from onceread._sync.session import AnswerStream, Session
 from onceread.errors import ApiError, ConnectionFailed, OncereadError
 from onceread.results import Answer, Progress, SessionInfo, Snapshot
-from onceread.session import AnswerStream, Session
 from onceread.settings import VERSION
 from onceread.wire.retrying import Retries
 

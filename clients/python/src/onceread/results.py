@@ -6,9 +6,9 @@ are Unix seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,9 @@ class Answer:
     usage: Usage
     memory: MemoryUsed
     logprobs: list[TokenScore] | None = None
+
+
+AsyncAnswer: TypeAlias = Awaitable[Answer]
 
 
 @dataclass(frozen=True)

@@ -1,39 +1,23 @@
-"""Sources: where the bytes of a text come from, by offset, again where that is possible.
-
-It knows files and iterators, and nothing of sessions.
-"""
+"""The texts that `Session.read` takes, as sources: files, text in pieces, and functions that return the pieces."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias, cast, runtime_checkable
+from typing import BinaryIO, TypeAlias, cast
 
+from onceread._sync.sources import Source, StreamSource
 from onceread.errors import SourceNotRereadable
 
 Pieces: TypeAlias = Iterable[bytes | str]
+Readable: TypeAlias = Path | str | bytes | BinaryIO | Pieces | Callable[[], Pieces] | Source
 
 PIPE_BYTES = 64 * 1024
 
 
-@runtime_checkable
-class Source(Protocol):
-    """`total_bytes` is None where nobody knows it before the end."""
-
-    total_bytes: int | None
-
-    def take(self, offset: int, limit: int) -> bytes:
-        """At most `limit` bytes from `offset` on, none only at the end; `SourceNotRereadable` where they are gone."""
-
-    def close(self) -> None: ...
-
-
-Readable: TypeAlias = Path | str | bytes | BinaryIO | Pieces | Callable[[], Pieces] | Source
-
-
-def source_of(readable: Readable) -> Source:
-    """A path is a file of UTF-8, a `str` the text itself; what a function gives can be had anew by calling it again."""
+def open_source(readable: Readable) -> Source:
+    """A path names a file of UTF-8, a `str` is the text itself; a function is called again to get its pieces again."""
     match readable:
         case Path():
             return _file_source(readable.open("rb"), owned=True)
@@ -48,25 +32,17 @@ def source_of(readable: Readable) -> Source:
         case Source():
             return readable
         case _ if callable(readable):
-            return RemadeSource(readable)
+            return RepeatableSource(readable)
         case _:
             return StreamSource(iter(readable))
 
 
 def _file_source(file: BinaryIO, owned: bool) -> Source:
-    if file.seekable():
-        return FileSource(file, owned)
-    return StreamSource(iter(lambda: _available(file), b""), eager=True, close=file.close if owned else None)
-
-
-def _available(file: BinaryIO) -> bytes:
-    """What a pipe has to give, without waiting for more than there is."""
-    read: Callable[[int], bytes] = getattr(file, "read1", file.read)
-    return read(PIPE_BYTES)
+    return FileSource(file, owned) if file.seekable() else PipeSource(file, owned)
 
 
 class FileSource:
-    """A file that can be read at any place, from where it stands now."""
+    """A file that can be read at any offset, counted from its position at the start; closed at the end if `owned`."""
 
     def __init__(self, file: BinaryIO, owned: bool) -> None:
         self._file, self._owned = file, owned
@@ -82,55 +58,21 @@ class FileSource:
             self._file.close()
 
 
-class Held:
-    """What came of a stream, kept from the offset that was last asked for; an `eager` one gives what there is."""
+class PipeSource(StreamSource):
+    """A file that can be read once, such as a pipe: `take` gives the bytes that have come."""
 
-    def __init__(self, eager: bool = False) -> None:
-        self._eager = eager
-        self._bytes, self._start = bytearray(), 0
-
-    def lacks(self, offset: int, limit: int) -> bool:
-        """Lets go of what is before `offset`; whether more must come for a piece from there."""
-        if offset < self._start:
-            raise SourceNotRereadable(
-                f"the source is needed again from its byte {offset} and is kept from {self._start} on; give a file, or "
-                "a function that gives the pieces anew"
-            )
-        gone = min(offset - self._start, len(self._bytes))
-        del self._bytes[:gone]
-        self._start += gone
-        return self._start < offset or len(self._bytes) < (1 if self._eager else limit)
-
-    def add(self, piece: bytes | str) -> None:
-        self._bytes += piece.encode() if isinstance(piece, str) else piece
-
-    def give(self, limit: int) -> bytes:
-        return bytes(self._bytes[:limit])
-
-
-class StreamSource:
-    """Pieces that come once."""
-
-    def __init__(
-        self, pieces: Iterator[bytes | str], eager: bool = False, close: Callable[[], object] | None = None
-    ) -> None:
-        self._pieces, self._held = pieces, Held(eager)
-        self._close = close or getattr(pieces, "close", None)
-        self.total_bytes: int | None = None
-
-    def take(self, offset: int, limit: int) -> bytes:
-        while self._held.lacks(offset, limit) and (piece := next(self._pieces, None)) is not None:
-            self._held.add(piece)
-        # Behind the end there is nothing, wherever that is.
-        return b"" if self._held.lacks(offset, 0) else self._held.give(limit)
+    def __init__(self, file: BinaryIO, owned: bool) -> None:
+        self._file, self._owned = file, owned
+        read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+        super().__init__(iter(lambda: read(PIPE_BYTES), b""), eager=True)
 
     def close(self) -> None:
-        if self._close is not None:
-            self._close()
+        if self._owned:
+            self._file.close()
 
 
-class RemadeSource:
-    """Pieces that a function gives anew, as often as they are needed; always the same ones."""
+class RepeatableSource:
+    """The pieces that a function returns, always the same ones; it is called again when earlier bytes are needed."""
 
     def __init__(self, make: Callable[[], Pieces], total_bytes: int | None = None) -> None:
         self._make, self.total_bytes = make, total_bytes

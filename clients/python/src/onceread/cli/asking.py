@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
+from onceread._sync.session import Session
 from onceread.cli.exits import reported
 from onceread.cli.output import Output
 from onceread.cli.server import Json, SessionName, address
 from onceread.options import AskOptions, given
-from onceread.session import Session
 
 HISTORY_LINES = 1000
 

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
+from onceread._sync.session import Session
 from onceread.cli.exits import Unusable, reported
 from onceread.cli.output import Output, size
 from onceread.cli.server import Json, SessionName, address
-from onceread.session import Session
 
 NewId = Annotated[str | None, typer.Option("--id", help="The new session's id; left out, one is made up.")]
 

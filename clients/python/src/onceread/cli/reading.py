@@ -12,12 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from onceread import errors
+from onceread._sync.client import Onceread
+from onceread._sync.session import Session
 from onceread.cli import progress, texts
 from onceread.cli.exits import Unusable, reported
 from onceread.cli.output import Output
 from onceread.cli.server import Json, address
-from onceread.client import Onceread
-from onceread.session import Session
 
 
 def read(

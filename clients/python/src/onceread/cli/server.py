@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from onceread.client import Onceread
+from onceread._sync.client import Onceread
 from onceread.wire.retrying import Retries
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output, for scripts.")]

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from onceread._sync.sources import Source, StreamSource
 from onceread.cli.decoding import checked, decoded
 from onceread.cli.exits import Unusable
 from onceread.cli.extractors import extractor
-from onceread.sources import RemadeSource, Source, StreamSource
+from onceread.sources import RepeatableSource
 
 STANDARD_INPUT = Path("-")
 
@@ -37,7 +38,7 @@ def source(paths: list[Path], encoding: str, plain: bool) -> Source:
         return _joined(parts)
 
     if all(part.again for part in parts):
-        return RemadeSource(pieces, total_bytes=sum(map(len, pieces())))
+        return RepeatableSource(pieces, total_bytes=sum(map(len, pieces())))
     return StreamSource(pieces(), eager=True)
 
 

@@ -14,10 +14,10 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
+from onceread._sync.client import Onceread
 from onceread.cli.exits import reported
 from onceread.cli.output import SESSION_COLUMNS, Output, session_row, table
 from onceread.cli.server import Json, address
-from onceread.client import Onceread
 from onceread.results import SessionInfo
 
 

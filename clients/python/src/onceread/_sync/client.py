@@ -1,17 +1,16 @@
-"""The client: a server's sessions, and what the server says of itself.
-
-It knows the calls, and nothing of how they are made good over a connection that breaks.
-"""
+# Generated from _async/client.py by clients/python/tools/generate_sync.py: do not edit.
+"""The client: a server's sessions, and the server's own state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from onceread.connection import Connection
+from onceread._sync.connection import Connection
+from onceread._sync.session import Session
+from onceread.concurrency import call
 from onceread.options import given, made_up_id
 from onceread.results import ServerInfo
-from onceread.session import Session
 from onceread.settings import Settings
 from onceread.wire import sessions as flows
 from onceread.wire.handle import Handle
@@ -19,9 +18,9 @@ from onceread.wire.retrying import Retries
 
 
 class Onceread:
-    """A server at `url`, else at `ONCEREAD_URL`, asked with `api_key`, else with `ONCEREAD_API_KEY`.
+    """A client of the server at `url`, by default `ONCEREAD_URL`, with `api_key`, by default `ONCEREAD_API_KEY`.
 
-    `silence_seconds` is how long the server may say nothing before a request is given up and tried again.
+    A request is given up and tried again when nothing has come from the server for `silence_seconds`.
     """
 
     def __init__(
@@ -36,19 +35,19 @@ class Onceread:
         self.sessions = Sessions(self._connection)
 
     def server(self) -> ServerInfo:
-        """The server's version, its model and that model's fingerprint."""
+        """The server's version, its model and the model's fingerprint."""
         return self._connection.run(flows.server(self._connection.retries))
 
     def ready(self) -> None:
-        """Returns when the server takes work; raises what it says where it does not."""
+        """Returns when the server is ready for work; raises its error where it is not."""
         self._connection.run(flows.ready(self._connection.retries))
 
     def metrics(self) -> str:
-        """The server's metrics, as Prometheus reads them."""
+        """The server's metrics, in the text format of Prometheus."""
         return self._connection.run(flows.metrics(self._connection.retries))
 
     def close(self) -> None:
-        """Closes the connections; sessions of this client can not be used any more."""
+        """Closes the connections; sessions of this client cannot be used any more."""
         self._connection.close()
 
     def __enter__(self) -> Onceread:
@@ -72,19 +71,19 @@ class Sessions:
         ttl_seconds: float | None = None,
         keep_text: bool = False,
     ) -> Session:
-        """A new session, which ends when it is not used for `ttl_seconds`; with `keep_text` it can be rebuilt."""
+        """A new session, which expires when it is not used for `ttl_seconds`; with `keep_text` it can be rebuilt."""
         settings = given(metadata=metadata, ttl_seconds=ttl_seconds, keep_text=keep_text or None)
         flow = flows.created(id or made_up_id(), id is None, settings, self._retries)
         return Session(self._connection, self._connection.run(flow))
 
     def get(self, id: str, *, receipt: str | None = None) -> Session:
-        """A session that there is; shown a `receipt` of it, a store that lost text is found out: `TextRolledBack`."""
+        """An existing session; `TextRolledBack` where the store has lost text that `receipt` covers."""
         handle = Handle(id, receipt)
         info = self._connection.run(flows.vouched_for(handle, self._retries))
         return Session(self._connection, info, handle)
 
     def list(self) -> Iterator[Session]:
-        """All sessions, newest first; pages are fetched as they are come to."""
+        """All sessions, newest first; pages are fetched as they are needed."""
         after: str | None = None
         while True:
             page = self._connection.run(flows.page(after, self._retries))
@@ -94,7 +93,7 @@ class Sessions:
                 return
 
     def load(self, path: Path | str, *, id: str | None = None) -> Session:
-        """A new session with a memory that `save` wrote."""
-        memory = Path(path).read_bytes()
+        """A new session with a memory from a file that `Session.save` wrote."""
+        memory = call(Path(path).read_bytes)
         flow = flows.loaded(id or made_up_id(), id is None, memory, self._retries)
         return Session(self._connection, self._connection.run(flow))

@@ -1,12 +1,9 @@
-"""Carries flows out over httpx, step by step, and waits where they pause.
-
-It knows connections and their failures, and nothing of what is said over them.
-"""
+# Generated from _async/connection.py by clients/python/tools/generate_sync.py: do not edit.
+"""Carries out flows over httpx, step by step."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Any, Generic, TypeVar
 
@@ -14,8 +11,9 @@ import httpx
 from httpx_sse import EventSource, SSEError
 
 from onceread import errors
+from onceread._sync.sources import Source
+from onceread.concurrency import Callback, notify, sleep
 from onceread.settings import HEADERS, Settings, arguments, connection_failed
-from onceread.sources import Source
 from onceread.wire.requests import EVENTS
 from onceread.wire.steps import Event, Flow, NextEvent, Open, Pause, Reply, Request, Send, Step, Take, Tell
 
@@ -27,13 +25,18 @@ class Connection:
         self._settings, self.retries = settings, settings.retries
         self._http = httpx.Client(base_url=settings.url, headers={**HEADERS, **settings.authorization})
 
-    def run(self, flow: Flow[T], source: Source | None = None, tell: Callable[[Any], None] | None = None) -> T:
-        """The flow's result; what it tells goes to `tell`."""
+    def run(
+        self,
+        flow: Flow[T],
+        source: Source | None = None,
+        callback: Callback[Any] | None = None,
+    ) -> T:
+        """The flow's result; the values that it emits go to `callback`."""
         conversation = self.conversation(flow, source)
         try:
             for value in conversation:
-                if tell is not None:
-                    tell(value)
+                if callback is not None:
+                    notify(callback, value)
         finally:
             conversation.close()
         return conversation.result
@@ -53,7 +56,7 @@ class Conversation(Generic[T]):
     def __init__(self, http: httpx.Client, settings: Settings, flow: Flow[T], source: Source | None) -> None:
         self._http, self._settings, self._flow, self._source = http, settings, flow, source
         self._open = ExitStack()
-        self._events: Iterator[Event] = iter(())
+        self._events: Iterator[Event] | None = None
         self._telling = self._tell()
 
     def __iter__(self) -> Iterator[Any]:
@@ -63,7 +66,7 @@ class Conversation(Generic[T]):
         """Ends it where it stands."""
         self._telling.close()
 
-    def _tell(self) -> Generator[Any, None, None]:
+    def _tell(self) -> Generator[Any, None]:
         flow = self._flow
         with self._open:
             try:
@@ -93,9 +96,9 @@ class Conversation(Generic[T]):
                 case Open(request):
                     return self._opened(request)
                 case NextEvent():
-                    return next(self._events, None)
+                    return next(self._events, None) if self._events else None
                 case Pause(seconds):
-                    time.sleep(seconds)
+                    sleep(seconds)
                 case Take(offset, limit):
                     assert self._source is not None
                     return self._source.take(offset, limit)

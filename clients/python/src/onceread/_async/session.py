@@ -1,29 +1,25 @@
-"""A session for asynchronous callers: what `session` has, to be awaited.
-
-It knows the calls, and nothing of how they are made good over a connection that breaks. It is not for
-several tasks at once.
-"""
+"""A session: its text goes in, its answers come out, its memory is copied. One thread or task at a time may use it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, Unpack, overload
 
-from anyio import to_thread
-
-from onceread.async_connection import AsyncConnection, AsyncConversation
-from onceread.async_sources import AsyncReadable, async_source_of
+from onceread._async.connection import AsyncConnection, AsyncConversation
+from onceread.async_sources import AsyncReadable, async_open_source
+from onceread.concurrency import AsyncCallback, async_call
 from onceread.keeping import write_whole
 from onceread.options import UNCHANGED, AskOptions, SessionFacts, Unchanged, changes, given, made_up_id
-from onceread.results import Answer, Progress, SessionInfo, Snapshot
+from onceread.results import Answer, AsyncAnswer, Progress, SessionInfo, Snapshot
 from onceread.wire import asking, sessions
 from onceread.wire.handle import Handle
 from onceread.wire.reading import Reading
 
 
 class AsyncAnswerStream(AsyncIterator[str]):
-    """The pieces of an answer as they are written; `answer` is the whole of it once they have all come."""
+    """The pieces of an answer as they are generated; `answer` is the whole answer once all have come."""
 
     def __init__(self, conversation: AsyncConversation[Answer]) -> None:
         self._conversation, self._pieces = conversation, aiter(conversation)
@@ -36,7 +32,7 @@ class AsyncAnswerStream(AsyncIterator[str]):
         return getattr(self._conversation, "result", None)
 
     async def close(self) -> None:
-        """Ends it early; the server stops writing."""
+        """Ends the stream early; the server stops generating."""
         await self._conversation.close()
 
     async def __aenter__(self) -> AsyncAnswerStream:
@@ -62,39 +58,38 @@ class AsyncSession(SessionFacts):
         *,
         at: int | None = None,
         wait: bool = True,
-        progress: Callable[[Progress], Awaitable[None] | None] | None = None,
+        progress: AsyncCallback[Progress] | None = None,
     ) -> Progress:
-        """Sends a text, whatever breaks underway; returns when it has been read, or without `wait` when it is durable.
+        """Sends a text over as many connections as it takes; returns when it has been read.
 
-        The source goes behind the text that is there. To go on with one that was broken off, give it again with `at`,
-        the offset in the session's text where its first byte belongs: 0, where it is all there is.
+        Without `wait` it returns when the text is durable. The source is appended at the end of the session's text. To
+        resume an interrupted call, pass the same source and `at`, the offset in the session's text of the source's
+        first byte: 0 if the session has no other text.
         """
-        taken = await async_source_of(source)
+        opened = await async_open_source(source)
         try:
-            reading = Reading(self._handle, at, taken.total_bytes, self._retries)
-            return await self._connection.run(reading.flow(wait), taken, progress)
+            reading = Reading(self._handle, at, opened.total_bytes, self._retries)
+            return await self._connection.run(reading.flow(wait), opened, progress)
         finally:
-            await taken.close()
+            await opened.close()
 
     @overload
-    def ask(
-        self, question: str, *, stream: Literal[False] = False, **options: Unpack[AskOptions]
-    ) -> Awaitable[Answer]: ...
+    def ask(self, question: str, *, stream: Literal[False] = False, **options: Unpack[AskOptions]) -> AsyncAnswer: ...
 
     @overload
     def ask(self, question: str, *, stream: Literal[True], **options: Unpack[AskOptions]) -> AsyncAnswerStream: ...
 
     def ask(
         self, question: str, *, stream: bool = False, **options: Unpack[AskOptions]
-    ) -> Awaitable[Answer] | AsyncAnswerStream:
-        """The answer from everything acknowledged before, awaited; with `stream` in pieces, for `async for`."""
+    ) -> AsyncAnswer | AsyncAnswerStream:
+        """The answer from all text acknowledged before; with `stream` an iterator over its pieces."""
         if stream:
             flow = asking.streamed(self._handle, question, options, self._retries)
             return AsyncAnswerStream(self._connection.conversation(flow))
         return self._connection.run(asking.asked(self._handle, question, options, self._retries))
 
     async def ask_all(self, questions: Sequence[str], **options: Unpack[AskOptions]) -> list[Answer]:
-        """The answers to several questions from one memory, written side by side."""
+        """The answers to several questions from one memory, generated in one batch."""
         return await self._connection.run(asking.all_asked(self._handle, questions, options, self._retries))
 
     async def fork(
@@ -105,33 +100,33 @@ class AsyncSession(SessionFacts):
         ttl_seconds: float | None = None,
         snapshot: str | None = None,
     ) -> AsyncSession:
-        """A new session with this one's memory, as it is now or as a snapshot has it."""
+        """A new session with this one's memory, as it is now or at a snapshot."""
         settings = given(metadata=metadata, ttl_seconds=ttl_seconds)
         settings["from"] = given(session=self.id, snapshot=snapshot)
         flow = sessions.created(id or made_up_id(), id is None, settings, self._retries)
         return AsyncSession(self._connection, await self._connection.run(flow))
 
     async def snapshot(self, name: str) -> Snapshot:
-        """Keeps the memory as it is now under a name."""
+        """Keeps the memory as it is now, under a name."""
         return await self._connection.run(sessions.snapshot_taken(self.id, name, self._retries))
 
     async def snapshots(self) -> list[Snapshot]:
-        """The snapshots that there are, newest first."""
+        """The session's snapshots, newest first."""
         return await self._connection.run(sessions.snapshots(self.id, self._retries))
 
     async def delete_snapshot(self, name: str) -> None:
-        """Forgets a snapshot; sessions that were forked from it stay."""
+        """Deletes a snapshot; sessions that were forked from it stay."""
         await self._connection.run(sessions.snapshot_deleted(self.id, name, self._retries))
 
     async def restore(self, snapshot: str) -> SessionInfo:
-        """Back to a snapshot; what came after it is forgotten."""
+        """Goes back to a snapshot; text that came after it is deleted."""
         self.info = await self._connection.run(sessions.restored(self._handle, snapshot, self._retries))
         return self.info
 
     async def save(self, path: Path | str) -> None:
-        """The memory as a safetensors file, which `sessions.load` takes, at any server with the same weights."""
+        """Writes the memory to a safetensors file; `sessions.load` reads it at any server with the same weights."""
         memory = await self._connection.run(sessions.saved(self._handle, self._retries))
-        await to_thread.run_sync(write_whole, Path(path), memory)
+        await async_call(partial(write_whole, Path(path), memory))
 
     async def update(
         self,
@@ -139,16 +134,16 @@ class AsyncSession(SessionFacts):
         metadata: Mapping[str, str] | Unchanged = UNCHANGED,
         ttl_seconds: float | Unchanged | None = UNCHANGED,
     ) -> SessionInfo:
-        """New metadata in place of the old, another life; `ttl_seconds=None` lets the session live for ever."""
+        """Replaces the metadata or the time to live; with `ttl_seconds=None` the session never expires."""
         flow = sessions.updated(self.id, changes(metadata, ttl_seconds), self._retries)
         self.info = await self._connection.run(flow)
         return self.info
 
     async def rebuild(self) -> SessionInfo:
-        """Has the kept text read again under the server's weights."""
+        """Reads the kept text again with the server's weights."""
         self.info = await self._connection.run(sessions.rebuilt(self._handle, self._retries))
         return self.info
 
     async def delete(self) -> None:
-        """Forgets the session, its text and its memory."""
+        """Deletes the session, its text and its memory."""
         await self._connection.run(sessions.deleted(self.id, self._retries))

@@ -1,17 +1,13 @@
-"""The client for asynchronous callers: what `client` has, to be awaited.
-
-It knows the calls, and nothing of how they are made good over a connection that breaks.
-"""
+"""The client: a server's sessions, and the server's own state."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from anyio import to_thread
-
-from onceread.async_connection import AsyncConnection
-from onceread.async_session import AsyncSession
+from onceread._async.connection import AsyncConnection
+from onceread._async.session import AsyncSession
+from onceread.concurrency import async_call
 from onceread.options import given, made_up_id
 from onceread.results import ServerInfo
 from onceread.settings import Settings
@@ -21,9 +17,9 @@ from onceread.wire.retrying import Retries
 
 
 class AsyncOnceread:
-    """A server at `url`, else at `ONCEREAD_URL`, asked with `api_key`, else with `ONCEREAD_API_KEY`.
+    """A client of the server at `url`, by default `ONCEREAD_URL`, with `api_key`, by default `ONCEREAD_API_KEY`.
 
-    `silence_seconds` is how long the server may say nothing before a request is given up and tried again.
+    A request is given up and tried again when nothing has come from the server for `silence_seconds`.
     """
 
     def __init__(
@@ -38,19 +34,19 @@ class AsyncOnceread:
         self.sessions = AsyncSessions(self._connection)
 
     async def server(self) -> ServerInfo:
-        """The server's version, its model and that model's fingerprint."""
+        """The server's version, its model and the model's fingerprint."""
         return await self._connection.run(flows.server(self._connection.retries))
 
     async def ready(self) -> None:
-        """Returns when the server takes work; raises what it says where it does not."""
+        """Returns when the server is ready for work; raises its error where it is not."""
         await self._connection.run(flows.ready(self._connection.retries))
 
     async def metrics(self) -> str:
-        """The server's metrics, as Prometheus reads them."""
+        """The server's metrics, in the text format of Prometheus."""
         return await self._connection.run(flows.metrics(self._connection.retries))
 
     async def close(self) -> None:
-        """Closes the connections; sessions of this client can not be used any more."""
+        """Closes the connections; sessions of this client cannot be used any more."""
         await self._connection.close()
 
     async def __aenter__(self) -> AsyncOnceread:
@@ -74,19 +70,19 @@ class AsyncSessions:
         ttl_seconds: float | None = None,
         keep_text: bool = False,
     ) -> AsyncSession:
-        """A new session, which ends when it is not used for `ttl_seconds`; with `keep_text` it can be rebuilt."""
+        """A new session, which expires when it is not used for `ttl_seconds`; with `keep_text` it can be rebuilt."""
         settings = given(metadata=metadata, ttl_seconds=ttl_seconds, keep_text=keep_text or None)
         flow = flows.created(id or made_up_id(), id is None, settings, self._retries)
         return AsyncSession(self._connection, await self._connection.run(flow))
 
     async def get(self, id: str, *, receipt: str | None = None) -> AsyncSession:
-        """A session that there is; shown a `receipt` of it, a store that lost text is found out: `TextRolledBack`."""
+        """An existing session; `TextRolledBack` where the store has lost text that `receipt` covers."""
         handle = Handle(id, receipt)
         info = await self._connection.run(flows.vouched_for(handle, self._retries))
         return AsyncSession(self._connection, info, handle)
 
     async def list(self) -> AsyncIterator[AsyncSession]:
-        """All sessions, newest first; pages are fetched as they are come to."""
+        """All sessions, newest first; pages are fetched as they are needed."""
         after: str | None = None
         while True:
             page = await self._connection.run(flows.page(after, self._retries))
@@ -96,7 +92,7 @@ class AsyncSessions:
                 return
 
     async def load(self, path: Path | str, *, id: str | None = None) -> AsyncSession:
-        """A new session with a memory that `save` wrote."""
-        memory = await to_thread.run_sync(Path(path).read_bytes)
+        """A new session with a memory from a file that `Session.save` wrote."""
+        memory = await async_call(Path(path).read_bytes)
         flow = flows.loaded(id or made_up_id(), id is None, memory, self._retries)
         return AsyncSession(self._connection, await self._connection.run(flow))

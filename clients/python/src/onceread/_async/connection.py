@@ -1,21 +1,17 @@
-"""Carries flows out over httpx and awaits every step; what `connection` does, asynchronously.
-
-It knows connections and their failures, and nothing of what is said over them.
-"""
+"""Carries out flows over httpx, step by step."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
-from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
-import anyio
 import httpx
 from httpx_sse import EventSource, SSEError
 
 from onceread import errors
-from onceread.async_sources import AsyncSource
+from onceread._async.sources import AsyncSource
+from onceread.concurrency import AsyncCallback, async_notify, async_sleep
 from onceread.settings import HEADERS, Settings, arguments, connection_failed
 from onceread.wire.requests import EVENTS
 from onceread.wire.steps import Event, Flow, NextEvent, Open, Pause, Reply, Request, Send, Step, Take, Tell
@@ -32,14 +28,14 @@ class AsyncConnection:
         self,
         flow: Flow[T],
         source: AsyncSource | None = None,
-        tell: Callable[[Any], Awaitable[None] | None] | None = None,
+        callback: AsyncCallback[Any] | None = None,
     ) -> T:
-        """The flow's result; what it tells goes to `tell`, which may be a coroutine function."""
+        """The flow's result; the values that it emits go to `callback`."""
         conversation = self.conversation(flow, source)
         try:
             async for value in conversation:
-                if tell is not None and isawaitable(listening := tell(value)):
-                    await listening
+                if callback is not None:
+                    await async_notify(callback, value)
         finally:
             await conversation.close()
         return conversation.result
@@ -101,7 +97,7 @@ class AsyncConversation(Generic[T]):
                 case NextEvent():
                     return await anext(self._events, None) if self._events else None
                 case Pause(seconds):
-                    await anyio.sleep(seconds)
+                    await async_sleep(seconds)
                 case Take(offset, limit):
                     assert self._source is not None
                     return await self._source.take(offset, limit)
