@@ -1,7 +1,4 @@
-"""Around every request: its line in the log when it is over, and in the answer the trace that it is part of.
-
-It knows counts and routes, and nothing of what a request holds.
-"""
+"""The access log: one line per request when it is over; and the trace context in its response."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """ASGI middleware; the outermost, so that it sees what all the others answer."""
+    """ASGI middleware; the outermost, so that it sees every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -54,11 +51,11 @@ class AccessLog:
             counts["seconds"] = round(time.perf_counter() - began, 6)
             log.info("%s %s", scope["method"], _path(scope), extra={"fields": {**counts, **state[NOTED]}})
             request_state.reset(token)
-            # What was begun for the request and goes on in the background is not the request's any more.
+            # Background work that the request started must not log its id any more.
             state.pop("request_id", None)
 
 
 def _path(scope: Scope) -> str:
-    """The route's template; where no route was taken, the path without its query."""
+    """The route's template; without a route, the path without its query."""
     route = scope.get("route")
     return quote(scope["path"]) if route is None else str(route.path)

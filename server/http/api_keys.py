@@ -1,7 +1,4 @@
-"""The keys file: who may use the server, as JSON that holds no secret, only what secrets are recognised by.
-
-It knows keys and files, and nothing of requests.
-"""
+"""The keys file: API keys as JSON, without their secrets: only an HMAC of each token is stored."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ Tenant = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class KeysError(ValueError):
-    """The keys file can not be used, or what is asked of it can not be done; the message says what to do."""
+    """The keys file cannot be used, or a change of it is not possible; the message says what to do."""
 
 
 class _Part(BaseModel):
@@ -66,13 +63,13 @@ class Keys(_Part):
         return self
 
     def digest(self, token: str) -> str:
-        """What a token is recognised by."""
+        """The HMAC by which a token is recognised."""
         return hmac.new(bytes.fromhex(self.pepper), token.encode(), "sha256").hexdigest()
 
     def with_new(
         self, tenant: str, scopes: tuple[Scope, ...], now: float, expires_at: float | None
     ) -> tuple[Keys, Key, str]:
-        """The keys with another one, that one, and its token, which nobody can tell afterwards."""
+        """The keys with a new one, the new key, and its token, which is not stored."""
         key_id = secrets.token_hex(_ID_BYTES)
         token = f"{PREFIX}{key_id}_{secrets.token_hex(_SECRET_BYTES)}"
         try:
@@ -91,34 +88,34 @@ class Keys(_Part):
     def without(self, key_id: str) -> Keys:
         """The keys with this one revoked."""
         if key_id not in {key.id for key in self.keys}:
-            raise KeysError(f"there is no key {key_id}; `keys list` shows those there are")
+            raise KeysError(f"there is no key {key_id}; `keys list` shows all keys")
         changed = (key.model_copy(update={"revoked": True}) if key.id == key_id else key for key in self.keys)
         return self.model_copy(update={"keys": tuple(changed)})
 
 
 def id_of(token: str) -> str:
-    """The id that a token names, or something that no key has."""
+    """The key id in a token, or an id that no key has."""
     return token.removeprefix(PREFIX).partition("_")[0] if token.startswith(PREFIX) else ""
 
 
 def load(path: Path) -> Keys:
-    """The file's keys; a file that is missing or broken is an error that says so."""
+    """The file's keys; `KeysError` if the file is missing or damaged."""
     try:
         return Keys.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise KeysError(
-            f"there is no keys file {path}; create a key and with it the file: "
+            f"there is no keys file {path}; create it with its first key: "
             f"ONCEREAD_KEYS_FILE={path} python -m server keys create --tenant default"
         ) from None
     except OSError as error:
-        raise KeysError(f"the keys file {path} can not be read ({error}): check its permissions") from None
+        raise KeysError(f"the keys file {path} cannot be read ({error}): check its permissions") from None
     except ValidationError as error:
         raise KeysError(f"the keys file {path} is damaged ({_first_fault(error)}): restore it") from None
 
 
 @contextmanager
 def changing(path: Path) -> Iterator[Keys]:
-    """The keys as they are, none where there is no file, while nobody else changes them."""
+    """The current keys, or none if there is no file, under a lock against other writers."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -129,7 +126,7 @@ def changing(path: Path) -> Iterator[Keys]:
 
 
 def save(path: Path, keys: Keys) -> None:
-    """The whole file or nothing of it; a new one is for its owner's eyes only, a changed one for who could read it."""
+    """Replaces the file atomically; a new one is readable by its owner only, a changed one keeps owner and mode."""
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,7 +1,4 @@
-"""Who sends a request, by the key in it, and whether that key allows it.
-
-It knows tokens and scopes, and nothing of sessions; no token is ever logged or repeated.
-"""
+"""Authentication by API key and authorization by its scopes; no token is ever logged or repeated."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose request it is, and what it may do; `key_id` is None where no keys are asked for."""
+    """The tenant and scopes of a request; `key_id` is None if the server requires no keys."""
 
     tenant: str
     key_id: str | None
@@ -39,7 +36,7 @@ EVERYBODY = Identity("default", None, frozenset(SCOPES))
 
 
 class WatchedKeys:
-    """The keys of a file as it is now: it is looked at once a second at most, and only when somebody asks."""
+    """The keys of a file, reloaded when it changes; checked when a token comes, at most once a second."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
@@ -47,7 +44,7 @@ class WatchedKeys:
         self._keys = _Ring(api_keys.load(path))
 
     def identify(self, token: str, now: float) -> Identity:
-        """The token's identity at a Unix time; a key that is not valid is refused."""
+        """The token's identity at a Unix time; `InvalidApiKey` if it has none."""
         if self._clock() - self._looked_at >= LOOK_SECONDS:
             self._look()
         return self._keys.identify(token, now)
@@ -60,31 +57,31 @@ class WatchedKeys:
         try:
             self._keys = _Ring(api_keys.load(self._path))
         except api_keys.KeysError as error:
-            log.error("%s; until then the keys from before are used", error)
+            log.error("%s; the previous keys stay in use", error)
         else:
-            log.info("the keys file has changed and was read again")
+            log.info("keys file reloaded")
 
 
 class _Ring:
     def __init__(self, known: api_keys.Keys) -> None:
         self._known = known
         self._by_id = {key.id: key for key in known.keys}
-        # An unknown id costs what a known one costs.
-        self._nobody = secrets.token_hex(32)
+        # An unknown id takes as long as a known one.
+        self._no_digest = secrets.token_hex(32)
 
     def identify(self, token: str, now: float) -> Identity:
         key = self._by_id.get(api_keys.id_of(token))
-        expected = self._nobody if key is None else key.hmac_sha256
+        expected = self._no_digest if key is None else key.hmac_sha256
         same = hmac.compare_digest(self._known.digest(token), expected)
         if key is None or not same:
-            raise InvalidApiKey("the key is not known here; ask whoever runs this server for one")
+            raise InvalidApiKey("unknown key; ask the operator for one")
         if (state := key.state(now)) != "valid":
-            raise InvalidApiKey(f"the key {key.id} is {state}; ask whoever runs this server for another")
+            raise InvalidApiKey(f"the key {key.id} is {state}; ask the operator for a new one")
         return Identity(key.tenant, key.id, frozenset(key.scopes))
 
 
 class Auth:
-    """Without a keys file everybody may do everything."""
+    """Identifies requests; without a keys file every request may do everything."""
 
     def __init__(self, keys_file: Path | None) -> None:
         self._keys = None if keys_file is None else WatchedKeys(keys_file)
@@ -94,21 +91,21 @@ class Auth:
             return EVERYBODY
         scheme, _, token = (authorization or "").strip().partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise InvalidApiKey("no key was sent; send one in the header Authorization: Bearer KEY")
+            raise InvalidApiKey("no key; send one in the header Authorization: Bearer KEY")
         return self._keys.identify(token.strip(), time.time())
 
 
 def must_be_allowed(identity: Identity, call: Call) -> None:
     if not identity.may(call.scope):
         raise NotAllowed(
-            f"the key {identity.key_id} lacks the scope {call.scope}, which {call.method} {call.path} needs; use a key "
-            "that has it",
+            f"the key {identity.key_id} lacks the scope {call.scope}, which {call.method} {call.path} requires; use "
+            "a key with it",
             scope=call.scope,
         )
 
 
 def must_be_guarded(settings: Settings) -> None:
-    """Refuses a keys file that can not be used; and, without one, an address that others can reach, unless wanted."""
+    """Refuses an unusable keys file, and a non-loopback address without a keys file unless `open` allows it."""
     if settings.keys_file is not None:
         api_keys.load(settings.keys_file)
     elif not settings.open and not _is_loopback(settings.host):
@@ -129,7 +126,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _version(path: Path) -> tuple[int, ...] | None:
-    """What is another after every change of the file, or None where there is none."""
+    """A value that differs after every change of the file; None if there is no file."""
     try:
         found = path.stat()
     except OSError:

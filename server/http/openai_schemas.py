@@ -1,7 +1,4 @@
-"""The bodies of OpenAI's routes, as far as they mean something here.
-
-It knows shapes and bounds. What it does not name is ignored, as clients of these routes expect.
-"""
+"""Request and response bodies of OpenAI's routes; unknown fields are ignored, as clients of these routes expect."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ class StreamOptions(Lenient):
 
 
 class Wanted(Lenient):
-    """What both routes take; temperature 0, greedy, is the default here."""
+    """Fields that both routes take; the default temperature is 0, greedy decoding."""
 
     model: str | None = None
     temperature: float | None = Field(None, ge=0, le=10, allow_inf_nan=False)
@@ -47,7 +44,7 @@ class Wanted(Lenient):
     top_k: int | None = Field(None, ge=-1)
     stop: list[StopString] = Field(default_factory=list, max_length=16)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    n: int | None = Field(None, ge=1, le=1, description="One answer is written; ask again for another")
+    n: int | None = Field(None, ge=1, le=1, description="Only one choice is supported")
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     session_id: SessionId | None = None
@@ -67,9 +64,9 @@ class ChatRequest(Wanted):
     top_logprobs: int | None = Field(None, ge=0, le=0)
 
     @model_validator(mode="after")
-    def somebody_asks(self) -> Self:
+    def has_a_question(self) -> Self:
         if not any(message.role == "user" for message in self.messages):
-            raise ValueError("messages: the last message of the user is the question; there is none")
+            raise ValueError("messages: the last user message is the question; add one")
         return self
 
 

@@ -1,7 +1,4 @@
-"""Every call of the interface as one table: the scope that it needs, the work that it is, and how its body comes.
-
-Pure: it knows methods and paths, and nothing of keys or of what lies behind a route.
-"""
+"""Every route of the API in one table: the scope that it requires, its phase for metrics and quotas, and its body."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ Scope = Literal["read", "ask", "admin"]
 Phase = Literal["text", "queries"]
 SCOPES: tuple[Scope, ...] = ("read", "ask", "admin")
 
-# What anybody may look at.
+# Paths that need no key.
 OPEN = frozenset("/livez /readyz /health /version /metrics /docs /docs/oauth2-redirect /redoc /openapi.json".split())
 
 _SESSIONS = "/v1/sessions"
@@ -21,7 +18,7 @@ _SESSION = f"{_SESSIONS}/{{id}}"
 
 
 class Call(NamedTuple):
-    """`scope` None: any valid key will do. A long body is bounded by its rate alone."""
+    """`scope` None: any valid key is enough. A long body is limited by its rate alone, not by its size."""
 
     method: str
     path: str
@@ -52,10 +49,10 @@ CALLS = (
     Call("POST", "/v1/chat/completions", "ask", "queries"),
     Call("POST", "/v1/completions", "ask", "queries"),
 )
-# The router's own patterns: what it would not take for a call must not be taken for one here.
+# The router's own patterns, so that both agree on what a path is.
 _PATTERNS = tuple((call, compile_path(call.path)[0]) for call in CALLS)
 
 
 def call_of(method: str, path: str) -> Call | None:
-    """The call that a request is, or None."""
+    """The row for a request, or None."""
     return next((call for call, pattern in _PATTERNS if call.method == method and pattern.match(path)), None)

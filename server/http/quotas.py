@@ -1,6 +1,6 @@
 """What one tenant may use: requests and bytes of text in a time, and answers at the same time.
 
-It knows tenants by name, and nothing of keys, sessions or sockets; what is not limited costs nothing.
+Counted per server process: with N replicas a tenant may use up to N times its limits.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from server.http.errors import RateLimited
 from server.http.permissions import Phase
 from server.settings import Settings
 
-# Rates hold on the average of this time: so much of it may be used at once.
+# Rates are averages over this time: a burst may use all of it at once.
 WINDOW_SECONDS = 60
 
 
 class Bucket:
-    """Pure: it fills with time up to a window's worth; what is taken beyond it is a debt that fills up first."""
+    """A token bucket that holds one window's worth; taking more than there is leaves a debt, which refills first."""
 
     def __init__(self, per_second: float, now: float, window_seconds: float = WINDOW_SECONDS) -> None:
         self.per_second, self.capacity = per_second, per_second * window_seconds
@@ -37,12 +37,12 @@ class Bucket:
         self._level, self._at = self.level(now) - amount, now
 
     def wait_seconds(self, amount: float, now: float) -> float:
-        """How long until so much is there."""
+        """Seconds until `amount` is available."""
         return max(0.0, (amount - self.level(now)) / self.per_second)
 
 
 class Tenant:
-    """What one tenant uses now."""
+    """One tenant's current use."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         def bucket(per_second: float | None) -> Bucket | None:
@@ -55,14 +55,14 @@ class Tenant:
         self._answers = 0
 
     def begin(self, phase: Phase | None) -> Turn:
-        """Counts a request, or refuses it; the turn ends with the request."""
+        """Counts a request, or refuses it; the turn must be ended with the request."""
         now = self._clock()
         if self._requests and (wait_seconds := self._requests.wait_seconds(1, now)):
-            raise self._exceeded("as many requests came as may in a minute", wait_seconds)
+            raise self._exceeded("the request rate limit is reached", wait_seconds)
         if phase == "text" and self._text and (wait_seconds := self._text.wait_seconds(1, now)):
-            raise self._exceeded("as much text came as may in a minute", wait_seconds)
+            raise self._exceeded("the upload rate limit is reached", wait_seconds)
         if phase == "queries" and self._answers_max is not None and self._answers >= self._answers_max:
-            raise self._exceeded(f"{self._answers} requests are being answered, as many as may be at once", 1)
+            raise self._exceeded(f"{self._answers} requests are being answered, the concurrency limit", 1)
         if self._requests:
             self._requests.take(1, now)
         self._answers += phase == "queries"
@@ -72,7 +72,7 @@ class Tenant:
         self._answers -= phase == "queries"
 
     def paced(self, receive: Receive) -> Receive:
-        """The same messages, text no faster than the tenant may send it."""
+        """The same messages, delayed to the tenant's upload rate."""
         text = self._text
         if text is None:
             return receive
@@ -87,7 +87,7 @@ class Tenant:
         return paced
 
     def headers(self) -> dict[str, str]:
-        """What is allowed and what is left of it, after draft-ietf-httpapi-ratelimit-headers; limits that there are."""
+        """Limits and what is left of them (draft-ietf-httpapi-ratelimit-headers); empty without limits."""
         now = self._clock()
         policies: list[Any] = []
         left: list[Any] = []
@@ -107,7 +107,7 @@ class Tenant:
 
 
 class Turn:
-    """One request of a tenant, from its headers to the end of its answer."""
+    """One request of a tenant, from its headers to the end of its response."""
 
     def __init__(self, tenant: Tenant, phase: Phase | None) -> None:
         self._tenant, self._phase = tenant, phase
@@ -128,7 +128,7 @@ class Turn:
 
 
 class Quotas:
-    """Every tenant that has sent a request; there are as many as the keys file names."""
+    """The tenants that have sent a request; at most as many as the keys file names."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._clock = settings, clock

@@ -1,7 +1,4 @@
-"""The bodies that come in and go out, field by field.
-
-It knows shapes and bounds, and nothing of what is done with them.
-"""
+"""Request and response bodies of the native routes."""
 
 from __future__ import annotations
 
@@ -19,13 +16,13 @@ TTL_SECONDS: Any = Field(None, gt=0, le=10 * 365 * 86400, allow_inf_nan=False)
 
 
 class Body(BaseModel):
-    """A request's body: a field that is not named here is refused."""
+    """A request's body; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Source(Body):
-    """What a fork is a copy of: a session as it is now, or as a snapshot keeps it."""
+    """The source of a fork: a session as it is now, or one of its snapshots."""
 
     session: SessionId
     snapshot: SnapshotName | None = None
@@ -41,12 +38,12 @@ class SessionCreate(Body):
     @model_validator(mode="after")
     def a_fork_has_no_text(self) -> Self:
         if self.source is not None and self.keep_text:
-            raise ValueError("keep_text: a fork begins with a memory, and has no text to keep; leave one of both out")
+            raise ValueError("keep_text: a fork has a memory and no text to keep; leave out keep_text or from")
         return self
 
 
 class SessionRevise(Body):
-    """What is left out stays as it is; without a `ttl_seconds` the session lives for ever."""
+    """Fields that are left out stay as they are; `ttl_seconds: null` removes the expiry."""
 
     metadata: Metadata | None = None
     ttl_seconds: float | None = TTL_SECONDS
@@ -54,14 +51,14 @@ class SessionRevise(Body):
     @model_validator(mode="after")
     def something_changes(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("name metadata, ttl_seconds, or both")
+            raise ValueError("send metadata, ttl_seconds, or both")
         if "metadata" in self.model_fields_set and self.metadata is None:
-            raise ValueError("metadata: send {} to have none")
+            raise ValueError("metadata: send {} to remove it")
         return self
 
     @property
     def change(self) -> dict[str, object]:
-        """What is named, and nothing else."""
+        """The fields that were sent."""
         return self.model_dump(exclude_unset=True)
 
 
@@ -74,7 +71,7 @@ class Restore(Body):
 
 
 class TextAppend(Body):
-    """A JSON body of text, or one line of NDJSON; `document` begins a new document of that name in front of it."""
+    """A JSON body of text, or one line of NDJSON; `document` starts a new document of that name before the text."""
 
     text: str = ""
     document: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
@@ -87,12 +84,12 @@ class TextAppend(Body):
 
     @property
     def whole(self) -> str:
-        """The text as it is read."""
+        """The text with its document's heading."""
         return self.text if self.document is None else f"\n\n{self.document}\n\n{self.text}"
 
 
 class Ask(Body):
-    """One question or several; how long and how free the answers may be."""
+    """One question or several, and how the answers are generated."""
 
     question: str | None = Field(None, min_length=1)
     questions: list[Annotated[str, StringConstraints(min_length=1)]] | None = Field(None, min_length=1)
@@ -111,11 +108,11 @@ class Ask(Body):
     @model_validator(mode="after")
     def one_way_of_asking(self) -> Self:
         if (self.question is None) == (self.questions is None):
-            raise ValueError("give either question or questions")
+            raise ValueError("send either question or questions")
         if self.stream and self.questions is not None:
             raise ValueError("only a single question can be streamed")
         if self.snapshot is not None and (self.remember or self.min_offset is not None):
-            raise ValueError("snapshot: a snapshot does not change; leave remember and min_offset out")
+            raise ValueError("snapshot: a snapshot does not change; leave out remember and min_offset")
         return self
 
 
@@ -175,7 +172,7 @@ class TextAppended(BaseModel):
 
 
 class Usage(BaseModel):
-    """`prompt_tokens` were computed for this question, `memory_tokens` could be drawn on."""
+    """`prompt_tokens` were computed for this question; `memory_tokens` are those that the memory covers."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -190,7 +187,7 @@ class MemoryUsed(BaseModel):
 
 
 class TokenScore(BaseModel):
-    """A token of the answer, and its log-probability before temperature and cuts."""
+    """A token of the answer, and its log-probability before temperature, top_k and top_p."""
 
     token: str
     logprob: float
@@ -231,7 +228,7 @@ class ErrorDetail(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457's problem, with OpenAI's error inside; some codes add members of their own."""
+    """RFC 9457's problem with OpenAI's error inside; some codes add members."""
 
     model_config = ConfigDict(extra="allow")
 

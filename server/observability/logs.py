@@ -1,6 +1,6 @@
-"""The log: a line an event on standard error, for people or as JSON, with the id of the request that it belongs to.
+"""The log: one line per event on standard error, plain or JSON, with the id of the request that it belongs to.
 
-It knows records, and nothing of what is logged. Text, questions, answers and keys are never put into one.
+Text, questions, answers and keys are never logged.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal
 
-# The state of the request at hand, where its id is once it has one.
+# The state of the current request, which has its id.
 request_state: ContextVar[Mapping[str, Any] | None] = ContextVar("request_state", default=None)
 
 Caught = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def begin(style: Literal["text", "json"], level: str) -> None:
-    """Every logger of the process, the libraries' own too, writes so from now on."""
+    """Configures every logger of the process, those of libraries too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -31,17 +31,17 @@ def begin(style: Literal["text", "json"], level: str) -> None:
 
 class _Formatter(logging.Formatter):
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        """The counts that a record carries, and the request's id where there is a request."""
+        """The record's counts, and the request's id if there is a request."""
         state = request_state.get() or {}
         known = {"request_id": state["request_id"]} if "request_id" in state else {}
         return {**getattr(record, "fields", {}), **known}
 
-    def formatException(self, ei: Caught) -> str:  # noqa: N802  # the name is logging's
-        return "".join(_told(ei[1])) if ei[1] is not None else ""
+    def formatException(self, ei: Caught) -> str:  # noqa: N802  # logging's name
+        return "".join(_trace_lines(ei[1])) if ei[1] is not None else ""
 
 
 class JsonFormatter(_Formatter):
-    """An object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -57,7 +57,7 @@ class JsonFormatter(_Formatter):
 
 
 class TextFormatter(_Formatter):
-    """Time, level, logger, message, then the counts; what comes from outside can not begin a line."""
+    """Time, level, logger, message, counts; line breaks in a message are escaped, so no input can forge a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(sep=" ", timespec="milliseconds")
@@ -67,14 +67,14 @@ class TextFormatter(_Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _told(error: BaseException) -> Iterator[str]:
-    """Where an error came from, innermost cause first."""
+def _trace_lines(error: BaseException) -> Iterator[str]:
+    """An error's traceback, innermost cause first."""
     below = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     for cause in (*(error.exceptions if isinstance(error, BaseExceptionGroup) else ()), below):
         if cause is not None:
-            yield from _told(cause)
+            yield from _trace_lines(cause)
     yield from traceback.format_tb(error.__traceback__)
     kind = type(error)
-    # Others' errors quote what they were given, which may be text that a client has sent.
+    # Exceptions of libraries may quote their input, which may be a client's text.
     ours = kind.__module__.partition(".")[0] in ("server", "model") or isinstance(error, OSError | RuntimeError)
     yield f"{kind.__module__}.{kind.__qualname__}: {error if ours else '(not shown)'}\n"

@@ -1,4 +1,4 @@
-"""Counts and offsets that belong into the log line and the trace of the request that is being served."""
+"""Counts and offsets for the current request's log line and span."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOTED = "noted"
 
 
 def note(**counts: int) -> None:
-    """Adds counts to the current request's log line and span; outside a request it does nothing. Never text."""
+    """Adds counts, never text, to the current request's log line and span; outside a request it does nothing."""
     state = request_state.get()
     if state is not None and NOTED in state:
         state[NOTED].update(counts)

@@ -1,7 +1,4 @@
-"""Traces: sent to an OpenTelemetry collector where one is named; else there are none, and nothing is kept.
-
-It knows spans, and nothing of what they stand for; their attributes are counts and offsets, never text.
-"""
+"""Traces, exported to an OpenTelemetry collector if one is configured; attributes are counts and offsets, no text."""
 
 from __future__ import annotations
 
@@ -13,12 +10,12 @@ from opentelemetry.trace import Span, StatusCode
 
 from server.version import VERSION
 
-# A collector that does not answer must not hold up the server's end.
+# A collector that does not answer must not delay the shutdown.
 EXPORT_SECONDS = 5.0
 
 
 class Tracing:
-    """The sending of spans; where none is wanted the library's own calls do nothing."""
+    """The exporter of spans; without a URL OpenTelemetry's calls do nothing."""
 
     def __init__(self, url: str | None) -> None:
         self._provider = None
@@ -37,7 +34,7 @@ class Tracing:
             ) from None
 
         class WithoutQuery(SpanProcessor):
-            """Takes out what stands behind a path: it is the client's to choose, and may be anything."""
+            """Redacts the URL's query: clients choose it, so it may contain anything."""
 
             def on_start(self, span: RecordedSpan, parent_context: object = None) -> None:
                 if span.attributes and "url.query" in span.attributes:
@@ -51,20 +48,20 @@ class Tracing:
         trace.set_tracer_provider(self._provider)
 
     def close(self) -> None:
-        """Sends what is left."""
+        """Exports the remaining spans."""
         if self._provider is not None:
             self._provider.shutdown()
 
 
 def start(name: str) -> Span:
-    """A span below the request's, if this is done for one, until it is ended."""
-    # Not made the current one: what generators do between two of their values is not below it.
+    """A span, below the current request's if there is one; the caller ends it."""
+    # Not the current span: a generator's caller runs between its values, and is not part of it.
     return trace.get_tracer("onceread", VERSION).start_span(name)
 
 
 @contextmanager
 def span(name: str) -> Iterator[Span]:
-    """A span around a block; of a failure it says the kind and not the words."""
+    """A span around a block; a failure is recorded by its type, not its text."""
     started = start(name)
     try:
         yield started
@@ -77,7 +74,7 @@ def span(name: str) -> Iterator[Span]:
 
 
 def carried() -> Mapping[str, str]:
-    """The headers that tell somebody else which trace this is part of; none where there is none."""
+    """The headers that propagate the current trace; empty without one."""
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     return carrier

@@ -1,1 +1,1 @@
-"""The HTTP routes: each turns a request into one use case and its result into an answer."""
+"""The HTTP routes: each maps a request to one use case, and its result to a response."""

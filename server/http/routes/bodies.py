@@ -1,7 +1,4 @@
-"""The text in a request's body: plain, NDJSON or JSON, as it comes, or whole where a digest vouches for it.
-
-It knows media types and digests, and nothing of what becomes of the text.
-"""
+"""The text in a request's body: plain, NDJSON or JSON, streamed, or verified as a whole if it has a digest."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ _DIGESTS = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
 
 
 def text_in(request: Request, settings: Settings) -> AsyncIterator[bytes]:
-    """The bytes of the body's text; a type that is not taken is refused before any of it comes."""
+    """The bytes of the body's text; an unsupported type is refused before any of the body is read."""
     content = _content(request, settings.digest_body_bytes)
     match _media_type(request):
         case "text/plain" | "application/octet-stream":
@@ -48,14 +45,14 @@ def text_in(request: Request, settings: Settings) -> AsyncIterator[bytes]:
             return _whole(content)
         case other:
             raise errors.UnsupportedMediaType(
-                f"{other} is not taken; send text/plain, application/x-ndjson or application/json"
+                f"{other} is not supported; send text/plain, application/x-ndjson or application/json"
             )
 
 
 def partial_text_in(request: Request, settings: Settings) -> AsyncIterator[bytes]:
     """The bytes of a resumable upload's part."""
     if (media_type := _media_type(request)) != PARTIAL:
-        raise errors.UnsupportedMediaType(f"{media_type} is not taken; send {PARTIAL}, or POST the text")
+        raise errors.UnsupportedMediaType(f"{media_type} is not supported; send {PARTIAL}, or POST the text")
     return _content(request, settings.digest_body_bytes)
 
 
@@ -64,14 +61,14 @@ def _media_type(request: Request) -> str:
     media["Content-Type"] = request.headers.get("content-type", "text/plain")
     charset = media.get_content_charset("utf-8")
     if charset not in ("utf-8", "utf8"):
-        raise errors.UnsupportedMediaType(f"charset {charset} is not taken; encode the text as UTF-8")
+        raise errors.UnsupportedMediaType(f"charset {charset} is not supported; encode the text as UTF-8")
     return str(media["Content-Type"]).partition(";")[0].strip().lower()
 
 
 def _content(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
-    """The body; one with a `Content-Digest` (RFC 9530) is held back until it is known to be the right one."""
+    """The body; one with a `Content-Digest` (RFC 9530) is buffered until the digest is verified."""
     digests = _digests(request.headers.get("content-digest"))
-    return _vouched(request, digests, bytes_max) if digests else request.stream()
+    return _verified(request, digests, bytes_max) if digests else request.stream()
 
 
 def _digests(field: str | None) -> dict[str, bytes]:
@@ -85,13 +82,13 @@ def _digests(field: str | None) -> dict[str, bytes]:
     known = {name: item[0] for name, item in cast(dict[str, Any], given).items() if name in _DIGESTS}
     if not known or not all(isinstance(digest, bytes) for digest in known.values()):
         raise InvalidField(
-            "Content-Digest: there is none that is understood; send sha-256=:base64: or sha-512=:base64:",
+            "Content-Digest: no supported algorithm; send sha-256=:base64: or sha-512=:base64:",
             param="Content-Digest",
         )
     return known
 
 
-async def _vouched(request: Request, digests: dict[str, bytes], bytes_max: int) -> AsyncIterator[bytes]:
+async def _verified(request: Request, digests: dict[str, bytes], bytes_max: int) -> AsyncIterator[bytes]:
     held = bytearray()
     async for chunk in request.stream():
         held += chunk
@@ -101,12 +98,12 @@ async def _vouched(request: Request, digests: dict[str, bytes], bytes_max: int) 
             )
     for name, digest in digests.items():
         if not hmac.compare_digest(_DIGESTS[name](held).digest(), digest):
-            raise errors.DigestMismatch(f"the {name} of the {len(held)} bytes that came is another; send them again")
+            raise errors.DigestMismatch(f"the {name} of the {len(held)} received bytes does not match; send them again")
     yield bytes(held)
 
 
 async def _lines(content: AsyncIterator[bytes], line_bytes_max: int) -> AsyncIterator[bytes]:
-    """The texts of NDJSON lines, each as soon as its line is whole."""
+    """The texts of NDJSON lines, each as soon as its line is complete."""
     held = b""
     number = 0
     async for chunk in content:
@@ -124,7 +121,7 @@ async def _lines(content: AsyncIterator[bytes], line_bytes_max: int) -> AsyncIte
 
 
 def _long(number: int, line_bytes_max: int) -> errors.BodyTooLarge:
-    return errors.BodyTooLarge(f"line {number} is longer than {line_bytes_max} bytes; cut it")
+    return errors.BodyTooLarge(f"line {number} is longer than {line_bytes_max} bytes; split it")
 
 
 async def _whole(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -139,7 +136,7 @@ def _text_of(value: bytes, where: str) -> bytes:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             raise errors.InvalidRequest(f"{where} is not JSON: {first['ctx']['error']}") from None
-        # An object without what it must have lacks its text; what is no object has no field to name.
+        # Without a location: an object lacks its text, and any other value has no field to name.
         field = ".".join(map(str, first["loc"])) or ("text" if first["type"] == "value_error" else None)
         named = f"{where}: {field}" if field else where
         message = first["msg"].removeprefix("Value error, ")

@@ -1,7 +1,4 @@
-"""Sessions: create, list, get, change, delete.
-
-It knows HTTP's side of a session; what a session is, the service knows.
-"""
+"""Sessions: create, list, get, update, delete."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ def shown(view: SessionView) -> Session:
 async def create(
     request: Request, service: TheLibrary, tenant: TheTenant, response: Response, body: SessionCreate | None = None
 ) -> Session:
-    """Creates a session, empty and ready for text; with `from`, one that begins with the memory of another."""
+    """Creates an empty session, or with `from` a fork of another session or of its snapshot."""
     body = body or SessionCreate()
     new = NewSession(body.id, body.metadata, body.ttl_seconds, body.keep_text)
     if body.source is None:
@@ -64,7 +61,7 @@ async def list_sessions(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: SessionId | None = None,
 ) -> SessionList:
-    """Sessions, newest first; `after` is the last id of the page before."""
+    """Lists the tenant's sessions, newest first; `after` is the last id of the previous page."""
     views, more = await service.registry.page(tenant, limit, after)
     data = [shown(view) for view in views]
     return SessionList(data=data, has_more=more, last_id=data[-1].id if data else None)
@@ -72,17 +69,17 @@ async def list_sessions(
 
 @router.get("/{id}")
 async def get(service: TheLibrary, key: TheKey) -> Session:
-    """A session as it is now."""
+    """Gets a session."""
     return shown(await service.registry.get(key))
 
 
 @router.patch("/{id}", responses=TOO_LARGE)
 async def revise(service: TheLibrary, key: TheKey, body: SessionRevise) -> Session:
-    """Changes what is named of metadata and time to live; `ttl_seconds: null` lets the session live for ever."""
+    """Updates metadata or time to live; `ttl_seconds: null` removes the expiry."""
     return shown(await service.registry.revise(key, body.change))
 
 
 @router.delete("/{id}", status_code=204)
 async def delete(service: TheLibrary, key: TheKey) -> None:
-    """Forgets the session, its text, its memory and its snapshots."""
+    """Deletes the session with its text, memory and snapshots."""
     await service.registry.delete(key)

@@ -1,7 +1,4 @@
-"""What every route takes from the application, and the errors that it documents.
-
-It knows the application's state by name, and no use case.
-"""
+"""Dependencies of all routes, and the error responses that they document."""
 
 from __future__ import annotations
 
@@ -20,29 +17,39 @@ from server.settings import Settings
 from server.store.base import SessionKey
 
 T = TypeVar("T")
-# The gate has looked at the key already: this says in the description that there is one.
-_BEARER = HTTPBearer(auto_error=False, description="A key, where the server has a keys file")
+# The gate has checked the key already: this only documents the scheme.
+_BEARER = HTTPBearer(auto_error=False, description="An API key; required if the server has a keys file")
 
-PROBLEM: dict[str, Any] = {"model": Problem, "content": {"application/problem+json": {}}}
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {**PROBLEM, "description": meaning}
-    for status, meaning in {
-        400: "The request can not be understood",
-        401: "There is no valid key",
-        403: "The key does not allow this",
-        404: "No such session",
-        408: "The request took too long to come",
-        410: "The session's time is over",
-        422: "A field is out of bounds",
-        429: "Too much to do",
-        500: "The server failed",
-        503: "Not now",
-        507: "No room left",
-    }.items()
+_DESCRIPTIONS = {
+    400: "Invalid request",
+    401: "Invalid API key",
+    403: "API key lacks the required scope",
+    404: "Session not found",
+    408: "Request timeout",
+    409: "Conflict with the session's current state",
+    410: "Session expired",
+    413: "Request body too large",
+    415: "Unsupported media type",
+    422: "Invalid field",
+    429: "Server overloaded or quota exceeded",
+    500: "Internal server error",
+    503: "Server not ready, shutting down, or without its store",
+    507: "Store full",
 }
-CONFLICT: dict[int | str, dict[str, Any]] = {409: {**PROBLEM, "description": "It does not follow from what is there"}}
-TOO_LARGE: dict[int | str, dict[str, Any]] = {413: {**PROBLEM, "description": "The body is too large"}}
-WRONG_TYPE: dict[int | str, dict[str, Any]] = {415: {**PROBLEM, "description": "Not a type that this route takes"}}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error responses of a route, as OpenAPI describes them."""
+    return {
+        status: {"model": Problem, "content": {"application/problem+json": {}}, "description": _DESCRIPTIONS[status]}
+        for status in statuses
+    }
+
+
+PROBLEMS = problems(400, 401, 403, 404, 408, 410, 422, 429, 500, 503, 507)
+CONFLICT = problems(409)
+TOO_LARGE = problems(413)
+WRONG_TYPE = problems(415)
 
 
 async def library_of(request: Request) -> SessionService:
@@ -76,7 +83,7 @@ async def session_key(tenant: TheTenant, id: Annotated[str, Path(pattern=r"^[A-Z
 
 TheLibrary = Annotated[SessionService, Depends(library_of)]
 TheSettings = Annotated[Settings, Depends(settings_of)]
-# A note of what was durable, which the client shows when it comes again.
+# A signed note of what was durable, which the client sends with its next request.
 RECEIPT = "Onceread-Receipt"
 TheReceipt = Annotated[str | None, Header(alias=RECEIPT, max_length=1024)]
 TheKey = Annotated[SessionKey, Depends(session_key)]
@@ -84,7 +91,7 @@ SnapshotPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; when the client goes away first, the work is cancelled and `ClientDisconnect` raised."""
+    """The work's result; if the client disconnects first, cancels the work and raises `ClientDisconnect`."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:

@@ -1,7 +1,4 @@
-"""SnapshotService: snapshots, restoring them, memories as files, and reading a kept text again.
-
-It knows HTTP's side of a copy; what is copied, the service knows.
-"""
+"""Snapshots of a session, restore, rebuild, and export and import of its memory."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from server.store import base
 
 router = APIRouter(prefix="/v1/sessions/{id}", tags=["copies"], responses=PROBLEMS)
 
-# The media type of a safetensors file is not registered: it is bytes.
+# Safetensors has no registered media type.
 MEMORY_TYPE = "application/octet-stream"
 _FILE: dict[str, Any] = {"content": {MEMORY_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
 
@@ -47,7 +44,7 @@ def _shown(id: str, snapshot: base.Snapshot) -> Snapshot:
 async def take(
     request: Request, service: TheLibrary, key: TheKey, response: Response, body: SnapshotCreate
 ) -> Snapshot:
-    """Names and keeps the memory as of everything acknowledged before."""
+    """Creates a snapshot of the memory as of all text acknowledged before."""
     snapshot = await while_connected(request, service.snapshots.take(key, body.name))
     response.headers["Location"] = f"/v1/sessions/{key.id}/snapshots/{snapshot.name}"
     return _shown(key.id, snapshot)
@@ -55,13 +52,13 @@ async def take(
 
 @router.get("/snapshots")
 async def list_snapshots(service: TheLibrary, key: TheKey) -> SnapshotList:
-    """A session's snapshots, newest first."""
+    """Lists a session's snapshots, newest first."""
     return SnapshotList(data=[_shown(key.id, snapshot) for snapshot in await service.snapshots.snapshots(key)])
 
 
 @router.get("/snapshots/{name}")
 async def get_snapshot(service: TheLibrary, key: TheKey, name: SnapshotPath) -> Snapshot:
-    """One snapshot."""
+    """Gets one snapshot."""
     found = [snapshot for snapshot in await service.snapshots.snapshots(key) if snapshot.name == name]
     if not found:
         raise base.SnapshotMissing(f"there is no snapshot {name}")
@@ -70,25 +67,25 @@ async def get_snapshot(service: TheLibrary, key: TheKey, name: SnapshotPath) -> 
 
 @router.delete("/snapshots/{name}", status_code=204)
 async def drop(service: TheLibrary, key: TheKey, name: SnapshotPath) -> None:
-    """Forgets a snapshot."""
+    """Deletes a snapshot."""
     await service.snapshots.drop(key, name)
 
 
 @router.post("/restore", responses={**CONFLICT, **TOO_LARGE})
 async def restore(service: TheLibrary, key: TheKey, body: Restore) -> Session:
-    """Takes the session back to a snapshot; what came after it is forgotten."""
+    """Restores the session to a snapshot; text and memory after it are discarded."""
     return shown(await service.snapshots.restore(key, body.snapshot))
 
 
 @router.post("/rebuild", responses=CONFLICT)
 async def rebuild(service: TheLibrary, key: TheKey) -> Session:
-    """Has a text that was kept (`keep_text`) read again from its beginning, under the weights that are served."""
+    """Reads the kept text (`keep_text`) again from the start, with the weights that are served."""
     return shown(await service.snapshots.rebuild(key))
 
 
 @router.get("/memory", response_class=Response, responses={200: _FILE, **CONFLICT})
 async def export(request: Request, service: TheLibrary, key: TheKey) -> Response:
-    """The memory as of everything acknowledged before, as a safetensors file."""
+    """Exports the memory as of all text acknowledged before, as a safetensors file."""
     record, memory = await while_connected(request, service.snapshots.exported(key))
     headers = {
         "Content-Disposition": f'attachment; filename="{key.id}.safetensors"',
@@ -106,13 +103,13 @@ async def export(request: Request, service: TheLibrary, key: TheKey) -> Response
     openapi_extra={"requestBody": {"required": True, **_FILE}},
 )
 async def import_(request: Request, service: TheLibrary, key: TheKey, response: Response) -> Session:
-    """Makes a new session of this name with the memory in the body, a file that `GET …/memory` gave."""
+    """Creates a session from an exported memory, a file that `GET …/memory` returned."""
     file = bytearray()
     async for chunk in request.stream():
         file += chunk
         if len(file) > service.snapshots.file_bytes_max:
             raise BodyTooLarge(
-                f"a memory of these weights has at most {service.snapshots.file_bytes_max} bytes; send its own file"
+                f"a memory of these weights has at most {service.snapshots.file_bytes_max} bytes; send an exported file"
             )
     view = await service.snapshots.imported(key, bytes(file))
     response.headers["Location"] = f"/v1/sessions/{key.id}"

@@ -132,7 +132,7 @@ def refused(path: Path, token: str, now: float = NOW) -> str:
     return caught.value.detail
 
 
-UNKNOWN = "the key is not known here; ask whoever runs this server for one"
+UNKNOWN = "unknown key; ask the operator for one"
 
 
 @given(st.data())
@@ -161,9 +161,9 @@ def test_a_key_ends_at_its_time_or_when_it_is_revoked(path: Path) -> None:
     changed, key, token = EMPTY.with_new("acme", ("ask",), NOW, NOW + 10)
     api_keys.save(path, changed)
     assert identified(path, token, NOW + 9.999).key_id == key.id
-    assert refused(path, token, NOW + 10) == f"the key {key.id} is expired; ask whoever runs this server for another"
+    assert refused(path, token, NOW + 10) == f"the key {key.id} is expired; ask the operator for a new one"
     api_keys.save(path, changed.without(key.id))
-    assert refused(path, token) == f"the key {key.id} is revoked; ask whoever runs this server for another"
+    assert refused(path, token) == f"the key {key.id} is revoked; ask the operator for a new one"
     # Who does not know the secret does not learn what became of the key.
     assert refused(path, token[:-1] + ("0" if token[-1] != "0" else "1")) == UNKNOWN
 
@@ -259,7 +259,7 @@ def test_a_broken_file_changes_nothing_and_says_so_once_a_change(
         path.write_bytes(broken)
         (message,) = look()
         assert "is damaged" in message
-        assert "the keys from before are used" in message
+        assert "the previous keys stay in use" in message
         assert "hmac" not in message.replace("hmac_sha256: ", "")
     path.unlink()
     (message,) = look()

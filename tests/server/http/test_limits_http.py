@@ -257,7 +257,7 @@ def test_so_much_text_in_a_minute(of: Callable[[str], httpx.Client]) -> None:
     for piece in (text[:9], text[9:29], text[29:]):
         assert post(writer, session, piece).status_code == 200
     reply = post(writer, session, b"more")
-    assert "as much text" in problem(reply, 429, "quota_exceeded")["detail"]
+    assert "the upload rate limit is reached" in problem(reply, 429, "quota_exceeded")["detail"]
     assert 10 <= int(reply.headers["Retry-After"]) <= 24
     assert '"text";r=0;t=' in reply.headers["RateLimit"]
     assert writer.get(f"/v1/sessions/{session}").json()["text"]["accepted_bytes"] == len(text)
