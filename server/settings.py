@@ -73,8 +73,11 @@ class EngineSettings(BaseModel):
     step_tokens: int = Field(256, ge=1, le=1 << 20, description="token budget of one engine step")
     answers_max: int = Field(64, ge=1, le=4096, description="answers decoded concurrently (decode batch size)")
     answers_waiting_max: int = Field(256, ge=1, le=1 << 16, description="questions queued for decoding; beyond it 429")
+    answer_wait_seconds: float = Field(
+        60.0, gt=0, le=86400, description="time a question waits for unread text; then 429 reading_behind"
+    )
     answer_seconds: float = Field(
-        300.0, gt=0, le=86400, description="time limit of an answer; it then ends with finish_reason length"
+        300.0, gt=0, le=86400, description="time limit of an answer once its text is read; it then ends with finish_reason length"
     )
     reading_sessions_max: int = Field(32, ge=1, le=4096, description="sessions whose text is read concurrently")
     backlog_bytes: int = Field(

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import detangle
 
+from model.checkpoint import Checkpoint
 from reliability.simulated.world import LOADED, SEGMENT_TOKENS, Reader, WatchedStore, Way, Weather, serial
 from server.engine.engine import Engine
 from server.ingest.reader import Reading
@@ -21,6 +22,7 @@ from server.ingest.resident_session import Halted
 from server.ingest.sweeper import Sweeper
 from server.observability.metrics import Metrics
 from server.sessions import errors
+from server.sessions.queries import Query
 from server.sessions.receipts import Receipts
 from server.sessions.registry import NewSession
 from server.sessions.service import SessionService
@@ -38,6 +40,8 @@ SETTINGS = {
     "checkpoint_seconds": 0.5,
     "idle_seconds": 0.1,
     "lease_seconds": LEASE_SECONDS,
+    # A question that is never answered must show as one.
+    "answer_wait_seconds": 86400.0,
 }
 SWEEP_SECONDS = 2.0
 AGAIN_SECONDS = 0.1
@@ -203,7 +207,7 @@ class Client:
         replica, began, lives = self._replica(), detangle.now(), self.scene.store.lives
         floors = {lineage: life.promised for lineage, life in lives.items() if life.ended_at is None}
         try:
-            state = (await replica.call(replica.service.ask(KEY, self.receipt))).state
+            state = await replica.call(_asked(replica.service, self.receipt))
         except (SessionMissing, errors.TextRolledBack) as refusal:
             self._must_have_ended(refusal, began)
         except (Gone, StoreError, Halted):
@@ -232,6 +236,12 @@ class Client:
 
     def _replica(self) -> Replica:
         return detangle.choice(self.scene.replicas)
+
+
+async def _asked(service: SessionService, receipt: str | None) -> Checkpoint:
+    """What a question would be answered from."""
+    admitted = await service.queries.admit(Query(KEY.tenant, (), KEY, receipt))
+    return (await service.queries.memory_for_query(admitted)).state
 
 
 async def _streamed(body: bytes) -> AsyncIterator[bytes]:

@@ -218,6 +218,9 @@ class Reader:
         self._way, self._weather = way, weather
         self._halting = False
 
+    def has_room(self, tenant: str) -> bool:
+        return True
+
     def halt_reading(self) -> None:
         self._halting = True
 

@@ -68,6 +68,7 @@ UNSUPPORTED_MEDIA_TYPE = ProblemType(415, "unsupported_media_type", "Unsupported
 INVALID_FIELD = ProblemType(422, "invalid_field", "Invalid field", CLIENT)
 OVERLOADED = ProblemType(429, "overloaded", "Server overloaded", LIMIT, 1)
 QUOTA_EXCEEDED = ProblemType(429, "quota_exceeded", "Quota exceeded", LIMIT, 60)
+READING_BEHIND = ProblemType(429, "reading_behind", "Reading is behind", LIMIT, 5)
 INTERNAL_ERROR = ProblemType(500, "internal_error", "Internal server error", SERVER)
 NOT_READY = ProblemType(503, "not_ready", "Server not ready", SERVER, 1)
 DRAINING = ProblemType(503, "draining", "Server shutting down", SERVER, 5)
@@ -112,6 +113,7 @@ ROWS: Mapping[type[Exception], Row] = {
     sessions.SessionQuarantined: Row(SESSION_QUARANTINED),
     sessions.QuotaExceeded: Row(QUOTA_EXCEEDED),
     sessions.Overloaded: Row(OVERLOADED),
+    sessions.ReadingBehind: Row(READING_BEHIND),
     sessions.Draining: Row(DRAINING),
     BadReceipt: Row(INVALID_FIELD, "the receipt is not valid: {error}", "Onceread-Receipt"),
     Quarantined: Row(SESSION_QUARANTINED, _DAMAGED),

@@ -1,16 +1,16 @@
-"""Questions put to a memory: what is read before them, their windows, their answers as they are written.
+"""AnswerService: puts questions to a memory and decodes their answers.
 
-It knows the engine and the tokeniser, and nothing of stores or of where a memory came from.
+A question never changes the memory that it is put to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from model.checkpoint import Checkpoint
 from model.prompt import answer_room, prompt_ids
@@ -28,24 +28,25 @@ from server.sessions.stop_strings import StopCut
 
 @dataclass(frozen=True)
 class Question:
-    """A question and how its answer is to be written."""
+    """A question and how its answer is sampled; `param` is the request's field that it came in, for errors."""
 
     text: str
     tokens_max: int
     sampling: Sampling
     stop: tuple[str, ...] = ()
     logprobs: bool = False
+    param: str = "question"
 
 
 class Scored(NamedTuple):
-    """A token of an answer and its log-probability before it was chosen."""
+    """A token of an answer and its log-probability before temperature and cuts."""
 
     text: str
     logprob: float
 
 
 class Piece(NamedTuple):
-    """The next characters of an answer, and the tokens since the piece before where they were asked for."""
+    """The next characters of an answer, and with `logprobs` the tokens since the piece before."""
 
     text: str
     tokens: tuple[Scored, ...]
@@ -53,9 +54,10 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class QueryContext:
-    """The memory that questions are put to, fixed at the moment of asking; `asked_at` is that of a monotonic clock.
+    """The memory that questions are put to, and the tail behind it.
 
-    `read_tokens` were read into it for these questions alone.
+    `asked_at` is when the request arrived, by a monotonic clock: TTFT counts from there. `read_tokens` were read into
+    the memory for these questions alone.
     """
 
     asked_at: float
@@ -72,8 +74,9 @@ class QueryContext:
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished answer and what it cost."""
+    """A finished answer, what it cost, and the memory that it was drawn from."""
 
+    context: QueryContext
     text: str
     finish_reason: str
     prompt_tokens: int
@@ -81,27 +84,42 @@ class Answer:
     tokens: tuple[Scored, ...] = ()
 
 
+Answering: TypeAlias = AsyncGenerator[Piece | Answer, None]
+
+
 class AnswerService:
-    """Writes answers; a question never changes the memory that it is put to."""
+    """Decodes answers, each within `answer_seconds` from when it is queued."""
 
     def __init__(self, engine: Engine, loaded: LoadedModel, answer_seconds: float, metrics: Metrics) -> None:
-        self._engine, self._loaded, self._metrics = engine, loaded, metrics
+        self._engine = engine
+        self._loaded = loaded
+        self._metrics = metrics
         self._answer_seconds = answer_seconds
         self._answers = 0
         self._answers_ended = asyncio.Event()
         self._answers_ended.set()
 
-    def standpoint(
+    def must_have_room(self, tenant: str) -> None:
+        """Raises `Overloaded` while as many of the tenant's questions wait as may."""
+        if not self._engine.has_room(tenant):
+            raise _overloaded(f"{self._engine.load().answers_waiting} questions are waiting")
+
+    def empty_context(self, asked_at: float) -> QueryContext:
+        """The context of questions to a memory that has read nothing."""
+        empty = Checkpoint.empty(self._loaded.model.initial_memory(1))
+        return self.query_context(asked_at, empty, 0, MemorySource("device", 0.0))
+
+    def query_context(
         self, asked_at: float, state: Checkpoint, version: int, origin: MemorySource, read_tokens: int = 0
     ) -> QueryContext:
-        """Where questions to this state stand: behind its tail, and behind what is pending as if the text ended."""
+        """The context of questions to this state: its tail ends with what is pending, as if the text ended there."""
         tail = (*state.tail, *self._loaded.tokenizer.flush(state.pending))
         note(offset=state.offset)
         return QueryContext(asked_at, state, version, origin, tail, read_tokens)
 
-    async def behind(self, standpoint: QueryContext, text: str, tenant: str) -> QueryContext:
-        """The standpoint once `text` was read too, for whoever asks from there and for nobody else."""
-        state, segment_tokens = standpoint.state, self._loaded.model.config.segment_tokens
+    async def extend_context(self, context: QueryContext, text: str, tenant: str) -> QueryContext:
+        """The context once `text` has been read too; the session's own memory stays as it is."""
+        state, segment_tokens = context.state, self._loaded.model.config.segment_tokens
         ids, pending = await asyncio.to_thread(self._loaded.tokenizer.advance, state.pending, text.encode())
         # The prompt is no part of the session's text, so the offset stays.
         advance = state.advance(ids, pending, 0, segment_tokens)
@@ -110,38 +128,38 @@ class AnswerService:
             raise Halted("the server is shutting down before the prompt was read")
         tokens = len(advance.segments) * segment_tokens
         self._metrics.read_tokens.inc(tokens)
-        return self.standpoint(
-            standpoint.asked_at,
+        return self.query_context(
+            context.asked_at,
             advance.finish(read.memory),
-            standpoint.version,
-            standpoint.origin,
-            standpoint.read_tokens + tokens,
+            context.version,
+            context.origin,
+            context.read_tokens + tokens,
         )
 
-    def prompt(self, question: Question, param: str) -> list[int]:
-        """The question's window; refused when it leaves no room for the answer."""
+    def prompt(self, question: Question) -> list[int]:
+        """The prompt's token ids; `InvalidField` when they leave no room for the answer in the window."""
         config = self._loaded.model.config
         prompt = prompt_ids(config, self._loaded.tokenizer.encode(question.text))
         room = answer_room(config, prompt)
         if room < 1:
             raise errors.InvalidField(
                 f"the question is {1 - room} tokens too long for a window of {config.window_tokens}; shorten it",
-                param=param,
+                param=question.param,
             )
         return prompt
 
     def answer(
-        self, standpoint: QueryContext, prompts: list[list[int]], questions: list[Question], tenant: str
-    ) -> list[AsyncGenerator[Piece | Answer, None]]:
-        """For each question its answer's text as it is written, then the answer as a whole.
+        self, context: QueryContext, prompts: Sequence[Sequence[int]], questions: Sequence[Question], tenant: str
+    ) -> list[Answering]:
+        """For each question the pieces of its answer as they are decoded, then the answer as a whole.
 
         All are queued now, or none is and `Overloaded` is raised.
         """
         config = self._loaded.model.config
         wanted = [
             AnswerRequest(
-                standpoint.state.memory,
-                standpoint.tail,
+                context.state.memory,
+                context.tail,
                 prompt,
                 question.sampling,
                 min(question.tokens_max, answer_room(config, prompt)),
@@ -153,28 +171,30 @@ class AnswerService:
         try:
             streams = self._engine.answer(wanted)
         except EngineBusy as busy:
-            raise errors.Overloaded(f"{busy}; send the request again after the seconds in Retry-After") from None
+            raise _overloaded(str(busy)) from None
         self._answers += len(streams)
         self._answers_ended.clear()
+        queued_at = time.perf_counter()
         return [
-            self._written(standpoint, question, request, stream)
+            self._written(context, question, request, stream, queued_at)
             for question, request, stream in zip(questions, wanted, streams, strict=True)
         ]
 
     async def _written(
         self,
-        standpoint: QueryContext,
+        context: QueryContext,
         question: Question,
         request: AnswerRequest,
         stream: AsyncGenerator[Written, None],
-    ) -> AsyncGenerator[Piece | Answer, None]:
+        queued_at: float,
+    ) -> Answering:
         """Ends with the end mark, with the first stop string, or as `length` when tokens or time are used up."""
         decoder, cut = StreamDecoder(self._loaded.tokenizer), StopCut(question.stop)
         parts: list[str] = []
         scored: list[Scored] = []
         count = shown = 0
-        reason, prompt_tokens = "stop", standpoint.read_tokens + len(request.tail) + len(request.prompt)
-        span, last_at = tracing.start("answer"), standpoint.asked_at
+        reason, prompt_tokens = "stop", context.read_tokens + len(request.tail) + len(request.prompt)
+        span, last_at = tracing.start("answer"), context.asked_at
 
         def piece(text: str) -> Piece:
             nonlocal shown
@@ -184,7 +204,7 @@ class AnswerService:
 
         try:
             async with aclosing(stream) as written:
-                while not cut.stopped and (next_ := await self._next(written, standpoint.asked_at, count)):
+                while not cut.stopped and (next_ := await self._next(written, queued_at, count)):
                     waited = self._metrics.inter_token_seconds if count else self._metrics.first_token_seconds
                     now = time.perf_counter()
                     waited.observe(now - last_at)
@@ -196,21 +216,21 @@ class AnswerService:
                         yield piece(text)
             if text := cut.push(decoder.finish()) + cut.finish():
                 yield piece(text)
-            if not cut.stopped and (count >= request.tokens_max or self._late(standpoint.asked_at)):
+            if not cut.stopped and (count >= request.tokens_max or self._late(queued_at)):
                 reason = "length"
         finally:
             self._answers -= 1
             if not self._answers:
                 self._answers_ended.set()
             self._metrics.generation_tokens.inc(count)
-            counts = {"offset": standpoint.state.offset, "prompt_tokens": prompt_tokens, "completion_tokens": count}
+            counts = {"offset": context.state.offset, "prompt_tokens": prompt_tokens, "completion_tokens": count}
             span.set_attributes({f"onceread.{name}": value for name, value in counts.items()})
             span.end()
-        yield Answer("".join(parts), reason, prompt_tokens, count, tuple(scored))
+        yield Answer(context, "".join(parts), reason, prompt_tokens, count, tuple(scored))
 
-    async def _next(self, written: AsyncGenerator[Written, None], asked_at: float, count: int) -> Written | None:
-        """The next token; None at the end, or when the time is over in which an answer must be written."""
-        left_seconds = self._answer_seconds - (time.perf_counter() - asked_at)
+    async def _next(self, written: AsyncGenerator[Written, None], queued_at: float, count: int) -> Written | None:
+        """The next token; None at the end, or when `answer_seconds` are over."""
+        left_seconds = self._answer_seconds - (time.perf_counter() - queued_at)
         try:
             async with asyncio.timeout(left_seconds):
                 return await anext(written, None)
@@ -221,9 +241,13 @@ class AnswerService:
                 ) from None
             return None
 
-    def _late(self, asked_at: float) -> bool:
-        return time.perf_counter() - asked_at >= self._answer_seconds
+    def _late(self, queued_at: float) -> bool:
+        return time.perf_counter() - queued_at >= self._answer_seconds
 
     async def answers_end(self) -> None:
-        """Returns when no answer is being written or waiting to be."""
+        """Returns when no answer is being decoded or queued."""
         await self._answers_ended.wait()
+
+
+def _overloaded(reason: str) -> errors.Overloaded:
+    return errors.Overloaded(f"{reason}; send the request again after the seconds in Retry-After")

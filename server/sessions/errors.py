@@ -14,6 +14,7 @@ Refusal
  ├── SessionQuarantined    the session's stored state is damaged
  ├── QuotaExceeded         the tenant has reached a limit
  ├── Overloaded            the queues are full
+ ├── ReadingBehind         the text was not read within `answer_wait_seconds`; `read_bytes` of `accepted_bytes` were
  └── Draining              the server is shutting down
 """
 
@@ -81,6 +82,10 @@ class QuotaExceeded(Refusal):
 
 
 class Overloaded(Refusal):
+    pass
+
+
+class ReadingBehind(Refusal):
     pass
 
 

@@ -1,46 +1,33 @@
-"""What all routes that answer share: several answers waited for together, and a stream that never falls silent.
-
-It knows answers as they are written, and none of the shapes that they are sent in.
-"""
+"""What all routes that answer share: who may remember, and event streams with pings."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import TypeAlias
+
+from fastapi.responses import StreamingResponse
 
 from server.http import sse
 from server.http.auth import Identity
 from server.http.errors import NotAllowed
-from server.sessions.answers import Answer, Piece
-
-Answering: TypeAlias = AsyncGenerator[Piece | Answer, None]
+from server.settings import Settings
 
 
 def may_remember(identity: Identity) -> None:
-    """Refuses to remember for a key that may ask, and may not put text into a session."""
+    """Raises `NotAllowed` for a key that may ask and may not append text."""
     if not identity.may("read"):
         raise NotAllowed("remember appends to the text, which needs the scope read; leave it out, or use a key with it")
 
 
-async def together(streams: list[Answering]) -> list[Answer]:
-    """All answers, written side by side; when one fails, the others end."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_finished(stream)) for stream in streams]
-    return [task.result() for task in tasks]
+def event_stream(events: AsyncGenerator[bytes, None], settings: Settings) -> StreamingResponse:
+    """A response of server-sent events, with a comment whenever there was none for `ping_seconds`."""
+    return StreamingResponse(
+        _pinged(events, settings.ping_seconds), media_type=sse.MEDIA_TYPE, headers={"Cache-Control": "no-store"}
+    )
 
 
-async def _finished(parts: Answering) -> Answer:
-    async with aclosing(parts) as stream:
-        async for part in stream:
-            if isinstance(part, Answer):
-                return part
-    raise RuntimeError("an answer ended without its last part")
-
-
-async def pinged(events: AsyncGenerator[bytes, None], ping_seconds: float) -> AsyncIterator[bytes]:
-    """The events, and a comment whenever there was none for so long."""
+async def _pinged(events: AsyncGenerator[bytes, None], ping_seconds: float) -> AsyncIterator[bytes]:
     async with aclosing(events):
         following = asyncio.ensure_future(anext(events, None))
         try:

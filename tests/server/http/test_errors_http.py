@@ -28,6 +28,7 @@ ELSEWHERE = {
     problems.TOO_SLOW,
     problems.QUOTA_EXCEEDED,
     problems.OVERLOADED,
+    problems.READING_BEHIND,
     problems.INTERNAL_ERROR,
     problems.NOT_READY,
     problems.DRAINING,

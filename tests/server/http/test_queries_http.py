@@ -257,8 +257,8 @@ def test_a_question_can_wait_for_text_that_is_still_to_come(http: httpx.Client, 
         assert waiting.result()["memory"]["offset"] == len(TEXT)
 
 
-def test_a_question_does_not_wait_for_ever(tiny_weights: Path) -> None:
-    with Server(tiny_weights, "memory://", answer_seconds="0.2") as server, client(server) as http:
+def test_a_question_waits_for_text_that_does_not_come_no_longer_than_it_may(tiny_weights: Path) -> None:
+    with Server(tiny_weights, "memory://", answer_wait_seconds="0.2") as server, client(server) as http:
         session = created(http)
         reply = post(http, session, {"question": "?", "min_offset": 7})
         assert problem(reply, 409, "offset_mismatch")["expected_offset"] == 0

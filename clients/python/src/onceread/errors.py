@@ -21,8 +21,8 @@ OncereadError
       │    ├── OffsetMismatch 409      ├── SessionExists 409       ├── FingerprintMismatch 409
       │    ├── ContentConflict 409     ├── SnapshotExists 409      └── TextRolledBack 409
       ├── NotNow                  it may go well later
-      │    ├── Overloaded 429          ├── NotReady 503            ├── StoreUnavailable 503
-      │    └── QuotaExceeded 429       └── Draining 503
+      │    ├── Overloaded 429          ├── ReadingBehind 429       ├── Draining 503
+      │    ├── QuotaExceeded 429       ├── NotReady 503            └── StoreUnavailable 503
       └── Failed                  the server can not do it
            ├── InternalError 500       ├── SessionQuarantined 503  └── StoreFull 507
 """
@@ -195,6 +195,10 @@ class Overloaded(NotNow):
 
 class QuotaExceeded(NotNow):
     code = "quota_exceeded"
+
+
+class ReadingBehind(NotNow):
+    code = "reading_behind"
 
 
 class NotReady(NotNow):

@@ -87,7 +87,13 @@ class Attempts:
 def _asked_to_wait(error: errors.OncereadError) -> float | None:
     """The seconds to wait for a server that did nothing of the request and says when to come again."""
     match error:
-        case errors.Overloaded() | errors.QuotaExceeded() | errors.NotReady() | errors.Draining():
+        case (
+            errors.Overloaded()
+            | errors.QuotaExceeded()
+            | errors.ReadingBehind()
+            | errors.NotReady()
+            | errors.Draining()
+        ):
             return error.retry_after_seconds
         case _:
             return None
