@@ -77,7 +77,7 @@ class EngineSettings(BaseModel):
         60.0, gt=0, le=86400, description="time a question waits for unread text; then 429 reading_behind"
     )
     answer_seconds: float = Field(
-        300.0, gt=0, le=86400, description="time limit of an answer once its text is read; it then ends with finish_reason length"
+        300.0, gt=0, le=86400, description="time limit of decoding an answer; it then ends with finish_reason length"
     )
     reading_sessions_max: int = Field(32, ge=1, le=4096, description="sessions whose text is read concurrently")
     backlog_bytes: int = Field(
