@@ -1,7 +1,4 @@
-"""The command line in a process of its own, as a person or a script starts it.
-
-It knows how it is started and interrupted, and nothing of its commands.
-"""
+"""The command line in its own process, as a person or a script starts it."""
 
 from __future__ import annotations
 

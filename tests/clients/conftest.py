@@ -1,4 +1,4 @@
-"""What the clients' tests share: a server of each store on a real socket, and clients that do not wait long."""
+"""Fixtures of the clients' tests: a server on each store, and clients with short pauses between retries."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Reading through a line that is cut again and again; `python -m tests.clients.cuts` does it with 20 MB.
-
-It knows how a line is cut and what must come of it, and nothing of stores.
-"""
+"""An upload over connections that are cut a hundred times; `python -m tests.clients.cuts` does it with 20 MB."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A TCP proxy that cuts connections: it passes bytes on in both directions, and after so many it breaks both off.
-
-It knows bytes, and nothing of what they say.
-"""
+"""A TCP proxy that resets each connection after a number of bytes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A server of text as a model: it takes requests as values and loses them as it is told, and keeps one text.
-
-It knows what the interface promises of offsets and receipts, and nothing of connections.
-"""
+"""A simulated server without connections: it keeps one text with offsets and receipts, and loses requests on demand."""
 
 from __future__ import annotations
 
@@ -13,9 +10,9 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from onceread import errors
-from onceread._sync.sources import Source
+from onceread._sync.sources import TextSource
 from onceread.results import Progress
-from onceread.wire.steps import Event, Flow, NextEvent, Open, Pause, Reply, Request, Send, Step, Take, Tell
+from onceread.wire.steps import Emit, Event, Flow, NextEvent, OpenStream, Pause, Reply, Request, Send, Step, Take
 
 T = TypeVar("T")
 
@@ -44,7 +41,7 @@ class ModelServer:
         self.bodies: list[int] = []
         self._events: Iterator[Event] = iter(())
 
-    def carry_out(self, flow: Flow[T], source: Source | None = None) -> T:
+    def carry_out(self, flow: Flow[T], source: TextSource | None = None) -> T:
         """The flow's result, with this server at its other end."""
         try:
             step = next(flow)
@@ -59,16 +56,16 @@ class ModelServer:
             result: T = end.value
             return result
 
-    def _perform(self, step: Step, source: Source | None) -> Any:
+    def _perform(self, step: Step, source: TextSource | None) -> Any:
         match step:
-            case Send(request) | Open(request):
+            case Send(request) | OpenStream(request):
                 return self._answer(request, next(self.fates, Fate.WELL))
             case NextEvent():
                 return next(self._events, None)
             case Take(offset, limit):
                 assert source is not None
                 return source.take(offset, limit)
-            case Tell(value):
+            case Emit(value):
                 assert not isinstance(value, Progress) or value.accepted_bytes <= len(self.text)
                 self.told.append(value)
             case Pause(seconds):

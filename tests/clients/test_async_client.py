@@ -1,4 +1,4 @@
-"""The asynchronous client: the same methods as the synchronous one, and they do the same."""
+"""The asynchronous client has the same methods as the synchronous one, with the same results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_both_clients_have_the_same_methods_with_the_same_arguments(blocking: ty
             assert inspect.getdoc(method), f"{name} says what it does"
 
 
-async def test_all_calls_work_when_awaited(async_client: AsyncOnceread, tmp_path: Path) -> None:
+async def test_all_calls_work_asynchronously(async_client: AsyncOnceread, tmp_path: Path) -> None:
     client = async_client
     await client.ready()
     assert (await client.server()).fingerprint
@@ -86,7 +86,7 @@ async def test_all_calls_work_when_awaited(async_client: AsyncOnceread, tmp_path
     assert "onceread_" in await client.metrics()
 
 
-async def test_a_stream_of_pieces_is_awaited(async_client: AsyncOnceread) -> None:
+async def test_an_answer_is_streamed_asynchronously(async_client: AsyncOnceread) -> None:
     async def pieces() -> AsyncIterator[str]:
         for start in range(0, len(TEXT), 700):
             yield TEXT[start : start + 700]
@@ -109,7 +109,7 @@ async def test_a_stream_that_is_left_early_leaves_the_client_usable(async_client
     assert (await session.ask("Who?", max_tokens=2)).usage.completion_tokens <= 2
 
 
-async def test_a_kept_text_is_read_again(async_client: AsyncOnceread) -> None:
+async def test_rebuild_reads_the_kept_text_again(async_client: AsyncOnceread) -> None:
     session = await async_client.sessions.create(keep_text=True)
     await session.read(TEXT)
     before = await session.ask("Who came?", max_tokens=8)

@@ -1,4 +1,4 @@
-"""What breaks at the server's side: it is killed, its store goes back in time, it asks for a key."""
+"""Failures of the server: it is killed, its store loses text, it refuses a key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def told(session: Session) -> tuple[str, int]:
     return answer.text, answer.memory.offset
 
 
-def test_a_server_that_is_killed_while_it_reads_is_waited_for(quick_weights: Path, tmp_path: Path) -> None:
+def test_read_survives_a_server_that_is_killed_meanwhile(quick_weights: Path, tmp_path: Path) -> None:
     with Server(quick_weights, f"sqlite:///{tmp_path}/data") as server, Onceread(server.url, retries=QUICK) as client:
         undisturbed = client.sessions.create()
         undisturbed.read(TEXT)
@@ -44,7 +44,7 @@ def test_a_server_that_is_killed_while_it_reads_is_waited_for(quick_weights: Pat
         assert told(session) == told(undisturbed)
 
 
-def test_what_a_store_lost_is_sent_again_from_where_it_survived(quick_weights: Path, tmp_path: Path) -> None:
+def test_text_that_a_store_lost_is_sent_again(quick_weights: Path, tmp_path: Path) -> None:
     with Server(quick_weights, f"sqlite:///{tmp_path}/data") as server, Onceread(server.url, retries=QUICK) as client:
         undisturbed = client.sessions.create()
         undisturbed.read(TEXT)
@@ -69,7 +69,7 @@ def test_what_a_store_lost_is_sent_again_from_where_it_survived(quick_weights: P
         assert told(session) == told(undisturbed)
 
 
-def test_a_key_is_shown_and_what_it_does_not_allow_is_an_error_of_its_own(quick_weights: Path, tmp_path: Path) -> None:
+def test_the_api_key_is_sent_and_each_refusal_is_its_own_error(quick_weights: Path, tmp_path: Path) -> None:
     file = tmp_path / "api_keys.json"
     tokens: dict[Scope, str] = {}
     with api_keys.changing(file) as known:

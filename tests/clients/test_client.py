@@ -1,4 +1,4 @@
-"""The client against a real server, with both stores: every call, as a person would make it."""
+"""The client against a real server on each store: every call."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_every_kind_of_source_ends_in_the_same_memory(client: Onceread, book: Se
         assert told(session) == told(book), source
 
 
-def test_a_text_file_that_is_open_as_text_is_refused(book: Session, tmp_path: Path) -> None:
+def test_a_file_in_text_mode_is_refused(book: Session, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("text")
     with (tmp_path / "text.txt").open() as file, pytest.raises(TypeError, match="'rb'"):
         book.read(file)
 
 
-def test_reading_tells_how_far_it_is(client: Onceread) -> None:
+def test_read_reports_progress(client: Onceread) -> None:
     session = client.sessions.create()
     session.read("before ")
     seen: list[Progress] = []
@@ -81,14 +81,14 @@ def test_text_may_be_sent_without_waiting_and_waited_for_later(client: Onceread,
     assert told(session) == told(book)
 
 
-def test_several_texts_follow_one_another(client: Onceread, book: Session) -> None:
+def test_several_texts_are_appended_in_order(client: Onceread, book: Session) -> None:
     session = client.sessions.create()
     for start in range(0, len(TEXT), 2000):
         session.read(TEXT[start : start + 2000], wait=False)
     assert told(session) == told(book)
 
 
-def test_a_receipt_is_kept_and_can_be_shown_later(client: Onceread, book: Session) -> None:
+def test_a_receipt_is_kept_and_can_be_sent_later(client: Onceread, book: Session) -> None:
     assert book.receipt is not None
     assert book.durability == "fsync"
     again = client.sessions.get(book.id, receipt=book.receipt)
@@ -98,7 +98,7 @@ def test_a_receipt_is_kept_and_can_be_shown_later(client: Onceread, book: Sessio
         client.sessions.get(other.id, receipt=book.receipt)
 
 
-def test_a_receipt_that_the_store_can_not_honour_is_an_error_and_reading_goes_on_from_what_survived(
+def test_a_receipt_of_lost_text_is_an_error_and_read_continues_from_what_survived(
     client: Onceread, book: Session
 ) -> None:
     receipt = book.receipt
@@ -116,7 +116,7 @@ def test_a_receipt_that_the_store_can_not_honour_is_an_error_and_reading_goes_on
     assert anew.receipt != receipt
 
 
-def test_an_answer_comes_whole_or_in_pieces_or_with_others(book: Session) -> None:
+def test_an_answer_comes_whole_streamed_or_in_a_batch(book: Session) -> None:
     whole = book.ask("Who came, and where?", max_tokens=12)
     assert whole.usage.completion_tokens <= 12
     assert whole.memory.offset == SIZE
@@ -148,7 +148,7 @@ def test_options_reach_the_server(book: Session) -> None:
     assert caught.value.param == "temperature"
 
 
-def test_a_fork_goes_its_own_way(book: Session) -> None:
+def test_a_fork_is_independent(book: Session) -> None:
     copy = book.fork(metadata={"title": "Another end"})
     assert copy.metadata == {"title": "Another end"}
     assert told(copy) == told(book)
@@ -179,7 +179,7 @@ def test_a_snapshot_can_be_asked_forked_and_returned_to(book: Session) -> None:
         book.restore("chapter-3")
 
 
-def test_a_memory_leaves_as_a_file_and_comes_in_as_one(client: Onceread, book: Session, tmp_path: Path) -> None:
+def test_a_saved_memory_can_be_loaded(client: Onceread, book: Session, tmp_path: Path) -> None:
     file = tmp_path / "book.safetensors"
     book.save(file)
     assert [path.name for path in tmp_path.iterdir()] == ["book.safetensors"]
@@ -214,20 +214,20 @@ def test_a_session_is_changed_and_deleted(client: Onceread) -> None:
         session.delete()
 
 
-def test_a_name_that_is_taken_is_an_error(client: Onceread) -> None:
+def test_an_existing_id_is_an_error(client: Onceread) -> None:
     session = client.sessions.create()
     with pytest.raises(errors.SessionExists):
         client.sessions.create(id=session.id)
 
 
-def test_a_kept_text_is_read_again(client: Onceread, book: Session) -> None:
+def test_rebuild_reads_the_kept_text_again(client: Onceread, book: Session) -> None:
     session = client.sessions.create(keep_text=True)
     session.read(TEXT)
     session.rebuild()
     assert told(session) == told(book)
 
 
-def test_the_server_says_what_it_is(client: Onceread) -> None:
+def test_server_info(client: Onceread) -> None:
     client.ready()
     server = client.server()
     assert server.fingerprint == client.sessions.create().info.fingerprint

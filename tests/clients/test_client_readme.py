@@ -1,4 +1,4 @@
-"""The client's README: every command and every call of it, as they stand there."""
+"""The client's README: every command and every call in it works."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_calls_run(onceread: CommandLine) -> None:
     assert (onceread.folder / "middlemarch.safetensors").exists()
 
 
-def test_every_command_and_every_number_is_told_of() -> None:
+def test_every_command_and_exit_code_is_documented() -> None:
     for command in app.registered_commands:
         assert f"`{command.name}" in README, command.name
     assert re.search(r"^\| 0 \| 1 \| 2 \| 3 \| 4 \| 5 \| 6 \| 130 \|$", README, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Every command of the command line, in a process of its own, against a real server."""
+"""Every command of the command line, in its own process, against a real server."""
 
 from __future__ import annotations
 
@@ -44,30 +44,30 @@ def book(server: Server) -> str:
         return session.id
 
 
-def told(client: Onceread, id: str) -> str:
+def answer_of(client: Onceread, id: str) -> str:
     return client.sessions.get(id).ask(QUESTION, max_tokens=12).text
 
 
-def test_serve_check_says_what_is_there(onceread: CommandLine, server: Server) -> None:
+def test_serve_check_shows_the_server(onceread: CommandLine, server: Server) -> None:
     facts = onceread("serve-check", "--json").value
     assert facts["ready"] is True
     shown = onceread("serve-check")
     assert shown.status == 0
-    for expected in (server.url, facts["version"], facts["fingerprint"][:12], "takes work"):
+    for expected in (server.url, facts["version"], facts["fingerprint"][:12], "ready"):
         assert expected in shown.out
 
 
-def test_a_newcomer_reads_asks_copies_keeps_and_loads(onceread: CommandLine, client: Onceread, book: str) -> None:
+def test_read_ask_fork_snapshot_save_and_load(onceread: CommandLine, client: Onceread, book: str) -> None:
     read = onceread("read", "book.txt", "--json").value
     session = read["session"]
     assert read["progress"]["read_bytes"] == SIZE
     assert read["receipt"]
-    assert told(client, session) == told(client, book)
+    assert answer_of(client, session) == answer_of(client, book)
 
     asked = onceread("ask", session, QUESTION, "--max-tokens", "12")
-    assert asked.out.removesuffix("\n") == told(client, book)
+    assert asked.out.removesuffix("\n") == answer_of(client, book)
     whole = onceread("ask", session, QUESTION, "--max-tokens", "12", "--json").value
-    assert whole["answer"]["text"] == told(client, book)
+    assert whole["answer"]["text"] == answer_of(client, book)
     assert whole["answer"]["memory"]["offset"] == SIZE
 
     copy = onceread("fork", session, "--title", "another end").out.strip()
@@ -85,7 +85,7 @@ def test_a_newcomer_reads_asks_copies_keeps_and_loads(onceread: CommandLine, cli
     assert onceread("save", session, "book.safetensors", "--json").value["bytes"] > 0
     loaded = onceread("load", "book.safetensors", "--id", f"{session}-loaded").out.strip()
     assert loaded == f"{session}-loaded"
-    assert told(client, loaded) == told(client, book)
+    assert answer_of(client, loaded) == answer_of(client, book)
 
     listed = onceread("sessions", "--json").value
     assert [found["id"] for found in listed][:3] == [loaded, copy, session]
@@ -96,25 +96,25 @@ def test_a_newcomer_reads_asks_copies_keeps_and_loads(onceread: CommandLine, cli
     assert onceread("ask", session, QUESTION).status == 3
 
 
-def test_a_title_is_shown_as_it_is_whatever_it_looks_like(onceread: CommandLine, client: Onceread) -> None:
+def test_a_title_is_never_markup(onceread: CommandLine, client: Onceread) -> None:
     title = "[bold]A :book: of[/bold] marks[/]"
     client.sessions.create(metadata={"title": title})
     assert title in onceread("sessions", "--limit", "1").out
-    assert title in onceread("watch", "--looks", "1", "--limit", "1").out
+    assert title in onceread("watch", "--updates", "1", "--limit", "1").out
 
 
-def test_watch_shows_sessions_look_by_look(onceread: CommandLine, book: str) -> None:
-    done = onceread("watch", "--looks", "2", "--every", "0.1", "--json")
+def test_watch_shows_sessions_at_each_update(onceread: CommandLine, book: str) -> None:
+    done = onceread("watch", "--updates", "2", "--every", "0.1", "--json")
     first, second = map(json.loads, done.out.splitlines())
     assert book in [session["id"] for session in first["sessions"]]
     assert second["tokens_per_second"][book] == 0
-    shown = onceread("watch", "--looks", "1")
+    shown = onceread("watch", "--updates", "1")
     assert shown.status == 0
     assert "tokens/s" in shown.out
     assert book in shown.out
 
 
-def test_watching_ends_with_an_interrupt_and_that_is_well(onceread: CommandLine, book: str) -> None:
+def test_an_interrupt_ends_watch_with_exit_code_0(onceread: CommandLine, book: str) -> None:
     with onceread.start("watch", "--every", "0.1", "--json") as process:
         assert process.stdout is not None
         seen(process.stdout, book)
@@ -131,9 +131,7 @@ def interrupt(process: subprocess.Popen[bytes]) -> None:
             process.wait(20)
 
 
-def test_an_interrupted_reading_leaves_a_session_that_resume_finishes(
-    onceread: CommandLine, client: Onceread, book: str
-) -> None:
+def test_resume_finishes_an_interrupted_read(onceread: CommandLine, client: Onceread, book: str) -> None:
     # A pipe that stays open: the reading can not be through before it is interrupted.
     os.mkfifo(onceread.folder / "pipe.txt")
     with onceread.start("read", "pipe.txt", "--title", "book") as process:
@@ -144,16 +142,16 @@ def test_an_interrupted_reading_leaves_a_session_that_resume_finishes(
             interrupt(process)
             said += process.stderr.read().decode()
             assert process.wait(60) == 130, said
-    (command,) = re.findall(r"to finish it: onceread (.*) pipe.txt\n", said)
+    (command,) = re.findall(r"to resume: onceread (.*) pipe.txt\n", said)
     session = command.split()[-1]
     assert client.sessions.get(session).info.text.accepted_bytes == len(BEGINNING)
     resumed = onceread(*command.split(), "book.txt", "--json").value
     assert resumed["session"] == session
     assert resumed["progress"]["read_bytes"] == SIZE
-    assert told(client, session) == told(client, book)
+    assert answer_of(client, session) == answer_of(client, book)
 
 
-def test_an_interrupted_reading_behind_other_text_says_where_it_began(onceread: CommandLine, client: Onceread) -> None:
+def test_an_interrupted_append_prints_the_offset_at_which_it_began(onceread: CommandLine, client: Onceread) -> None:
     session = client.sessions.create()
     session.read("before\n")
     with onceread.start("read", "-", "--session", session.id, "--json", stdin=subprocess.PIPE) as process:
@@ -193,7 +191,7 @@ def test_several_files_and_standard_input_are_one_text(onceread: CommandLine, cl
     assert session.metadata == {"title": "one"}
 
 
-def test_a_session_of_ones_own_name_is_made_and_then_read_on(onceread: CommandLine, client: Onceread) -> None:
+def test_a_named_session_is_created_and_then_appended_to(onceread: CommandLine, client: Onceread) -> None:
     for times in (1, 2):
         done = onceread("read", "book.txt", "--session", "my-book", "--title", "mine", "--no-wait", "--json")
         assert done.value["at"] == (times - 1) * SIZE
@@ -201,7 +199,7 @@ def test_a_session_of_ones_own_name_is_made_and_then_read_on(onceread: CommandLi
     assert client.sessions.get("my-book").metadata == {"title": "mine"}
 
 
-def test_questions_of_standard_input_are_answered_line_by_line(onceread: CommandLine, book: str) -> None:
+def test_questions_from_standard_input_are_answered_line_by_line(onceread: CommandLine, book: str) -> None:
     done = onceread("ask", book, "--max-tokens", "6", "--json", feed=f"{QUESTION}\n\nWhen?\n".encode())
     assert [json.loads(line)["question"] for line in done.out.splitlines()] == [QUESTION, "When?"]
 
@@ -215,7 +213,7 @@ def test_questions_of_standard_input_are_answered_line_by_line(onceread: Command
         (("--url", "http://127.0.0.1:9", "serve-check"), 5, "is a server running there?"),
         (("--url", "127.0.0.1:8000", "sessions"), 2, "write it like http://"),
         (("read", "nothing.txt"), 2, "nothing.txt"),
-        (("read", "."), 2, "is a folder"),
+        (("read", "."), 2, "is a directory"),
         (("read", "book.txt", "--session", "a", "--resume", "b"), 2, "either --session"),
         (("read", "book.txt", "--encoding", "runes"), 2, "no encoding 'runes'"),
         (("ask", "BOOK", "Who?", "--temperature", "99"), 2, "temperature"),
@@ -224,7 +222,7 @@ def test_questions_of_standard_input_are_answered_line_by_line(onceread: Command
         (("sing",), 2, "sing"),
     ],
 )
-def test_what_goes_wrong_has_a_number_and_says_why(
+def test_each_failure_has_an_exit_code_and_a_reason(
     onceread: CommandLine, book: str, words: tuple[str, ...], status: int, said: str
 ) -> None:
     done = onceread(*(word.replace("BOOK", book) for word in words))
@@ -240,7 +238,7 @@ def test_errors_are_json_too(onceread: CommandLine) -> None:
     assert (error["code"], error["status"]) == ("session_not_found", 404)
 
 
-def test_the_help_of_every_command_says_with_which_number_it_ends(onceread: CommandLine) -> None:
+def test_the_help_of_every_command_lists_the_exit_codes(onceread: CommandLine) -> None:
     top = onceread("--help").out
     commands = ["serve-check", "read", "ask", "sessions", "fork", "snapshot", "save", "load", "rm", "watch"]
     assert all(re.search(rf"^│ {command} ", top, re.MULTILINE) for command in commands)

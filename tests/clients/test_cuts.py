@@ -1,4 +1,4 @@
-"""A read through a line that is cut a hundred times ends in the memory of one that was left alone."""
+"""An upload whose connections are cut a hundred times ends in the same memory as an undisturbed one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def undisturbed(server: Server) -> cuts.Memory:
     return cuts.undisturbed(server, TEXT)
 
 
-def test_a_read_that_is_cut_a_hundred_times_ends_in_the_memory_of_peace(
+def test_an_upload_that_is_cut_a_hundred_times_ends_in_the_same_memory(
     server: Server, undisturbed: cuts.Memory
 ) -> None:
     def read(url: str) -> str:
@@ -40,7 +40,9 @@ def test_a_read_that_is_cut_a_hundred_times_ends_in_the_memory_of_peace(
     assert cuts.cut_a_hundred_times(server, len(TEXT), read) == undisturbed
 
 
-def test_likewise_when_it_is_awaited(server: Server, undisturbed: cuts.Memory) -> None:
+def test_an_asynchronous_upload_that_is_cut_likewise_ends_in_the_same_memory(
+    server: Server, undisturbed: cuts.Memory
+) -> None:
     async def read(url: str) -> str:
         async with AsyncOnceread(url, retries=cuts.STUBBORN) as client:
             session = await client.sessions.create()

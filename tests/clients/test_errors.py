@@ -8,7 +8,7 @@ import re
 import pytest
 
 import onceread.errors
-from onceread.wire.replies import refusal, retry_after
+from onceread.wire.replies import error_from, retry_after
 from onceread.wire.steps import Reply
 from server.http.problems import PROBLEM_TYPES, ErrorResponse
 
@@ -16,7 +16,7 @@ from server.http.problems import PROBLEM_TYPES, ErrorResponse
 SERVERS = {kind.code: kind for kind in sorted(PROBLEM_TYPES, key=lambda kind: -kind.status)}
 
 
-def test_there_is_a_class_for_each_of_the_servers_codes_and_for_no_other() -> None:
+def test_each_error_code_of_the_server_has_exactly_one_class() -> None:
     assert onceread.errors.BY_CODE.keys() == SERVERS.keys()
 
 
@@ -33,12 +33,12 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(SERVERS))
-def test_a_refusal_of_the_server_is_raised_as_its_class_with_all_that_it_says(code: str) -> None:
+def test_an_error_reply_is_raised_as_its_class_with_all_its_fields(code: str) -> None:
     given = SERVERS[code]
     members = {"expected_offset": 4096}
     response = ErrorResponse(given, "what happened, and what to do", "field", members, given.headers)
     headers, body = response.rendered("req_1")
-    error = refusal(Reply(given.status, {name.decode(): value.decode() for name, value in headers}, body))
+    error = error_from(Reply(given.status, {name.decode(): value.decode() for name, value in headers}, body))
     assert type(error) is onceread.errors.BY_CODE[code]
     assert (error.status, error.param, error.request_id) == (given.status, "field", "req_1")
     assert error.expected_offset == 4096
@@ -46,16 +46,16 @@ def test_a_refusal_of_the_server_is_raised_as_its_class_with_all_that_it_says(co
     assert str(error) == f"what happened, and what to do ({code}, request req_1)"
 
 
-def test_a_code_of_a_newer_server_is_an_error_like_any_other() -> None:
+def test_an_unknown_code_is_a_plain_api_error() -> None:
     body = {"detail": "so it is", "request_id": "r", "error": {"code": "never_heard_of", "param": None}}
-    error = refusal(Reply(418, {}, json.dumps(body).encode()))
+    error = error_from(Reply(418, {}, json.dumps(body).encode()))
     assert type(error) is onceread.errors.ApiError
     assert (error.status, error.reason) == (418, "never_heard_of")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Bad Gateway</html>", b"[]", b'"x"', b'{"error": "no"}', b"\xff"])
-def test_what_is_no_error_of_the_server_says_that_somebody_else_answered(body: bytes) -> None:
-    error = refusal(Reply(502, {}, body))
+def test_a_foreign_error_body_is_an_unexpected_reply(body: bytes) -> None:
+    error = error_from(Reply(502, {}, body))
     assert isinstance(error, onceread.errors.UnexpectedReply)
     assert error.status == 502
 
@@ -73,5 +73,5 @@ def test_what_is_no_error_of_the_server_says_that_somebody_else_answered(body: b
         ({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT", "date": "Sun, 06 Nov 1994 08:49:07 -0000"}, None),
     ],
 )
-def test_retry_after_is_taken_in_both_of_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_seconds_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds

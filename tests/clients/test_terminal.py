@@ -1,4 +1,4 @@
-"""The command line at a terminal: a bar that tells how far it is, and a prompt that remembers."""
+"""The command line at a terminal: a progress bar, and a prompt with a history."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Terminal:
         return bool(chunk)
 
 
-def test_reading_shows_a_bar_with_bytes_tokens_a_second_and_the_time_left(onceread: CommandLine) -> None:
+def test_read_shows_a_bar_with_bytes_tokens_per_second_and_remaining_time(onceread: CommandLine) -> None:
     terminal = Terminal(onceread, "read", "book.txt")
     assert terminal.end() == 0
     size = f"{len(TEXT.encode()) / 1000:.1f} kB"
@@ -86,7 +86,7 @@ def test_reading_shows_a_bar_with_bytes_tokens_a_second_and_the_time_left(oncere
     assert re.search(r"ask it: onceread ask sess_\w+", terminal.shown)
 
 
-def test_a_prompt_answers_until_it_ends_and_remembers_what_was_asked(onceread: CommandLine, client: Onceread) -> None:
+def test_a_prompt_keeps_a_history_of_questions(onceread: CommandLine, client: Onceread) -> None:
     session = client.sessions.create()
     session.read(TEXT)
     expected = session.ask("Who came?", max_tokens=4).text
@@ -104,7 +104,7 @@ def test_a_prompt_answers_until_it_ends_and_remembers_what_was_asked(onceread: C
     assert history.stat().st_mode & 0o077 == 0
 
 
-def test_rm_asks_before_and_takes_no_for_an_answer(onceread: CommandLine, client: Onceread) -> None:
+def test_rm_asks_for_confirmation_and_respects_no(onceread: CommandLine, client: Onceread) -> None:
     session = client.sessions.create()
     terminal = Terminal(onceread, "rm", session.id)
     terminal.until("for good? [y/N]")

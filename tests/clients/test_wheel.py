@@ -54,7 +54,7 @@ def test_the_wheel_has_all_modules_its_types_and_its_licence(installed: Path) ->
     assert licence.read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
-def test_the_library_says_its_version(installed: Path) -> None:
+def test_the_library_has_its_version(installed: Path) -> None:
     code = "import onceread; print(onceread.__file__, onceread.__version__)"
     file, version = python("-c", code, PYTHONPATH=str(installed)).split()
     assert Path(file).is_relative_to(installed)

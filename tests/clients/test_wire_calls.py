@@ -1,4 +1,4 @@
-"""Calls whose requests or answers are lost: what is sent again, what a second answer then means, what is not risked."""
+"""Calls whose requests or replies are lost: which are repeated, and what the second reply means."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onceread import errors
-from onceread.wire import asking, sessions
-from onceread.wire.handle import Handle
-from onceread.wire.retrying import Attempts, Retries
-from onceread.wire.steps import Event, Flow, NextEvent, Open, Pause, Reply, Request, Send, Tell
+from onceread.wire import queries, sessions
+from onceread.wire.retries import Attempts, Retries
+from onceread.wire.sessions import SessionHandle
+from onceread.wire.steps import Emit, Event, Flow, NextEvent, OpenStream, Pause, Reply, Request, Send
 
 RETRIES = Retries(attempts=4)
 LOST = errors.ConnectionFailed("lost")
@@ -60,14 +60,14 @@ class Script:
             while True:
                 came = None
                 match step:
-                    case Send(request) | Open(request):
+                    case Send(request) | OpenStream(request):
                         self.asked.append(request)
                         came = next(self._said)
                     case NextEvent():
                         came = next(self._said)
                     case Pause(seconds):
                         self.paused.append(seconds)
-                    case Tell(value):
+                    case Emit(value):
                         self.told.append(value)
                 step = flow.throw(came) if isinstance(came, errors.OncereadError) else flow.send(came)
         except StopIteration as end:
@@ -75,62 +75,62 @@ class Script:
             return end.value
 
 
-def test_a_creation_whose_answer_was_lost_is_the_session_that_it_made() -> None:
+def test_a_creation_whose_reply_was_lost_returns_the_session_that_it_made() -> None:
     script = Script(LOST, refused(409, "session_exists"), reply(SESSION))
-    assert script.play(sessions.created("s", True, {}, RETRIES)).id == "s"
+    assert script.play(sessions.create("s", True, {}, RETRIES)).id == "s"
     assert [request.method for request in script.asked] == ["POST", "POST", "GET"]
 
 
 @pytest.mark.parametrize(
     "lost", [LOST, refused(503, "store_unavailable"), refused(500, "internal_error"), Reply(502, {})]
 )
-def test_a_creation_under_a_name_that_somebody_else_may_have_chosen_is_not_repeated_blindly(lost: Any) -> None:
+def test_a_creation_with_a_chosen_id_is_not_repeated_when_it_may_have_arrived(lost: Any) -> None:
     with pytest.raises(errors.OncereadError):
-        Script(lost).play(sessions.created("mine", False, {}, RETRIES))
+        Script(lost).play(sessions.create("mine", False, {}, RETRIES))
 
 
-def test_what_never_arrived_is_sent_again_whatever_it_was() -> None:
+def test_a_request_that_never_arrived_is_always_sent_again() -> None:
     for never in (NEVER_SENT, refused(429, "overloaded"), refused(503, "draining", retry_after="1")):
         script = Script(never, reply(SESSION, 201))
-        script.play(sessions.created("mine", False, {}, RETRIES))
+        script.play(sessions.create("mine", False, {}, RETRIES))
         assert len(script.asked) == 2
 
 
-def test_a_name_that_is_taken_is_an_error_also_behind_a_loss_that_was_none() -> None:
+def test_an_existing_id_is_an_error_also_after_a_refused_connection() -> None:
     with pytest.raises(errors.SessionExists):
-        Script(NEVER_SENT, refused(409, "session_exists")).play(sessions.created("mine", False, {}, RETRIES))
+        Script(NEVER_SENT, refused(409, "session_exists")).play(sessions.create("mine", False, {}, RETRIES))
     with pytest.raises(errors.SnapshotExists):
-        Script(NEVER_SENT, refused(409, "snapshot_exists")).play(sessions.snapshot_taken("s", "n", RETRIES))
+        Script(NEVER_SENT, refused(409, "snapshot_exists")).play(sessions.take_snapshot("s", "n", RETRIES))
     with pytest.raises(errors.SessionNotFound):
-        Script(NEVER_SENT, refused(404, "session_not_found")).play(sessions.deleted("s", RETRIES))
+        Script(NEVER_SENT, refused(404, "session_not_found")).play(sessions.delete("s", RETRIES))
 
 
-def test_a_snapshot_and_a_deletion_whose_answers_were_lost_are_done() -> None:
+def test_a_snapshot_and_a_deletion_whose_replies_were_lost_succeed() -> None:
     script = Script(LOST, refused(409, "snapshot_exists"), reply(SNAPSHOT))
-    assert script.play(sessions.snapshot_taken("s", "n", RETRIES)).offset == 3
-    Script(LOST, refused(404, "session_not_found")).play(sessions.deleted("s", RETRIES))
-    Script(LOST, refused(404, "snapshot_not_found")).play(sessions.snapshot_deleted("s", "n", RETRIES))
+    assert script.play(sessions.take_snapshot("s", "n", RETRIES)).offset == 3
+    Script(LOST, refused(404, "session_not_found")).play(sessions.delete("s", RETRIES))
+    Script(LOST, refused(404, "snapshot_not_found")).play(sessions.delete_snapshot("s", "n", RETRIES))
 
 
-def test_a_restored_session_has_no_receipt_of_what_is_forgotten() -> None:
-    handle = Handle("s", receipt="of later text")
-    Script(reply(SESSION)).play(sessions.restored(handle, "n", RETRIES))
+def test_restore_drops_the_receipt_of_deleted_text() -> None:
+    handle = SessionHandle("s", receipt="of later text")
+    Script(reply(SESSION)).play(sessions.restore(handle, "n", RETRIES))
     assert handle.receipt is None
 
 
-def test_a_question_is_asked_again_unless_it_would_be_remembered_twice() -> None:
-    assert Script(LOST, reply(ANSWER)).play(asking.asked(Handle("s"), "?", {}, RETRIES)).text == "here"
+def test_a_question_is_repeated_unless_it_is_remembered() -> None:
+    assert Script(LOST, reply(ANSWER)).play(queries.ask(SessionHandle("s"), "?", {}, RETRIES)).text == "here"
     with pytest.raises(errors.ConnectionFailed):
-        Script(LOST).play(asking.asked(Handle("s"), "?", {"remember": True}, RETRIES))
+        Script(LOST).play(queries.ask(SessionHandle("s"), "?", {"remember": True}, RETRIES))
     again = Script(NEVER_SENT, reply(ANSWER))
-    assert again.play(asking.asked(Handle("s"), "?", {"remember": True}, RETRIES)).text == "here"
+    assert again.play(queries.ask(SessionHandle("s"), "?", {"remember": True}, RETRIES)).text == "here"
 
 
-def test_every_request_shows_the_latest_receipt() -> None:
-    handle = Handle("s", receipt="first")
+def test_every_request_sends_the_latest_receipt() -> None:
+    handle = SessionHandle("s", receipt="first")
     scripts = Script(reply(ANSWER, onceread_receipt="second")), Script(reply(ANSWER))
     for script in scripts:
-        script.play(asking.asked(handle, "?", {}, RETRIES))
+        script.play(queries.ask(handle, "?", {}, RETRIES))
     assert [script.asked[0].headers["Onceread-Receipt"] for script in scripts] == ["first", "second"]
 
 
@@ -142,22 +142,22 @@ DONE = event("done", **ANSWER)
 PROBLEM = event("error", detail="no", status=503, request_id="r", error={"code": "draining", "param": None})
 
 
-def test_a_stream_begins_anew_only_before_its_first_piece() -> None:
+def test_a_stream_is_retried_only_before_its_first_piece() -> None:
     opened = Reply(200, {})
     for broken in ((LOST,), (opened, LOST), (opened, None), (opened, PROBLEM), (refused(429, "overloaded"),)):
         script = Script(*broken, opened, event("delta", text="he"), event("delta", text="re"), DONE)
-        assert script.play(asking.streamed(Handle("s"), "?", {}, RETRIES)).text == "here"
+        assert script.play(queries.ask_streamed(SessionHandle("s"), "?", {}, RETRIES)).text == "here"
         assert script.told == ["he", "re"]
     for ends, kind in ((LOST, errors.ConnectionFailed), (None, errors.ConnectionFailed), (PROBLEM, errors.Draining)):
         script = Script(opened, event("delta", text="he"), ends)
         with pytest.raises(kind):
-            script.play(asking.streamed(Handle("s"), "?", {}, RETRIES))
+            script.play(queries.ask_streamed(SessionHandle("s"), "?", {}, RETRIES))
         assert script.told == ["he"]
 
 
-def test_a_stream_that_would_be_remembered_is_not_begun_anew() -> None:
+def test_a_stream_of_a_remembered_answer_is_not_retried() -> None:
     with pytest.raises(errors.ConnectionFailed):
-        Script(Reply(200, {}), LOST).play(asking.streamed(Handle("s"), "?", {"remember": True}, RETRIES))
+        Script(Reply(200, {}), LOST).play(queries.ask_streamed(SessionHandle("s"), "?", {"remember": True}, RETRIES))
 
 
 failures = st.sampled_from(
@@ -186,7 +186,7 @@ def test_pauses_grow_are_bounded_and_end(failed: Iterable[errors.OncereadError],
 
 
 @given(st.lists(st.sampled_from([None, 0.0, 1.0, 30.0, 31.0]), max_size=40), st.floats(0, 1))
-def test_a_server_that_says_when_is_never_asked_earlier(waits: list[float | None], chance: float) -> None:
+def test_retry_after_is_never_undercut(waits: list[float | None], chance: float) -> None:
     tries = Attempts(Retries(attempts=3, patience_seconds=60, jitter=lambda: chance))
     spent = 0.0
     for wait in waits:
@@ -213,13 +213,13 @@ def test_a_server_that_says_when_is_never_asked_earlier(waits: list[float | None
         errors.SourceNotRereadable(""),
     ],
 )
-def test_what_will_not_pass_is_not_tried_again(error: errors.OncereadError) -> None:
+def test_a_permanent_error_is_not_retried(error: errors.OncereadError) -> None:
     assert Attempts(RETRIES).seconds_after(error, repeatable=True) is None
 
 
-def test_getting_on_gives_patience_anew() -> None:
+def test_progress_resets_the_count_of_failures() -> None:
     tries = Attempts(Retries(attempts=3))
     for _ in range(5):
         assert tries.seconds_after(LOST, repeatable=True) is not None
-        tries.got_on()
-    assert tries.unsure
+        tries.progressed()
+    assert tries.maybe_executed

@@ -1,21 +1,19 @@
-"""A client of Onceread: texts of any length are read once into a memory of fixed size, and questions answered from it.
+"""The client of Onceread: texts of any length are read once into a memory of bounded size, and answer questions.
 
-    client = Onceread("http://127.0.0.1:8000")
-    session = client.sessions.create(metadata={"title": "Middlemarch"})
-    session.read(Path("middlemarch.txt"))
-    print(session.ask("Where is Mary?").text)
-
-It knows where everything is, and does nothing itself.
+client = Onceread("http://127.0.0.1:8000")
+session = client.sessions.create(metadata={"title": "Middlemarch"})
+session.read(Path("middlemarch.txt"))
+print(session.ask("Where is Mary?").text)
 """
 
 from onceread._async.client import AsyncOnceread
 from onceread._async.session import AsyncAnswerStream, AsyncSession
 from onceread._sync.client import Onceread
 from onceread._sync.session import AnswerStream, Session
+from onceread.connection_config import VERSION
 from onceread.errors import ApiError, ConnectionFailed, OncereadError
 from onceread.results import Answer, Progress, SessionInfo, Snapshot
-from onceread.settings import VERSION
-from onceread.wire.retrying import Retries
+from onceread.wire.retries import Retries
 
 __version__ = VERSION
 __all__ = [

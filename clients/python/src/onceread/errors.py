@@ -1,29 +1,27 @@
-"""Every way in which a call can fail, as a class of its own.
-
-It knows the server's codes, and nothing of how a reply is taken apart or when a request is sent again.
+"""The errors of the client: one class for each error code of the server.
 
 OncereadError
- ├── ConnectionFailed             no answer came
- ├── UnexpectedReply              an answer that no server of Onceread gives
- ├── SourceNotRereadable          what was lost underway can not be read from the source again
+ ├── ConnectionFailed             no reply came
+ ├── UnexpectedReply              a reply that is not from an Onceread server
+ ├── SourceNotRereadable          lost bytes cannot be read from the source again
  ├── SourceMismatch               the session's text is not the beginning of this source
- └── ApiError                     the server refused, and says why
-      ├── BadRequest              what was asked for is wrong
+ └── ApiError                     the server refused the request
+      ├── BadRequest              the request is wrong
       │    ├── InvalidRequest 400      ├── DigestMismatch 400      ├── BodyTooLarge 413
       │    ├── InvalidUtf8 400         ├── MethodNotAllowed 405    └── UnsupportedMediaType 415
       │    └── InvalidField 422
-      ├── Denied                  the key does not allow it
+      ├── Denied                  the API key does not allow the request
       │    ├── InvalidApiKey 401       └── NotAllowed 403
-      ├── Missing                 it is not there
+      ├── Missing                 the resource does not exist
       │    ├── NotFound 404            ├── SnapshotNotFound 404
       │    ├── SessionNotFound 404     └── SessionExpired 410
-      ├── Conflict                it does not go with what is there
+      ├── Conflict                the request conflicts with the stored state
       │    ├── OffsetMismatch 409      ├── SessionExists 409       ├── FingerprintMismatch 409
       │    ├── ContentConflict 409     ├── SnapshotExists 409      └── TextRolledBack 409
-      ├── NotNow                  it may go well later
+      ├── NotNow                  a later try may succeed
       │    ├── Overloaded 429          ├── ReadingBehind 429       ├── Draining 503
       │    ├── QuotaExceeded 429       ├── NotReady 503            └── StoreUnavailable 503
-      └── Failed                  the server can not do it
+      └── Failed                  the server failed
            ├── InternalError 500       ├── SessionQuarantined 503  └── StoreFull 507
 """
 
@@ -34,11 +32,11 @@ from typing import Any, ClassVar
 
 
 class OncereadError(Exception):
-    """Whatever goes wrong between a caller and a session."""
+    """The base of all errors of this package."""
 
 
 class ConnectionFailed(OncereadError):
-    """No answer came; `maybe_arrived` says that the request may have been carried out all the same."""
+    """No reply came; if `maybe_arrived`, the server may have executed the request."""
 
     def __init__(self, message: str, *, maybe_arrived: bool = True) -> None:
         super().__init__(message)
@@ -46,7 +44,7 @@ class ConnectionFailed(OncereadError):
 
 
 class UnexpectedReply(OncereadError):
-    """Not an answer of Onceread: of a proxy perhaps, or of another server at this address."""
+    """A reply that is not from Onceread, but perhaps from a proxy or another server at this address."""
 
     def __init__(self, message: str, *, status: int = 200) -> None:
         super().__init__(message)
@@ -54,15 +52,15 @@ class UnexpectedReply(OncereadError):
 
 
 class SourceNotRereadable(OncereadError):
-    """The source gives its bytes once, and earlier ones are needed again."""
+    """Earlier bytes of the source are needed again, and the source can be read once only."""
 
 
 class SourceMismatch(OncereadError):
-    """The session's text does not go with the source that is to be read on."""
+    """The session's text does not match the source whose upload is resumed."""
 
 
 class ApiError(OncereadError):
-    """A refusal with its reason; `members` are those that a code adds of its own, such as `expected_offset`."""
+    """An error reply of the server; `members` are the fields that only this code has, such as `expected_offset`."""
 
     code: ClassVar[str] = ""
 
@@ -78,14 +76,17 @@ class ApiError(OncereadError):
         members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.detail, self.status, self.param, self.request_id = detail, status, param, request_id
+        self.detail = detail
+        self.status = status
+        self.param = param
+        self.request_id = request_id
         self.retry_after_seconds = retry_after_seconds
         self.members = dict(members or {})
         self.reason = code or self.code
 
     @property
     def expected_offset(self) -> int | None:
-        """How far the text is durable, where the refusal says so."""
+        """How far the text is durable, if the error says so."""
         offset = self.members.get("expected_offset")
         return offset if isinstance(offset, int) else None
 
@@ -94,7 +95,7 @@ class ApiError(OncereadError):
 
 
 class BadRequest(ApiError):
-    """What was asked for is wrong."""
+    """The request is wrong."""
 
 
 class InvalidRequest(BadRequest):
@@ -126,7 +127,7 @@ class UnsupportedMediaType(BadRequest):
 
 
 class Denied(ApiError):
-    """The key does not allow it."""
+    """The API key does not allow the request."""
 
 
 class InvalidApiKey(Denied):
@@ -138,7 +139,7 @@ class NotAllowed(Denied):
 
 
 class Missing(ApiError):
-    """It is not there."""
+    """The resource does not exist."""
 
 
 class NotFound(Missing):
@@ -158,7 +159,7 @@ class SessionExpired(Missing):
 
 
 class Conflict(ApiError):
-    """It does not go with what is there."""
+    """The request conflicts with the stored state."""
 
 
 class OffsetMismatch(Conflict):
@@ -186,7 +187,7 @@ class TextRolledBack(Conflict):
 
 
 class NotNow(ApiError):
-    """It may go well later."""
+    """A later try may succeed."""
 
 
 class Overloaded(NotNow):
@@ -214,7 +215,7 @@ class StoreUnavailable(NotNow):
 
 
 class Failed(ApiError):
-    """The server can not do it."""
+    """The server failed."""
 
 
 class InternalError(Failed):

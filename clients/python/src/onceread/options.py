@@ -1,7 +1,4 @@
-"""What may be said along with a question or a new session, and what is known of a session without asking.
-
-It knows names and types; what they mean is the server's business.
-"""
+"""Options of calls, and the part of a session that needs no request."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ from enum import Enum
 from typing import Any, Final, Literal, TypedDict
 
 from onceread.results import SessionInfo
-from onceread.wire.handle import Handle
+from onceread.wire.sessions import SessionHandle
 
 
 class Unchanged(Enum):
-    """Says of a field that it stays as it is; None means something else there."""
+    """The default of a field that `update` leaves as it is; None has another meaning there."""
 
     UNCHANGED = "unchanged"
 
@@ -24,10 +21,10 @@ UNCHANGED: Final[Literal[Unchanged.UNCHANGED]] = Unchanged.UNCHANGED
 
 
 class AskOptions(TypedDict, total=False):
-    """How an answer is written. What is left out is as the server has it.
+    """Options of an answer; the server's default where one is missing.
 
-    `remember` appends question and answer to the text; `min_offset` waits for so much text to be acknowledged and read;
-    `snapshot` asks an older memory.
+    `remember` appends question and answer to the text; `min_offset` waits until the text is acknowledged and read up to
+    this offset; `snapshot` asks the memory of a snapshot.
     """
 
     max_tokens: int
@@ -42,12 +39,12 @@ class AskOptions(TypedDict, total=False):
     snapshot: str
 
 
-def made_up_id() -> str:
-    """An id that nobody else makes up: a creation whose answer was lost can be repeated with it."""
+def new_id() -> str:
+    """A random id, so that a creation whose reply was lost can be repeated safely."""
     return f"sess_{secrets.token_hex(12)}"
 
 
-def given(**settings: Any) -> dict[str, Any]:
+def without_none(**settings: Any) -> dict[str, Any]:
     """The settings that are not None."""
     return {name: value for name, value in settings.items() if value is not None}
 
@@ -57,10 +54,10 @@ def changes(metadata: Mapping[str, str] | Unchanged, ttl_seconds: float | Unchan
     return {name: value for name, value in both.items() if value is not UNCHANGED}
 
 
-class SessionFacts:
-    """A session as this client knows it; `info` is what the server said last."""
+class BaseSession:
+    """A session as of the server's last reply, which `info` holds."""
 
-    def __init__(self, info: SessionInfo, handle: Handle) -> None:
+    def __init__(self, info: SessionInfo, handle: SessionHandle) -> None:
         self.info, self._handle = info, handle
 
     @property
@@ -73,7 +70,7 @@ class SessionFacts:
 
     @property
     def receipt(self) -> str | None:
-        """A signed note of how far the text was durable, shown with every request; keep it to show it later."""
+        """The server's signed statement of how far the text is durable; pass it to `sessions.get` later."""
         return self._handle.receipt
 
     @receipt.setter
@@ -82,7 +79,7 @@ class SessionFacts:
 
     @property
     def durability(self) -> str | None:
-        """What acknowledged text survives, as the last append's answer said."""
+        """What acknowledged text survives (a crash, a power loss …), as of the last append's reply."""
         return self._handle.durability
 
     def __repr__(self) -> str:

@@ -1,8 +1,4 @@
-"""What calls give back: sessions, answers, snapshots, progress, as plain values.
-
-It knows the fields of the interface, and nothing of the replies that they come in. Lengths are bytes of UTF-8, times
-are Unix seconds.
-"""
+"""The results of calls: sessions, answers, snapshots, progress. Lengths are bytes of UTF-8, times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -29,7 +25,7 @@ class MemoryCounts:
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """A session as it was when the server was asked."""
+    """A session at the time of the server's reply."""
 
     id: str
     created_at: float
@@ -45,7 +41,7 @@ class SessionInfo:
 
 @dataclass(frozen=True)
 class SessionPage:
-    """One page of a list; `last_id` is where the next one begins, None behind the last."""
+    """One page of a list; the next one begins after `last_id`, which is None on the last page."""
 
     sessions: list[SessionInfo]
     last_id: str | None
@@ -53,7 +49,7 @@ class SessionPage:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A memory that is kept under a name, and the offset of the text that it covers."""
+    """A memory kept under a name, and the offset up to which it covers the text."""
 
     session: str
     name: str
@@ -66,7 +62,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Usage:
-    """`prompt_tokens` were computed for the question, `memory_tokens` could be drawn on."""
+    """`prompt_tokens` were computed for this question; `memory_tokens` is the size of the memory that it could use."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -75,7 +71,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class MemoryUsed:
-    """The memory that was asked: its version, how much text it covers, where it was at hand."""
+    """The memory that answered: its version, how much text it covers, and from where it was loaded."""
 
     version: int
     offset: int
@@ -93,7 +89,7 @@ class TokenScore:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, what it cost, and the memory that gave it; `logprobs` where they were asked for."""
+    """An answer, its token counts and its memory; `logprobs` if they were requested."""
 
     text: str
     finish_reason: str
@@ -107,10 +103,10 @@ AsyncAnswer: TypeAlias = Awaitable[Answer]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a source has been sent, made durable and read, in bytes from its first one on.
+    """How much of a source has been sent, is durable and has been read, in bytes.
 
-    `total_bytes` is None where nobody knows it. `tokens` counts the whole session's; both token figures are the
-    server's latest.
+    `total_bytes` is None where it is unknown. `tokens` are those of the whole session; both token figures are from the
+    server's last reply.
     """
 
     sent_bytes: int = 0
@@ -123,7 +119,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server says of itself; `fields` is all of it."""
+    """The server's version and model; `fields` has every field of the reply."""
 
     version: str
     model: str

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
-from onceread._sync.sources import Source, StreamSource
+from onceread._sync.sources import StreamSource, TextSource
 from onceread.errors import SourceNotRereadable
 
 Pieces: TypeAlias = Iterable[bytes | str]
-Readable: TypeAlias = Path | str | bytes | BinaryIO | Pieces | Callable[[], Pieces] | Source
+Readable: TypeAlias = Path | str | bytes | BinaryIO | Pieces | Callable[[], Pieces] | TextSource
 
 PIPE_BYTES = 64 * 1024
 
 
-def open_source(readable: Readable) -> Source:
+def open_source(readable: Readable) -> TextSource:
     """A path names a file of UTF-8, a `str` is the text itself; a function is called again to get its pieces again."""
     match readable:
         case Path():
@@ -29,7 +29,7 @@ def open_source(readable: Readable) -> Source:
             raise TypeError("open the file in binary mode ('rb'), or give its path: offsets count bytes")
         case io.IOBase():
             return _file_source(cast(BinaryIO, readable), owned=False)
-        case Source():
+        case TextSource():
             return readable
         case _ if callable(readable):
             return RepeatableSource(readable)
@@ -37,7 +37,7 @@ def open_source(readable: Readable) -> Source:
             return StreamSource(iter(readable))
 
 
-def _file_source(file: BinaryIO, owned: bool) -> Source:
+def _file_source(file: BinaryIO, owned: bool) -> TextSource:
     return FileSource(file, owned) if file.seekable() else PipeSource(file, owned)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from onceread._async.connection import AsyncConnection
 from onceread._async.session import AsyncSession
 from onceread.concurrency import async_call
-from onceread.options import given, made_up_id
+from onceread.connection_config import ConnectionConfig
+from onceread.options import new_id, without_none
 from onceread.results import ServerInfo
-from onceread.settings import Settings
 from onceread.wire import sessions as flows
-from onceread.wire.handle import Handle
-from onceread.wire.retrying import Retries
+from onceread.wire.retries import Retries
+from onceread.wire.sessions import SessionHandle
 
 
 class AsyncOnceread:
@@ -30,12 +30,12 @@ class AsyncOnceread:
         silence_seconds: float | None = None,
         retries: Retries | None = None,
     ) -> None:
-        self._connection = AsyncConnection(Settings.of(url, api_key, silence_seconds, retries or Retries()))
+        self._connection = AsyncConnection(ConnectionConfig.of(url, api_key, silence_seconds, retries or Retries()))
         self.sessions = AsyncSessions(self._connection)
 
     async def server(self) -> ServerInfo:
         """The server's version, its model and the model's fingerprint."""
-        return await self._connection.run(flows.server(self._connection.retries))
+        return await self._connection.run(flows.server_info(self._connection.retries))
 
     async def ready(self) -> None:
         """Returns when the server is ready for work; raises its error where it is not."""
@@ -71,21 +71,21 @@ class AsyncSessions:
         keep_text: bool = False,
     ) -> AsyncSession:
         """A new session, which expires when it is not used for `ttl_seconds`; with `keep_text` it can be rebuilt."""
-        settings = given(metadata=metadata, ttl_seconds=ttl_seconds, keep_text=keep_text or None)
-        flow = flows.created(id or made_up_id(), id is None, settings, self._retries)
+        settings = without_none(metadata=metadata, ttl_seconds=ttl_seconds, keep_text=keep_text or None)
+        flow = flows.create(id or new_id(), id is None, settings, self._retries)
         return AsyncSession(self._connection, await self._connection.run(flow))
 
     async def get(self, id: str, *, receipt: str | None = None) -> AsyncSession:
         """An existing session; `TextRolledBack` where the store has lost text that `receipt` covers."""
-        handle = Handle(id, receipt)
-        info = await self._connection.run(flows.vouched_for(handle, self._retries))
+        handle = SessionHandle(id, receipt)
+        info = await self._connection.run(flows.get_with_receipt(handle, self._retries))
         return AsyncSession(self._connection, info, handle)
 
     async def list(self) -> AsyncIterator[AsyncSession]:
         """All sessions, newest first; pages are fetched as they are needed."""
         after: str | None = None
         while True:
-            page = await self._connection.run(flows.page(after, self._retries))
+            page = await self._connection.run(flows.list_page(after, self._retries))
             for info in page.sessions:
                 yield AsyncSession(self._connection, info)
             if (after := page.last_id) is None:
@@ -94,5 +94,5 @@ class AsyncSessions:
     async def load(self, path: Path | str, *, id: str | None = None) -> AsyncSession:
         """A new session with a memory from a file that `Session.save` wrote."""
         memory = await async_call(Path(path).read_bytes)
-        flow = flows.loaded(id or made_up_id(), id is None, memory, self._retries)
+        flow = flows.load(id or new_id(), id is None, memory, self._retries)
         return AsyncSession(self._connection, await self._connection.run(flow))

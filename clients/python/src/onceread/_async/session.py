@@ -7,33 +7,33 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Unpack, overload
 
-from onceread._async.connection import AsyncConnection, AsyncConversation
+from onceread._async.connection import AsyncConnection, AsyncFlowRunner
 from onceread.async_sources import AsyncReadable, async_open_source
 from onceread.concurrency import AsyncCallback, async_call
-from onceread.keeping import write_whole
-from onceread.options import UNCHANGED, AskOptions, SessionFacts, Unchanged, changes, given, made_up_id
+from onceread.options import UNCHANGED, AskOptions, BaseSession, Unchanged, changes, new_id, without_none
 from onceread.results import Answer, AsyncAnswer, Progress, SessionInfo, Snapshot
-from onceread.wire import asking, sessions
-from onceread.wire.handle import Handle
-from onceread.wire.reading import Reading
+from onceread.save_file import save_file
+from onceread.wire import queries, sessions
+from onceread.wire.sessions import SessionHandle
+from onceread.wire.upload import Upload
 
 
 class AsyncAnswerStream(AsyncIterator[str]):
     """The pieces of an answer as they are generated; `answer` is the whole answer once all have come."""
 
-    def __init__(self, conversation: AsyncConversation[Answer]) -> None:
-        self._conversation, self._pieces = conversation, aiter(conversation)
+    def __init__(self, runner: AsyncFlowRunner[Answer]) -> None:
+        self._runner, self._pieces = runner, aiter(runner)
 
     async def __anext__(self) -> str:
         return str(await anext(self._pieces))
 
     @property
     def answer(self) -> Answer | None:
-        return getattr(self._conversation, "result", None)
+        return getattr(self._runner, "result", None)
 
     async def close(self) -> None:
         """Ends the stream early; the server stops generating."""
-        await self._conversation.close()
+        await self._runner.close()
 
     async def __aenter__(self) -> AsyncAnswerStream:
         return self
@@ -42,14 +42,14 @@ class AsyncAnswerStream(AsyncIterator[str]):
         await self.close()
 
 
-class AsyncSession(SessionFacts):
-    def __init__(self, connection: AsyncConnection, info: SessionInfo, handle: Handle | None = None) -> None:
-        super().__init__(info, handle or Handle(info.id))
+class AsyncSession(BaseSession):
+    def __init__(self, connection: AsyncConnection, info: SessionInfo, handle: SessionHandle | None = None) -> None:
+        super().__init__(info, handle or SessionHandle(info.id))
         self._connection, self._retries = connection, connection.retries
 
     async def refresh(self) -> SessionInfo:
         """The session as it is now."""
-        self.info = await self._connection.run(sessions.found(self.id, self._retries))
+        self.info = await self._connection.run(sessions.get(self.id, self._retries))
         return self.info
 
     async def read(
@@ -68,8 +68,8 @@ class AsyncSession(SessionFacts):
         """
         opened = await async_open_source(source)
         try:
-            reading = Reading(self._handle, at, opened.total_bytes, self._retries)
-            return await self._connection.run(reading.flow(wait), opened, progress)
+            upload = Upload(self._handle, at, opened.total_bytes, self._retries)
+            return await self._connection.run(upload.flow(wait), opened, progress)
         finally:
             await opened.close()
 
@@ -84,13 +84,13 @@ class AsyncSession(SessionFacts):
     ) -> AsyncAnswer | AsyncAnswerStream:
         """The answer from all text acknowledged before; with `stream` an iterator over its pieces."""
         if stream:
-            flow = asking.streamed(self._handle, question, options, self._retries)
-            return AsyncAnswerStream(self._connection.conversation(flow))
-        return self._connection.run(asking.asked(self._handle, question, options, self._retries))
+            flow = queries.ask_streamed(self._handle, question, options, self._retries)
+            return AsyncAnswerStream(self._connection.start(flow))
+        return self._connection.run(queries.ask(self._handle, question, options, self._retries))
 
     async def ask_all(self, questions: Sequence[str], **options: Unpack[AskOptions]) -> list[Answer]:
         """The answers to several questions from one memory, generated in one batch."""
-        return await self._connection.run(asking.all_asked(self._handle, questions, options, self._retries))
+        return await self._connection.run(queries.ask_all(self._handle, questions, options, self._retries))
 
     async def fork(
         self,
@@ -101,32 +101,32 @@ class AsyncSession(SessionFacts):
         snapshot: str | None = None,
     ) -> AsyncSession:
         """A new session with this one's memory, as it is now or at a snapshot."""
-        settings = given(metadata=metadata, ttl_seconds=ttl_seconds)
-        settings["from"] = given(session=self.id, snapshot=snapshot)
-        flow = sessions.created(id or made_up_id(), id is None, settings, self._retries)
+        settings = without_none(metadata=metadata, ttl_seconds=ttl_seconds)
+        settings["from"] = without_none(session=self.id, snapshot=snapshot)
+        flow = sessions.create(id or new_id(), id is None, settings, self._retries)
         return AsyncSession(self._connection, await self._connection.run(flow))
 
     async def snapshot(self, name: str) -> Snapshot:
         """Keeps the memory as it is now, under a name."""
-        return await self._connection.run(sessions.snapshot_taken(self.id, name, self._retries))
+        return await self._connection.run(sessions.take_snapshot(self.id, name, self._retries))
 
     async def snapshots(self) -> list[Snapshot]:
         """The session's snapshots, newest first."""
-        return await self._connection.run(sessions.snapshots(self.id, self._retries))
+        return await self._connection.run(sessions.list_snapshots(self.id, self._retries))
 
     async def delete_snapshot(self, name: str) -> None:
         """Deletes a snapshot; sessions that were forked from it stay."""
-        await self._connection.run(sessions.snapshot_deleted(self.id, name, self._retries))
+        await self._connection.run(sessions.delete_snapshot(self.id, name, self._retries))
 
     async def restore(self, snapshot: str) -> SessionInfo:
         """Goes back to a snapshot; text that came after it is deleted."""
-        self.info = await self._connection.run(sessions.restored(self._handle, snapshot, self._retries))
+        self.info = await self._connection.run(sessions.restore(self._handle, snapshot, self._retries))
         return self.info
 
     async def save(self, path: Path | str) -> None:
         """Writes the memory to a safetensors file; `sessions.load` reads it at any server with the same weights."""
-        memory = await self._connection.run(sessions.saved(self._handle, self._retries))
-        await async_call(partial(write_whole, Path(path), memory))
+        memory = await self._connection.run(sessions.save(self._handle, self._retries))
+        await async_call(partial(save_file, Path(path), memory))
 
     async def update(
         self,
@@ -135,15 +135,15 @@ class AsyncSession(SessionFacts):
         ttl_seconds: float | Unchanged | None = UNCHANGED,
     ) -> SessionInfo:
         """Replaces the metadata or the time to live; with `ttl_seconds=None` the session never expires."""
-        flow = sessions.updated(self.id, changes(metadata, ttl_seconds), self._retries)
+        flow = sessions.update(self.id, changes(metadata, ttl_seconds), self._retries)
         self.info = await self._connection.run(flow)
         return self.info
 
     async def rebuild(self) -> SessionInfo:
         """Reads the kept text again with the server's weights."""
-        self.info = await self._connection.run(sessions.rebuilt(self._handle, self._retries))
+        self.info = await self._connection.run(sessions.rebuild(self._handle, self._retries))
         return self.info
 
     async def delete(self) -> None:
         """Deletes the session, its text and its memory."""
-        await self._connection.run(sessions.deleted(self.id, self._retries))
+        await self._connection.run(sessions.delete(self.id, self._retries))

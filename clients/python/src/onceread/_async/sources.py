@@ -9,7 +9,7 @@ from onceread.stream_buffer import StreamBuffer
 
 
 @runtime_checkable
-class AsyncSource(Protocol):
+class AsyncTextSource(Protocol):
     """The bytes of a text, by offset; `total_bytes` is None where it is unknown before the end."""
 
     total_bytes: int | None

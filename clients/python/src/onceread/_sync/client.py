@@ -9,12 +9,12 @@ from pathlib import Path
 from onceread._sync.connection import Connection
 from onceread._sync.session import Session
 from onceread.concurrency import call
-from onceread.options import given, made_up_id
+from onceread.connection_config import ConnectionConfig
+from onceread.options import new_id, without_none
 from onceread.results import ServerInfo
-from onceread.settings import Settings
 from onceread.wire import sessions as flows
-from onceread.wire.handle import Handle
-from onceread.wire.retrying import Retries
+from onceread.wire.retries import Retries
+from onceread.wire.sessions import SessionHandle
 
 
 class Onceread:
@@ -31,12 +31,12 @@ class Onceread:
         silence_seconds: float | None = None,
         retries: Retries | None = None,
     ) -> None:
-        self._connection = Connection(Settings.of(url, api_key, silence_seconds, retries or Retries()))
+        self._connection = Connection(ConnectionConfig.of(url, api_key, silence_seconds, retries or Retries()))
         self.sessions = Sessions(self._connection)
 
     def server(self) -> ServerInfo:
         """The server's version, its model and the model's fingerprint."""
-        return self._connection.run(flows.server(self._connection.retries))
+        return self._connection.run(flows.server_info(self._connection.retries))
 
     def ready(self) -> None:
         """Returns when the server is ready for work; raises its error where it is not."""
@@ -72,21 +72,21 @@ class Sessions:
         keep_text: bool = False,
     ) -> Session:
         """A new session, which expires when it is not used for `ttl_seconds`; with `keep_text` it can be rebuilt."""
-        settings = given(metadata=metadata, ttl_seconds=ttl_seconds, keep_text=keep_text or None)
-        flow = flows.created(id or made_up_id(), id is None, settings, self._retries)
+        settings = without_none(metadata=metadata, ttl_seconds=ttl_seconds, keep_text=keep_text or None)
+        flow = flows.create(id or new_id(), id is None, settings, self._retries)
         return Session(self._connection, self._connection.run(flow))
 
     def get(self, id: str, *, receipt: str | None = None) -> Session:
         """An existing session; `TextRolledBack` where the store has lost text that `receipt` covers."""
-        handle = Handle(id, receipt)
-        info = self._connection.run(flows.vouched_for(handle, self._retries))
+        handle = SessionHandle(id, receipt)
+        info = self._connection.run(flows.get_with_receipt(handle, self._retries))
         return Session(self._connection, info, handle)
 
     def list(self) -> Iterator[Session]:
         """All sessions, newest first; pages are fetched as they are needed."""
         after: str | None = None
         while True:
-            page = self._connection.run(flows.page(after, self._retries))
+            page = self._connection.run(flows.list_page(after, self._retries))
             for info in page.sessions:
                 yield Session(self._connection, info)
             if (after := page.last_id) is None:
@@ -95,5 +95,5 @@ class Sessions:
     def load(self, path: Path | str, *, id: str | None = None) -> Session:
         """A new session with a memory from a file that `Session.save` wrote."""
         memory = call(Path(path).read_bytes)
-        flow = flows.loaded(id or made_up_id(), id is None, memory, self._retries)
+        flow = flows.load(id or new_id(), id is None, memory, self._retries)
         return Session(self._connection, self._connection.run(flow))

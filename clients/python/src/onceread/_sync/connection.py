@@ -11,77 +11,80 @@ import httpx
 from httpx_sse import EventSource, SSEError
 
 from onceread import errors
-from onceread._sync.sources import Source
+from onceread._sync.sources import TextSource
 from onceread.concurrency import Callback, notify, sleep
-from onceread.settings import HEADERS, Settings, arguments, connection_failed
+from onceread.connection_config import HEADERS, ConnectionConfig, arguments, connection_failed
 from onceread.wire.requests import EVENTS
-from onceread.wire.steps import Event, Flow, NextEvent, Open, Pause, Reply, Request, Send, Step, Take, Tell
+from onceread.wire.steps import Emit, Event, Flow, NextEvent, OpenStream, Pause, Reply, Request, Send, Step, Take
 
 T = TypeVar("T")
 
 
 class Connection:
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self.retries = settings, settings.retries
-        self._http = httpx.Client(base_url=settings.url, headers={**HEADERS, **settings.authorization})
+    def __init__(self, config: ConnectionConfig) -> None:
+        self._config, self.retries = config, config.retries
+        self._http = httpx.Client(base_url=config.url, headers={**HEADERS, **config.authorization})
 
     def run(
         self,
         flow: Flow[T],
-        source: Source | None = None,
+        source: TextSource | None = None,
         callback: Callback[Any] | None = None,
     ) -> T:
         """The flow's result; the values that it emits go to `callback`."""
-        conversation = self.conversation(flow, source)
+        runner = self.start(flow, source)
         try:
-            for value in conversation:
+            for value in runner:
                 if callback is not None:
                     notify(callback, value)
         finally:
-            conversation.close()
-        return conversation.result
+            runner.close()
+        return runner.result
 
-    def conversation(self, flow: Flow[T], source: Source | None = None) -> Conversation[T]:
-        return Conversation(self._http, self._settings, flow, source)
+    def start(self, flow: Flow[T], source: TextSource | None = None) -> FlowRunner[T]:
+        return FlowRunner(self._http, self._config, flow, source)
 
     def close(self) -> None:
         self._http.close()
 
 
-class Conversation(Generic[T]):
-    """A flow on its way: iterate over what it tells; `result` is there at the end."""
+class FlowRunner(Generic[T]):
+    """Carries out one flow: iterate over the values that it emits; `result` is set at the end."""
 
     result: T
 
-    def __init__(self, http: httpx.Client, settings: Settings, flow: Flow[T], source: Source | None) -> None:
-        self._http, self._settings, self._flow, self._source = http, settings, flow, source
-        self._open = ExitStack()
+    def __init__(self, http: httpx.Client, config: ConnectionConfig, flow: Flow[T], source: TextSource | None) -> None:
+        self._http = http
+        self._config = config
+        self._flow = flow
+        self._source = source
+        self._stack = ExitStack()
         self._events: Iterator[Event] | None = None
-        self._telling = self._tell()
+        self._values = self._run()
 
     def __iter__(self) -> Iterator[Any]:
-        return self._telling
+        return self._values
 
     def close(self) -> None:
-        """Ends it where it stands."""
-        self._telling.close()
+        """Ends the flow, and closes its connection."""
+        self._values.close()
 
-    def _tell(self) -> Generator[Any, None]:
+    def _run(self) -> Generator[Any, None]:
         flow = self._flow
-        with self._open:
+        with self._stack:
             try:
                 step = next(flow)
                 while True:
-                    if isinstance(step, Tell):
+                    if isinstance(step, Emit):
                         yield step.value
                         step = flow.send(None)
                         continue
                     try:
-                        came = self._perform(step)
+                        result = self._perform(step)
                     except errors.OncereadError as error:
                         step = flow.throw(error)
                     else:
-                        step = flow.send(came)
+                        step = flow.send(result)
             except StopIteration as end:
                 self.result = end.value
             finally:
@@ -91,10 +94,10 @@ class Conversation(Generic[T]):
         try:
             match step:
                 case Send(request):
-                    response = self._http.request(**arguments(self._settings, request))
+                    response = self._http.request(**arguments(self._config, request))
                     return Reply(response.status_code, response.headers, response.content)
-                case Open(request):
-                    return self._opened(request)
+                case OpenStream(request):
+                    return self._open_stream(request)
                 case NextEvent():
                     return next(self._events, None) if self._events else None
                 case Pause(seconds):
@@ -103,12 +106,12 @@ class Conversation(Generic[T]):
                     assert self._source is not None
                     return self._source.take(offset, limit)
         except (httpx.RequestError, SSEError) as error:
-            raise connection_failed(self._settings.url, error) from error
+            raise connection_failed(self._config.url, error) from error
         return None
 
-    def _opened(self, request: Request) -> Reply:
-        self._open.close()
-        response = self._open.enter_context(self._http.stream(**arguments(self._settings, request)))
+    def _open_stream(self, request: Request) -> Reply:
+        self._stack.close()
+        response = self._stack.enter_context(self._http.stream(**arguments(self._config, request)))
         if not response.headers.get("Content-Type", "").startswith(EVENTS):
             return Reply(response.status_code, response.headers, response.read())
         self._events = (Event(event.event, event.data) for event in EventSource(response).iter_sse())

@@ -10,7 +10,7 @@ from onceread.stream_buffer import StreamBuffer
 
 
 @runtime_checkable
-class Source(Protocol):
+class TextSource(Protocol):
     """The bytes of a text, by offset; `total_bytes` is None where it is unknown before the end."""
 
     total_bytes: int | None

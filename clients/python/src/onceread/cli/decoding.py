@@ -1,7 +1,4 @@
-"""Bytes of any encoding as text, and where they are not what they are said to be.
-
-It knows encodings, and nothing of what is written in them.
-"""
+"""Files in any encoding as text."""
 
 from __future__ import annotations
 
@@ -11,20 +8,22 @@ from pathlib import Path
 
 from charset_normalizer import from_bytes
 
-from onceread.cli.exits import Unusable
+from onceread.cli.exit_codes import UsageError
 
 READ_BYTES = 1024 * 1024
 SAMPLE_BYTES = 64 * 1024
-# Of files that are not UTF-8; others that fit as well are proposed only where this one does not.
+# The encoding to propose for a file that is not UTF-8, unless it does not fit.
 COMMONEST = "cp1252"
 
 
 def checked(encoding: str) -> str:
-    """The encoding's name for Python; a mark at the beginning of UTF-8 is not part of the text."""
+    """The name of Python's codec; that of UTF-8 drops a byte order mark."""
     try:
         name = codecs.lookup(encoding).name
     except LookupError:
-        raise Unusable(f"there is no encoding {encoding!r}; for instance utf-8, utf-16, cp1252, shift_jis") from None
+        raise UsageError(
+            f"there is no encoding {encoding!r}; use for instance utf-8, utf-16, cp1252 or shift_jis"
+        ) from None
     return "utf-8-sig" if name == "utf-8" else name
 
 
@@ -34,7 +33,7 @@ def whole_text(path: Path, encoding: str) -> str:
 
 
 def decoded(read: Callable[[int], bytes], encoding: str, name: str) -> Iterator[str]:
-    """The text of what `read` gives piece by piece; `Unusable` names the first byte that does not belong there."""
+    """The text of the bytes that `read` returns; `UsageError` names the offset of the first invalid byte."""
     decoder = codecs.getincrementaldecoder(checked(encoding))()
     offset = 0
     while True:
@@ -44,7 +43,7 @@ def decoded(read: Callable[[int], bytes], encoding: str, name: str) -> Iterator[
             text = decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
             at = max(0, offset - held + error.start)
-            raise Unusable(
+            raise UsageError(
                 f"{name}: byte {at} is not {encoding} ({error.reason}); {_proposal(error.object, encoding)}"
             ) from None
         offset += len(piece)
@@ -58,7 +57,7 @@ def _proposal(sample: bytes, encoding: str) -> str:
     guesses = from_bytes(sample[:SAMPLE_BYTES])
     best = guesses.best()
     if best is None:
-        return f"name the right one with --encoding, for instance --encoding {COMMONEST}"
+        return f"name the encoding with --encoding, for instance --encoding {COMMONEST}"
     alike = (guess for guess in guesses if (guess.chaos, guess.coherence) == (best.chaos, best.coherence))
     likely = {name for guess in alike for name in guess.could_be_from_charset} - {checked(encoding), encoding}
     proposed = COMMONEST if COMMONEST in likely else min(likely, default=COMMONEST)

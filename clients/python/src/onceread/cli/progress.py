@@ -1,7 +1,4 @@
-"""How far a reading is, shown as it goes: a bar at a terminal, else a line now and then.
-
-It knows how progress looks, and nothing of where it comes from.
-"""
+"""The progress of `onceread read`: a bar at a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -18,8 +15,8 @@ from onceread.results import Progress
 LINE_SECONDS = 2.0
 
 
-class Shown(Protocol):
-    def __enter__(self) -> Shown: ...
+class ProgressView(Protocol):
+    def __enter__(self) -> ProgressView: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -28,24 +25,24 @@ class Shown(Protocol):
     def __call__(self, progress: Progress) -> None: ...
 
 
-def shown(output: Output, name: str) -> Shown:
+def progress_view(output: Output, name: str) -> ProgressView:
     return Bar(output, name) if output.for_people else Lines(output)
 
 
 class Bar:
-    """Bytes that are durable and read, tokens a second, and the time that is left."""
+    """Bytes durable and read, tokens per second, and the remaining time."""
 
     def __init__(self, output: Output, name: str) -> None:
         self._bars = Bars(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
             console=output.notes,
         )
-        self._task = self._bars.add_task(name, total=None, told="")
-        self._pace = Pace()
+        self._task = self._bars.add_task(name, total=None, text="")
+        self._rate = TokenRate()
 
     def __enter__(self) -> Bar:
         self._bars.start()
@@ -57,16 +54,16 @@ class Bar:
         self._bars.stop()
 
     def __call__(self, progress: Progress) -> None:
-        told = f"{_of(progress)} · {self._pace.tokens_per_second(progress):,.0f} tokens/s"
-        self._bars.update(self._task, total=progress.total_bytes, completed=progress.read_bytes, told=told)
+        text = f"{_text(progress)} · {self._rate.tokens_per_second(progress):,.0f} tokens/s"
+        self._bars.update(self._task, total=progress.total_bytes, completed=progress.read_bytes, text=text)
 
 
 class Lines:
-    """At the beginning, when the first bytes are durable, and every few seconds from then on."""
+    """A line at the start, one when the first bytes are durable, then one every few seconds."""
 
     def __init__(self, output: Output) -> None:
-        self._output, self._said_at, self._accepted = output, 0.0, False
-        self._pace = Pace()
+        self._output, self._printed_at, self._accepted = output, 0.0, False
+        self._rate = TokenRate()
 
     def __enter__(self) -> Lines:
         return self
@@ -76,16 +73,16 @@ class Lines:
     ) -> None: ...
 
     def __call__(self, progress: Progress) -> None:
-        tokens_per_second = self._pace.tokens_per_second(progress)
+        tokens_per_second = self._rate.tokens_per_second(progress)
         first = progress.accepted_bytes > 0 and not self._accepted
-        if not first and time.monotonic() - self._said_at < LINE_SECONDS:
+        if not first and time.monotonic() - self._printed_at < LINE_SECONDS:
             return
-        self._said_at, self._accepted = time.monotonic(), progress.accepted_bytes > 0
-        self._output.progress(progress, f"{_of(progress)}, {tokens_per_second:,.0f} tokens/s")
+        self._printed_at, self._accepted = time.monotonic(), progress.accepted_bytes > 0
+        self._output.progress(progress, f"{_text(progress)}, {tokens_per_second:,.0f} tokens/s")
 
 
-class Pace:
-    """Tokens a second since the beginning: between two looks at the server it would jump."""
+class TokenRate:
+    """Tokens per second since the start; between two replies of the server the figure would jump."""
 
     def __init__(self) -> None:
         self._began: tuple[float, int] | None = None
@@ -98,6 +95,6 @@ class Pace:
         return (progress.tokens - self._began[1]) / seconds if seconds > 0 else 0.0
 
 
-def _of(progress: Progress) -> str:
+def _text(progress: Progress) -> str:
     total = "" if progress.total_bytes is None else f" of {size(progress.total_bytes)}"
     return f"{size(progress.read_bytes)} read, {size(progress.accepted_bytes)} durable{total}"

@@ -1,4 +1,4 @@
-"""The protocol without its connections: which requests make a call, what replies mean, what is sent again from where.
+"""The protocol without I/O: the requests of each call, the meaning of replies, and what is sent again after a failure.
 
-Pure: nothing here opens, reads, waits or looks at a clock, so the synchronous and the asynchronous client share it all.
+Nothing here opens a connection, waits or reads a clock, so the synchronous and the asynchronous client share it.
 """

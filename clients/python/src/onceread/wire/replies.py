@@ -1,7 +1,4 @@
-"""What replies mean: each as the value or the error that it stands for.
-
-Pure: it knows statuses, headers and fields, and nothing of what is done about an error.
-"""
+"""Replies as values or errors."""
 
 from __future__ import annotations
 
@@ -17,20 +14,20 @@ from onceread.wire.steps import Event, Reply
 T = TypeVar("T")
 
 
-def refusal(reply: Reply) -> errors.OncereadError:
-    """The error that an unsuccessful reply stands for."""
+def error_from(reply: Reply) -> errors.OncereadError:
+    """The error in an unsuccessful reply."""
     try:
         body = json.loads(reply.body)
         code = body["error"]["code"]
     except (ValueError, TypeError, KeyError):
-        return _foreign(reply)
+        return _unexpected(reply)
     return problem(body, code, reply.status, retry_after(reply.headers))
 
 
 def problem(
     body: Mapping[str, Any], code: str, status: int, retry_after_seconds: float | None = None
 ) -> errors.ApiError:
-    """The error of a problem's body; a code of a newer server is a plain `ApiError`."""
+    """The error in a problem's body; a code that this client does not have is a plain `ApiError`."""
     known = {"type", "title", "status", "detail", "request_id", "error"}
     return errors.BY_CODE.get(code, errors.ApiError)(
         str(body.get("detail", "")),
@@ -43,17 +40,17 @@ def problem(
     )
 
 
-def _foreign(reply: Reply) -> errors.UnexpectedReply:
+def _unexpected(reply: Reply) -> errors.UnexpectedReply:
     begins = reply.body[:200].decode(errors="replace").strip()
     return errors.UnexpectedReply(
-        f"status {reply.status} without the error that Onceread describes it by; is there another server or a proxy "
-        f"at this address? The answer begins: {begins!r}",
+        f"status {reply.status}, and no error in the format of Onceread; is another server or a proxy at this address? "
+        f"The reply begins: {begins!r}",
         status=reply.status,
     )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds after which the server wants to be asked again; a date is held against the reply's own."""
+    """The seconds in `Retry-After`; a date there is compared with the reply's own date."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
@@ -64,7 +61,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, wait.total_seconds())
 
 
-def object_in(reply: Reply) -> dict[str, Any]:
+def json_object(reply: Reply) -> dict[str, Any]:
     return _object(reply.body, reply.status)
 
 
@@ -72,7 +69,7 @@ def event_object(event: Event) -> dict[str, Any]:
     return _object(event.data.encode(), 200)
 
 
-def event_problem(event: Event) -> errors.ApiError:
+def event_error(event: Event) -> errors.ApiError:
     """The error that ended a stream."""
     body = event_object(event)
     code = str(body.get("error", {}).get("code", "internal_error"))
@@ -80,11 +77,11 @@ def event_problem(event: Event) -> errors.ApiError:
 
 
 def session(body: Mapping[str, Any]) -> results.SessionInfo:
-    return _made(
+    return _parsed(
         results.SessionInfo,
         body,
-        text=_made(results.TextCounts, _inside(body, "text")),
-        memory=_made(results.MemoryCounts, _inside(body, "memory")),
+        text=_parsed(results.TextCounts, _field(body, "text")),
+        memory=_parsed(results.MemoryCounts, _field(body, "memory")),
     )
 
 
@@ -94,7 +91,7 @@ def page(body: Mapping[str, Any]) -> results.SessionPage:
 
 
 def snapshot(body: Mapping[str, Any]) -> results.Snapshot:
-    return _made(results.Snapshot, body, memory=_made(results.MemoryCounts, _inside(body, "memory")))
+    return _parsed(results.Snapshot, body, memory=_parsed(results.MemoryCounts, _field(body, "memory")))
 
 
 def snapshots(body: Mapping[str, Any]) -> list[results.Snapshot]:
@@ -102,27 +99,27 @@ def snapshots(body: Mapping[str, Any]) -> list[results.Snapshot]:
 
 
 def answer(body: Mapping[str, Any]) -> results.Answer:
-    return _answer(body, _inside(body, "memory"))
+    return _answer(body, _field(body, "memory"))
 
 
 def answers(body: Mapping[str, Any]) -> list[results.Answer]:
     """Several answers from one memory."""
-    return [_answer(part, _inside(body, "memory")) for part in body.get("answers", [])]
+    return [_answer(part, _field(body, "memory")) for part in body.get("answers", [])]
 
 
 def _answer(body: Mapping[str, Any], memory: Mapping[str, Any]) -> results.Answer:
     scores = body.get("logprobs")
-    return _made(
+    return _parsed(
         results.Answer,
         {**body, "text": body.get("answer")},
-        usage=_made(results.Usage, _inside(body, "usage")),
-        memory=_made(results.MemoryUsed, memory),
-        logprobs=None if scores is None else [_made(results.TokenScore, score) for score in scores],
+        usage=_parsed(results.Usage, _field(body, "usage")),
+        memory=_parsed(results.MemoryUsed, memory),
+        logprobs=None if scores is None else [_parsed(results.TokenScore, score) for score in scores],
     )
 
 
-def server(body: Mapping[str, Any]) -> results.ServerInfo:
-    return _made(results.ServerInfo, body, fields=dict(body))
+def server_info(body: Mapping[str, Any]) -> results.ServerInfo:
+    return _parsed(results.ServerInfo, body, fields=dict(body))
 
 
 def _object(body: bytes, status: int) -> dict[str, Any]:
@@ -131,28 +128,28 @@ def _object(body: bytes, status: int) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise errors.UnexpectedReply(f"the answer is no JSON object: {body[:200]!r}", status=status)
+        raise errors.UnexpectedReply(f"the reply is not a JSON object: {body[:200]!r}", status=status)
     return value
 
 
 def _rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = body.get("data")
     if not isinstance(rows, list):
-        raise errors.UnexpectedReply("the answer has no list in its field data")
+        raise errors.UnexpectedReply("the reply has no list in its field data")
     return rows
 
 
-def _inside(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _field(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     inside = body.get(name)
     if not isinstance(inside, dict):
-        raise errors.UnexpectedReply(f"the answer has no object in its field {name}")
+        raise errors.UnexpectedReply(f"the reply has no object in its field {name}")
     return inside
 
 
-def _made(kind: type[T], body: Mapping[str, Any], **parts: Any) -> T:
-    """A value from the fields that it knows; fields of a newer server are left alone."""
+def _parsed(kind: type[T], body: Mapping[str, Any], **parts: Any) -> T:
+    """A value from the fields that `kind` has; other fields, of a newer server, are ignored."""
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     try:
         return kind(**{**{name: value for name, value in body.items() if name in known}, **parts})
     except TypeError as error:
-        raise errors.UnexpectedReply(f"the answer lacks a field of {kind.__name__}: {error}") from None
+        raise errors.UnexpectedReply(f"the reply lacks a field of {kind.__name__}: {error}") from None

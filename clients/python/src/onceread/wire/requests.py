@@ -1,7 +1,4 @@
-"""The requests of the interface, one function each.
-
-Pure: it knows paths, headers and bodies, and nothing of replies.
-"""
+"""The requests of the HTTP interface, one function each."""
 
 from __future__ import annotations
 
@@ -17,38 +14,37 @@ from onceread.wire.steps import SILENCE_SECONDS, Request
 RECEIPT = "Onceread-Receipt"
 EVENTS = "text/event-stream"
 MEMORY = "application/octet-stream"
-PATIENCE_SECONDS = 600.0
+LONG_SILENCE_SECONDS = 600.0
 
 
 def session_path(id: str, *parts: str) -> str:
     return "/v1/sessions/" + "/".join(quote(part, safe="") for part in (id, *parts))
 
 
-def body(method: str, path: str, content: Mapping[str, Any], **more: Any) -> Request:
+def json_request(method: str, path: str, content: Mapping[str, Any], **more: Any) -> Request:
     headers = {"Content-Type": "application/json", **more.pop("headers", {})}
     return Request(method, path, headers, content=json.dumps(content).encode(), **more)
 
 
-def shown(receipt: str | None) -> dict[str, str]:
-    """The header that shows the server the receipt of what was durable."""
+def receipt_headers(receipt: str | None) -> dict[str, str]:
     return {} if receipt is None else {RECEIPT: receipt}
 
 
 def create(id: str, settings: Mapping[str, Any], repeatable: bool) -> Request:
-    return body("POST", "/v1/sessions", {"id": id, **settings}, repeatable=repeatable)
+    return json_request("POST", "/v1/sessions", {"id": id, **settings}, repeatable=repeatable)
 
 
 def get(id: str) -> Request:
     return Request("GET", session_path(id), repeatable=True)
 
 
-def page(limit: int, after: str | None) -> Request:
+def list_sessions(limit: int, after: str | None) -> Request:
     params = {"limit": str(limit)} | ({} if after is None else {"after": after})
     return Request("GET", "/v1/sessions", params=params, repeatable=True)
 
 
 def update(id: str, changes: Mapping[str, Any]) -> Request:
-    return body("PATCH", session_path(id), changes, repeatable=True)
+    return json_request("PATCH", session_path(id), changes, repeatable=True)
 
 
 def delete(id: str) -> Request:
@@ -56,46 +52,48 @@ def delete(id: str) -> Request:
 
 
 def append(id: str, position: int, piece: bytes, receipt: str | None) -> Request:
-    """The resumable append of the IETF draft, with its digest after RFC 9530."""
+    """A resumable append (IETF draft *Resumable Uploads for HTTP*) with its digest (RFC 9530)."""
     headers = {
         "Content-Type": "application/partial-upload",
         "Upload-Offset": str(position),
         "Content-Digest": f"sha-256=:{b64encode(sha256(piece).digest()).decode()}:",
-        **shown(receipt),
+        **receipt_headers(receipt),
     }
     return Request("PATCH", session_path(id, "text"), headers, content=piece, repeatable=True)
 
 
-def nothing(id: str, receipt: str | None) -> Request:
-    """An append of nothing: its answer says whether the receipt still holds, and has a new one."""
-    return Request("POST", session_path(id, "text"), {"Content-Type": "text/plain", **shown(receipt)}, repeatable=True)
+def empty_append(id: str, receipt: str | None) -> Request:
+    """An append of no bytes: the server checks the receipt and returns a new one."""
+    return Request(
+        "POST", session_path(id, "text"), {"Content-Type": "text/plain", **receipt_headers(receipt)}, repeatable=True
+    )
 
 
-def follow(id: str, end: int, receipt: str | None) -> Request:
-    """An append of nothing at the text's end, answered by events until all of it has been read."""
-    headers = {"Content-Type": "text/plain", "Accept": EVENTS, "Upload-Offset": str(end), **shown(receipt)}
+def follow_reading(id: str, end: int, receipt: str | None) -> Request:
+    """An append of no bytes at `end`: a stream of progress until the text has been read so far."""
+    headers = {"Content-Type": "text/plain", "Accept": EVENTS, "Upload-Offset": str(end), **receipt_headers(receipt)}
     return Request("POST", session_path(id, "text"), headers, repeatable=True)
 
 
 def ask(id: str, question: Mapping[str, Any], receipt: str | None) -> Request:
-    """A question may be asked again as long as it is not remembered; a streamed one is never silent for long."""
-    return body(
+    """A question may be repeated unless it is remembered. A streamed reply has a ping every few seconds."""
+    return json_request(
         "POST",
         session_path(id, "queries"),
         question,
-        headers=shown(receipt),
+        headers=receipt_headers(receipt),
         repeatable=not question.get("remember", False),
-        silence_seconds=SILENCE_SECONDS if question.get("stream") else PATIENCE_SECONDS,
+        silence_seconds=SILENCE_SECONDS if question.get("stream") else LONG_SILENCE_SECONDS,
     )
 
 
-def snapshot(id: str, name: str) -> Request:
-    return body(
-        "POST", session_path(id, "snapshots"), {"name": name}, repeatable=True, silence_seconds=PATIENCE_SECONDS
+def take_snapshot(id: str, name: str) -> Request:
+    return json_request(
+        "POST", session_path(id, "snapshots"), {"name": name}, repeatable=True, silence_seconds=LONG_SILENCE_SECONDS
     )
 
 
-def snapshots(id: str) -> Request:
+def list_snapshots(id: str) -> Request:
     return Request("GET", session_path(id, "snapshots"), repeatable=True)
 
 
@@ -108,7 +106,7 @@ def delete_snapshot(id: str, name: str) -> Request:
 
 
 def restore(id: str, name: str) -> Request:
-    return body("POST", session_path(id, "restore"), {"snapshot": name}, repeatable=True)
+    return json_request("POST", session_path(id, "restore"), {"snapshot": name}, repeatable=True)
 
 
 def rebuild(id: str) -> Request:
@@ -116,8 +114,8 @@ def rebuild(id: str) -> Request:
 
 
 def save(id: str) -> Request:
-    """The memory as of everything acknowledged before: what is unread is read first."""
-    return Request("GET", session_path(id, "memory"), repeatable=True, silence_seconds=PATIENCE_SECONDS)
+    """The memory after all text acknowledged before; the server reads what is still unread first."""
+    return Request("GET", session_path(id, "memory"), repeatable=True, silence_seconds=LONG_SILENCE_SECONDS)
 
 
 def load(id: str, memory: bytes, repeatable: bool) -> Request:

@@ -1,6 +1,6 @@
-"""Sessions and their copies: created, found, changed, deleted; forked, kept under names, saved and loaded.
+"""Sessions and their copies: create, get, list, update, delete; snapshots, restore, save and load.
 
-Pure: it knows which calls may be made twice and what a second answer then means, and nothing of text or questions.
+Each flow may repeat its request after a failure, and takes the traces of an earlier try for the result of this call.
 """
 
 from __future__ import annotations
@@ -11,126 +11,140 @@ from typing import Any
 from onceread import errors
 from onceread.results import ServerInfo, SessionInfo, SessionPage, Snapshot
 from onceread.wire import replies, requests
-from onceread.wire.handle import Handle
-from onceread.wire.retrying import Attempts, Retries, exchanged
+from onceread.wire.retries import Attempts, Retries, exchange
 from onceread.wire.steps import Flow, Reply, Request
 
 PAGE_SESSIONS = 100
+DURABILITY = "Onceread-Durability"
 
 
-def created(id: str, made_up: bool, settings: Mapping[str, Any], retries: Retries) -> Flow[SessionInfo]:
-    """A new session. An id that was `made_up` is nobody else's: where it exists already, an earlier try made it."""
+class SessionHandle:
+    """A session's id, its latest receipt, and what its acknowledged text survives (`durability`)."""
+
+    def __init__(self, id: str, receipt: str | None = None) -> None:
+        self.id = id
+        self.receipt = receipt
+        self.durability: str | None = None
+
+    def update(self, reply: Reply) -> None:
+        """Takes the receipt and the durability from the headers of a reply."""
+        self.receipt = reply.headers.get(requests.RECEIPT.lower(), self.receipt)
+        self.durability = reply.headers.get(DURABILITY.lower(), self.durability)
+
+
+def create(id: str, generated_id: bool, settings: Mapping[str, Any], retries: Retries) -> Flow[SessionInfo]:
+    """A new session. A generated id is unique: a session that has it already was made by an earlier try."""
     try:
-        reply = yield from exchanged(requests.create(id, settings, made_up), Attempts(retries))
+        reply = yield from exchange(requests.create(id, settings, generated_id), Attempts(retries))
     except errors.SessionExists:
-        if not made_up:
+        if not generated_id:
             raise
-        return (yield from found(id, retries))
+        return (yield from get(id, retries))
     return _session(reply)
 
 
-def loaded(id: str, made_up: bool, memory: bytes, retries: Retries) -> Flow[SessionInfo]:
-    """A new session with a memory that was saved."""
+def load(id: str, generated_id: bool, memory: bytes, retries: Retries) -> Flow[SessionInfo]:
+    """A new session with a saved memory."""
     try:
-        yield from exchanged(requests.load(id, memory, made_up), Attempts(retries))
+        yield from exchange(requests.load(id, memory, generated_id), Attempts(retries))
     except errors.SessionExists:
-        if not made_up:
+        if not generated_id:
             raise
-    return (yield from found(id, retries))
+    return (yield from get(id, retries))
 
 
-def found(id: str, retries: Retries) -> Flow[SessionInfo]:
-    return _session((yield from exchanged(requests.get(id), Attempts(retries))))
+def get(id: str, retries: Retries) -> Flow[SessionInfo]:
+    return _session((yield from exchange(requests.get(id), Attempts(retries))))
 
 
-def vouched_for(handle: Handle, retries: Retries) -> Flow[SessionInfo]:
-    """Likewise, once the server has honoured the handle's receipt, where there is one."""
+def get_with_receipt(handle: SessionHandle, retries: Retries) -> Flow[SessionInfo]:
+    """The session, once the server has confirmed that no text is lost that the handle's receipt covers."""
     if handle.receipt is not None:
-        handle.note((yield from exchanged(requests.nothing(handle.id, handle.receipt), Attempts(retries))))
-    return (yield from found(handle.id, retries))
+        handle.update((yield from exchange(requests.empty_append(handle.id, handle.receipt), Attempts(retries))))
+    return (yield from get(handle.id, retries))
 
 
-def page(after: str | None, retries: Retries) -> Flow[SessionPage]:
+def list_page(after: str | None, retries: Retries) -> Flow[SessionPage]:
     """A page of sessions, newest first."""
-    reply = yield from exchanged(requests.page(PAGE_SESSIONS, after), Attempts(retries))
-    return replies.page(replies.object_in(reply))
+    reply = yield from exchange(requests.list_sessions(PAGE_SESSIONS, after), Attempts(retries))
+    return replies.page(replies.json_object(reply))
 
 
-def updated(id: str, changes: Mapping[str, Any], retries: Retries) -> Flow[SessionInfo]:
-    return _session((yield from exchanged(requests.update(id, changes), Attempts(retries))))
+def update(id: str, changes: Mapping[str, Any], retries: Retries) -> Flow[SessionInfo]:
+    return _session((yield from exchange(requests.update(id, changes), Attempts(retries))))
 
 
-def deleted(id: str, retries: Retries) -> Flow[None]:
-    yield from _gone(requests.delete(id), retries)
+def delete(id: str, retries: Retries) -> Flow[None]:
+    yield from _delete(requests.delete(id), retries)
 
 
-def restored(handle: Handle, name: str, retries: Retries) -> Flow[SessionInfo]:
-    """Back to a snapshot: a receipt of what came after it is no longer one of anything."""
-    reply = yield from exchanged(requests.restore(handle.id, name), Attempts(retries))
+def restore(handle: SessionHandle, name: str, retries: Retries) -> Flow[SessionInfo]:
+    """Goes back to a snapshot; the receipt of text that came after it no longer holds."""
+    reply = yield from exchange(requests.restore(handle.id, name), Attempts(retries))
     handle.receipt = None
-    handle.note(reply)
+    handle.update(reply)
     return _session(reply)
 
 
-def rebuilt(handle: Handle, retries: Retries) -> Flow[SessionInfo]:
-    reply = yield from exchanged(requests.rebuild(handle.id), Attempts(retries))
-    handle.note(reply)
+def rebuild(handle: SessionHandle, retries: Retries) -> Flow[SessionInfo]:
+    reply = yield from exchange(requests.rebuild(handle.id), Attempts(retries))
+    handle.update(reply)
     return _session(reply)
 
 
-def snapshot_taken(id: str, name: str, retries: Retries) -> Flow[Snapshot]:
-    """Keeps the memory under a name; where a lost try did so, its snapshot is the one."""
+def take_snapshot(id: str, name: str, retries: Retries) -> Flow[Snapshot]:
+    """Keeps the memory under a name. After a lost reply an existing snapshot is that of the earlier try."""
     attempts = Attempts(retries)
     try:
-        reply = yield from exchanged(requests.snapshot(id, name), attempts)
+        reply = yield from exchange(requests.take_snapshot(id, name), attempts)
     except errors.SnapshotExists:
-        if not attempts.unsure:
+        if not attempts.maybe_executed:
             raise
-        reply = yield from exchanged(requests.get_snapshot(id, name), attempts)
-    return replies.snapshot(replies.object_in(reply))
+        reply = yield from exchange(requests.get_snapshot(id, name), attempts)
+    return replies.snapshot(replies.json_object(reply))
 
 
-def snapshots(id: str, retries: Retries) -> Flow[list[Snapshot]]:
-    reply = yield from exchanged(requests.snapshots(id), Attempts(retries))
-    return replies.snapshots(replies.object_in(reply))
+def list_snapshots(id: str, retries: Retries) -> Flow[list[Snapshot]]:
+    reply = yield from exchange(requests.list_snapshots(id), Attempts(retries))
+    return replies.snapshots(replies.json_object(reply))
 
 
-def snapshot_deleted(id: str, name: str, retries: Retries) -> Flow[None]:
-    yield from _gone(requests.delete_snapshot(id, name), retries)
+def delete_snapshot(id: str, name: str, retries: Retries) -> Flow[None]:
+    yield from _delete(requests.delete_snapshot(id, name), retries)
 
 
-def saved(handle: Handle, retries: Retries) -> Flow[bytes]:
+def save(handle: SessionHandle, retries: Retries) -> Flow[bytes]:
     """The memory as a safetensors file."""
-    reply = yield from exchanged(requests.save(handle.id), Attempts(retries))
-    handle.note(reply)
+    reply = yield from exchange(requests.save(handle.id), Attempts(retries))
+    handle.update(reply)
     return reply.body
 
 
-def server(retries: Retries) -> Flow[ServerInfo]:
-    """What the server says of itself."""
-    version = yield from exchanged(requests.operation("version"), Attempts(retries))
-    return replies.server(replies.object_in(version))
+def server_info(retries: Retries) -> Flow[ServerInfo]:
+    """The server's version, model and fingerprint."""
+    version = yield from exchange(requests.operation("version"), Attempts(retries))
+    return replies.server_info(replies.json_object(version))
 
 
 def ready(retries: Retries) -> Flow[None]:
-    """Returns when the server takes work."""
-    yield from exchanged(requests.operation("readyz"), Attempts(retries))
+    """Returns when the server is ready for work."""
+    yield from exchange(requests.operation("readyz"), Attempts(retries))
 
 
 def metrics(retries: Retries) -> Flow[str]:
-    reply = yield from exchanged(requests.operation("metrics"), Attempts(retries))
+    reply = yield from exchange(requests.operation("metrics"), Attempts(retries))
     return reply.body.decode()
 
 
-def _gone(request: Request, retries: Retries) -> Flow[None]:
-    """Deletes; what is not there after a lost try was deleted by it."""
+def _delete(request: Request, retries: Retries) -> Flow[None]:
+    """Deletes. After a lost reply a missing resource was deleted by the earlier try."""
     attempts = Attempts(retries)
     try:
-        yield from exchanged(request, attempts)
+        yield from exchange(request, attempts)
     except errors.Missing:
-        if not attempts.unsure:
+        if not attempts.maybe_executed:
             raise
 
 
 def _session(reply: Reply) -> SessionInfo:
-    return replies.session(replies.object_in(reply))
+    return replies.session(replies.json_object(reply))

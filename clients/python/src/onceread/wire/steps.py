@@ -1,6 +1,7 @@
-"""What a conversation with the server is made of: steps that are wanted, and what came of them.
+"""Flows and their steps.
 
-Pure: a flow is a generator that asks for steps; who carries them out, over which connection, it does not know.
+A flow is a generator that yields the steps it needs (send this request, pause, take bytes of the source) and receives
+their results. The connection carries them out, synchronously or asynchronously.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ SILENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request; `repeatable` says that it may be sent again when nobody knows whether it arrived.
+    """One HTTP request; a `repeatable` one may be sent again when it is unknown whether it arrived.
 
-    The server may be silent for `silence_seconds` before the connection is given up.
+    The connection is given up when nothing comes from the server for `silence_seconds`.
     """
 
     method: str
@@ -32,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to a request; the names of `headers` are in lower case. A stream's body is empty."""
+    """The reply to a request; the names of `headers` are in lower case. A stream's body is empty."""
 
     status: int
     headers: Mapping[str, str]
@@ -53,35 +54,33 @@ class Event:
 
 @dataclass(frozen=True)
 class Send:
-    """Send the request: gives a `Reply`, or raises `ConnectionFailed`."""
+    """Sends the request; the result is a `Reply`. Raises `ConnectionFailed`."""
 
     request: Request
 
 
 @dataclass(frozen=True)
-class Open:
-    """Send the request, and leave a reply that is a stream of events open: gives a `Reply`."""
+class OpenStream:
+    """Sends the request and keeps a reply that is a stream of events open; the result is a `Reply`."""
 
     request: Request
 
 
 @dataclass(frozen=True)
 class NextEvent:
-    """Gives the next `Event` of what is open, or None at its end."""
+    """The next `Event` of the open stream; None at its end."""
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait."""
-
     seconds: float
 
 
 @dataclass(frozen=True)
 class Take:
-    """Gives the source's bytes from `offset` on, at most `limit`, none only at its end.
+    """The source's bytes from `offset` on, at most `limit`; empty only at its end.
 
-    What is before `offset` may be let go. Raises `SourceNotRereadable` when the source can not go back so far.
+    Bytes before `offset` may be dropped. Raises `SourceNotRereadable` when the source cannot go back so far.
     """
 
     offset: int
@@ -89,24 +88,24 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Tell:
-    """Hand this to whoever is listening."""
+class Emit:
+    """Passes a value to the caller: progress, or a piece of an answer."""
 
     value: Any
 
 
-Step: TypeAlias = Send | Open | NextEvent | Pause | Take | Tell
+Step: TypeAlias = Send | OpenStream | NextEvent | Pause | Take | Emit
 Flow: TypeAlias = Generator[Step, Any, T]
 
 
-def sent(request: Request) -> Flow[Reply]:
+def send(request: Request) -> Flow[Reply]:
     reply = yield Send(request)
     assert isinstance(reply, Reply)
     return reply
 
 
-def opened(request: Request) -> Flow[Reply]:
-    reply = yield Open(request)
+def open_stream(request: Request) -> Flow[Reply]:
+    reply = yield OpenStream(request)
     assert isinstance(reply, Reply)
     return reply
 
@@ -117,7 +116,7 @@ def next_event() -> Flow[Event | None]:
     return event
 
 
-def taken(offset: int, limit: int) -> Flow[bytes]:
+def take(offset: int, limit: int) -> Flow[bytes]:
     piece = yield Take(offset, limit)
     assert isinstance(piece, bytes)
     return piece

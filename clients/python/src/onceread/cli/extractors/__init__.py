@@ -1,7 +1,4 @@
-"""Text out of files that are not plain text, one file a format, each by a library that is asked for when it is needed.
-
-It knows which suffix means which format, and nothing of formats.
-"""
+"""Extractors of text from other formats; each imports its library only when it is needed."""
 
 from __future__ import annotations
 
@@ -9,9 +6,9 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-from onceread.cli.exits import Unusable
+from onceread.cli.exit_codes import UsageError
 
-# The module of a suffix, and the extra that brings what it needs.
+# The module of a suffix, and the extra that installs its library.
 FORMATS = {
     ".md": "markdown",
     ".markdown": "markdown",
@@ -24,16 +21,16 @@ FORMATS = {
 
 
 def extractor(path: Path) -> Callable[[Path, str], str] | None:
-    """What takes a file and an encoding and gives its text; None for a file of plain text."""
+    """A function from a file and an encoding to its text; None for plain text."""
     format = FORMATS.get(path.suffix.lower())
     if format is None:
         return None
     try:
         module = importlib.import_module(f"onceread.cli.extractors.{format}")
     except ModuleNotFoundError as error:
-        raise Unusable(
+        raise UsageError(
             f"reading {path.name} needs {error.name}, which is not installed; "
-            f"pip install 'onceread-client[{format}]', or take the file as plain text with --plain"
+            f"pip install 'onceread-client[{format}]', or read the file as plain text with --plain"
         ) from None
     text: Callable[[Path, str], str] = module.text
     return text

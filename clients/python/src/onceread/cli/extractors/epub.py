@@ -1,7 +1,4 @@
-"""The text of an EPUB book: its chapters, in the order of its spine.
-
-It knows where a book lists its chapters (EPUB 3.3, sections 3 to 5); a chapter is HTML like any other.
-"""
+"""The text of an EPUB book: its chapters, in the order of its spine (EPUB 3.3, sections 3 to 5)."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 from zipfile import BadZipFile, ZipFile
 
-from onceread.cli.exits import Unusable
+from onceread.cli.exit_codes import UsageError
 from onceread.cli.extractors.html import text_of
 
 CONTAINER = "META-INF/container.xml"
@@ -19,12 +16,12 @@ HTML_TYPES = ("application/xhtml+xml", "text/html")
 
 
 def text(path: Path, encoding: str) -> str:
-    """The encoding says nothing here: a book says it itself."""
+    """The encoding is ignored: a book states its own."""
     try:
         with ZipFile(path) as book:
             return "\n".join(text_of(book.read(chapter).decode("utf-8-sig")) for chapter in _chapters(book))
     except (BadZipFile, ElementTree.ParseError, KeyError, UnicodeDecodeError) as error:
-        raise Unusable(f"{path.name} is no sound EPUB book: {error}") from None
+        raise UsageError(f"{path.name} is not a valid EPUB book: {error}") from None
 
 
 def _chapters(book: ZipFile) -> list[str]:

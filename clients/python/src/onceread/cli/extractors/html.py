@@ -1,7 +1,4 @@
-"""The text of an HTML file, as inscriptis lays it out.
-
-It knows nothing of HTML itself.
-"""
+"""The text of an HTML file, in the layout of inscriptis."""
 
 from __future__ import annotations
 

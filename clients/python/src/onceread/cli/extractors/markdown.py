@@ -1,7 +1,4 @@
-"""The text of a Markdown file: what is read, without the marks.
-
-It knows Markdown's parts by markdown-it's names for them, and nothing of how they look.
-"""
+"""The text of a Markdown file, without its markup."""
 
 from __future__ import annotations
 

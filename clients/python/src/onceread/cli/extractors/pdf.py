@@ -1,7 +1,4 @@
-"""The text of a PDF file, page by page, as pypdf finds it.
-
-It knows pages, and nothing of what is on them.
-"""
+"""The text of a PDF file, page by page."""
 
 from __future__ import annotations
 
@@ -10,16 +7,16 @@ from pathlib import Path
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
-from onceread.cli.exits import Unusable
+from onceread.cli.exit_codes import UsageError
 
 
 def text(path: Path, encoding: str) -> str:
-    """The encoding says nothing here: the file says it itself."""
+    """The encoding is ignored: the file states its own."""
     try:
         with PdfReader(path) as pdf:
             pages = [page.extract_text().strip() for page in pdf.pages]
     except PyPdfError as error:
-        raise Unusable(f"{path.name} can not be read as PDF: {error}") from None
+        raise UsageError(f"{path.name} is not a valid PDF file: {error}") from None
     if not any(pages):
-        raise Unusable(f"{path.name} has no text, perhaps only pictures of it; recognise it first, for instance by OCR")
+        raise UsageError(f"{path.name} has no text, perhaps only images of it; run OCR on it first")
     return "\n\n".join(pages) + "\n"

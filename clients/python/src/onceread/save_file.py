@@ -1,7 +1,4 @@
-"""Memories as files: written whole or not at all.
-
-It knows files, and nothing of what is in them.
-"""
+"""Files that are written atomically."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Replaces the file at once, so that nobody ever finds half of it."""
+def save_file(path: Path, content: bytes) -> None:
+    """Replaces the file atomically: a reader sees the old content or the new."""
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             file.write(content)

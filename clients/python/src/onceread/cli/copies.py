@@ -1,7 +1,4 @@
-"""`onceread fork`, `snapshot`, `save` and `load`: copies of a memory.
-
-It knows names and files, and nothing of what is in a memory.
-"""
+"""`onceread fork`, `snapshot`, `save` and `load`: copies of a memory."""
 
 from __future__ import annotations
 
@@ -11,22 +8,22 @@ from typing import Annotated
 import typer
 
 from onceread._sync.session import Session
-from onceread.cli.exits import Unusable, reported
+from onceread.cli.exit_codes import UsageError, reported
+from onceread.cli.options import Json, SessionName, address
 from onceread.cli.output import Output, size
-from onceread.cli.server import Json, SessionName, address
 
-NewId = Annotated[str | None, typer.Option("--id", help="The new session's id; left out, one is made up.")]
+NewId = Annotated[str | None, typer.Option("--id", help="Id of the new session; a random one by default.")]
 
 
 def fork(
     context: typer.Context,
     session: SessionName,
     id: NewId = None,
-    snapshot: Annotated[str | None, typer.Option(help="From this snapshot instead of now.")] = None,
-    title: Annotated[str | None, typer.Option(help="The new session's title.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="Fork this snapshot instead of the current memory.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the new session.")] = None,
     json: Json = False,
 ) -> None:
-    """Makes a new session with the memory of another."""
+    """Make a new session with the memory of another."""
     output = Output(json)
     with reported(output), address(context).client() as client:
         source = client.sessions.get(session)
@@ -38,24 +35,26 @@ def fork(
 def snapshot(
     context: typer.Context,
     session: SessionName,
-    name: Annotated[str | None, typer.Argument(help="The snapshot's name; left out, all are listed.")] = None,
-    restore: Annotated[bool, typer.Option("--restore", help="Go back to it; what came after it is forgotten.")] = False,
-    delete: Annotated[bool, typer.Option("--delete", help="Forget the snapshot.")] = False,
+    name: Annotated[str | None, typer.Argument(help="Name of the snapshot; without one, all are listed.")] = None,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Go back to the snapshot; text that came after it is deleted.")
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the snapshot.")] = False,
     json: Json = False,
 ) -> None:
-    """Keeps a session's memory under a name, goes back to one, forgets one, or lists them."""
+    """Take, restore, delete or list snapshots of a session."""
     output = Output(json)
     with reported(output), address(context).client() as client:
         if (restore and delete) or ((restore or delete) and name is None):
-            raise Unusable("name one snapshot, and either --restore or --delete")
+            raise UsageError("name one snapshot, and either --restore or --delete")
         found = client.sessions.get(session)
         if name is None:
             _list(output, found)
         elif restore:
-            output.result(found.restore(name), f"{session} is as it was in {name}")
+            output.result(found.restore(name), f"{session} is back at {name}")
         elif delete:
             found.delete_snapshot(name)
-            output.result({"session": session, "name": name, "deleted": True}, f"forgot {name}")
+            output.result({"session": session, "name": name, "deleted": True}, f"deleted {name}")
         else:
             kept = found.snapshot(name)
             output.result(kept, f"{name}: {kept.offset:,} bytes of text, {kept.tokens:,} tokens")
@@ -75,10 +74,10 @@ def _list(output: Output, session: Session) -> None:
 def save(
     context: typer.Context,
     session: SessionName,
-    file: Annotated[Path, typer.Argument(help="Where to; a file that is there is replaced.")],
+    file: Annotated[Path, typer.Argument(help="File to write; an existing one is replaced.")],
     json: Json = False,
 ) -> None:
-    """Writes a session's memory to a safetensors file."""
+    """Write a session's memory to a safetensors file."""
     output = Output(json)
     with reported(output), address(context).client() as client:
         found = client.sessions.get(session)
@@ -89,11 +88,11 @@ def save(
 
 def load(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `save` wrote.")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file that `save` wrote.")],
     id: NewId = None,
     json: Json = False,
 ) -> None:
-    """Makes a new session with a memory from a file; the server must have the same weights."""
+    """Make a new session with a memory from a file; the server must have the same weights."""
     output = Output(json)
     with reported(output), address(context).client() as client:
         session = client.sessions.load(file, id=id)

@@ -1,7 +1,4 @@
-"""Where the server is, with which key, and how patient the client is; and what a failed connection means.
-
-It knows the environment and httpx's errors, and nothing of requests' contents.
-"""
+"""The server's address, the key and the timeouts, from arguments or the environment; the errors of connections."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import Any
 import httpx
 
 from onceread import errors
-from onceread.wire.retrying import Retries
+from onceread.wire.retries import Retries
 from onceread.wire.steps import Request
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -28,10 +25,10 @@ HEADERS = {"User-Agent": f"onceread-client/{VERSION}"}
 
 
 @dataclass(frozen=True)
-class Settings:
-    """`silence_seconds`: how long the server may say nothing; None: as long as suits the request.
+class ConnectionConfig:
+    """`silence_seconds`: how long the server may send nothing; None: as long as the request allows.
 
-    There is no bound on how long anything takes as long as bytes come.
+    The whole time of a call has no limit while bytes come.
     """
 
     url: str
@@ -40,11 +37,13 @@ class Settings:
     retries: Retries = field(default_factory=Retries)
 
     @classmethod
-    def of(cls, url: str | None, api_key: str | None, silence_seconds: float | None, retries: Retries) -> Settings:
-        """What was given, else what the environment says in `ONCEREAD_URL` and `ONCEREAD_API_KEY`."""
+    def of(
+        cls, url: str | None, api_key: str | None, silence_seconds: float | None, retries: Retries
+    ) -> ConnectionConfig:
+        """The arguments; where one is missing, `ONCEREAD_URL` or `ONCEREAD_API_KEY`."""
         url = url or os.environ.get("ONCEREAD_URL") or DEFAULT_URL
         if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is no address of a server; write it like {DEFAULT_URL}")
+            raise ValueError(f"{url!r} is not the address of a server; write it like {DEFAULT_URL}")
         return cls(url, api_key or os.environ.get("ONCEREAD_API_KEY") or None, silence_seconds, retries)
 
     @property
@@ -52,9 +51,9 @@ class Settings:
         return {} if self.api_key is None else {"Authorization": f"Bearer {self.api_key}"}
 
 
-def arguments(settings: Settings, request: Request) -> dict[str, Any]:
-    """The request as httpx takes it."""
-    silence_seconds = settings.silence_seconds or request.silence_seconds
+def arguments(config: ConnectionConfig, request: Request) -> dict[str, Any]:
+    """The arguments of httpx's `request` and `stream`."""
+    silence_seconds = config.silence_seconds or request.silence_seconds
     return {
         "method": request.method,
         "url": request.path,
@@ -66,16 +65,16 @@ def arguments(settings: Settings, request: Request) -> dict[str, Any]:
 
 
 def connection_failed(url: str, error: Exception) -> errors.ConnectionFailed:
-    """The error that says so in the words of this package."""
+    """The error of httpx as one of this package."""
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)):
         return errors.ConnectionFailed(
-            f"there is no connection to {url} ({_said(error)}); is a server running there? ONCEREAD_URL names another",
+            f"cannot connect to {url} ({_text(error)}); is a server running there? ONCEREAD_URL sets another address",
             maybe_arrived=False,
         )
     if isinstance(error, httpx.TimeoutException):
-        return errors.ConnectionFailed(f"{url} said nothing for too long ({_said(error)}); ask for the session's state")
-    return errors.ConnectionFailed(f"the connection to {url} broke off ({_said(error)}); ask for the session's state")
+        return errors.ConnectionFailed(f"{url} sent nothing for too long ({_text(error)}); ask for the session's state")
+    return errors.ConnectionFailed(f"the connection to {url} broke off ({_text(error)}); ask for the session's state")
 
 
-def _said(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return str(error) or type(error).__name__

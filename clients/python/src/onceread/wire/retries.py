@@ -1,7 +1,4 @@
-"""When a failed request is sent again, and after how long.
-
-Pure: it decides; waiting is the caller's, and chance comes from `jitter`.
-"""
+"""Retries: whether a failed request is sent again, and after which pause."""
 
 from __future__ import annotations
 
@@ -10,21 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from onceread import errors
-from onceread.wire.replies import refusal
-from onceread.wire.steps import Flow, Pause, Reply, Request, sent
+from onceread.wire import replies
+from onceread.wire.steps import Flow, Pause, Reply, Request, send
 
-# Answers of proxies that do not reach the server, and of servers that lost patience with a slow body.
-_PASSING_STATUSES = frozenset({408, 500, 502, 503, 504})
+# Statuses of proxies that cannot reach the server, and of servers whose time for a slow body ran out.
+_TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How patient a call is.
+    """How often and how long a call retries.
 
-    A request that fails is tried `attempts` times, with pauses that double from `first_seconds` to `longest_seconds`,
-    each shortened by chance so that many clients do not come back at once. A server that says when to come again is
-    waited for, `patience_seconds` altogether; a `Retry-After` above `longest_wait_seconds` is an error at once.
-    Whatever gets on begins anew.
+    A request is tried `attempts` times, with exponential backoff from `first_seconds` to `longest_seconds` and full
+    jitter. The pauses that an overloaded server asks for with `Retry-After` add up to `patience_seconds` at most; one
+    above `longest_wait_seconds` is an error at once. Progress resets both counts.
     """
 
     attempts: int = 10
@@ -36,42 +32,42 @@ class Retries:
 
 
 class Attempts:
-    """The tries of one call so far; `unsure` once a request was lost that may have been carried out."""
+    """The tries of one call so far; `maybe_executed` once a request failed that the server may have executed."""
 
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
-        self.unsure = False
-        self.got_on()
+        self.maybe_executed = False
+        self.progressed()
 
-    def got_on(self) -> None:
-        """Something was achieved: patience begins anew."""
+    def progressed(self) -> None:
+        """Resets the counts: the call made progress."""
         self._failed, self._refused, self._waited_seconds = 0, 0, 0.0
 
     def pause_after(self, error: errors.OncereadError, repeatable: bool) -> Flow[None]:
-        """Waits before the next try; raises the error where there should be none."""
+        """Pauses before the next try; raises the error where there is none."""
         seconds = self.seconds_after(error, repeatable)
         if seconds is None:
             raise error
         yield Pause(seconds)
 
     def count(self, error: errors.OncereadError) -> None:
-        """Counts a failure that needs no pause; raises the error where it is one too many."""
+        """Counts a failure that needs no pause; raises the error after too many."""
         self._failed += 1
         if self._failed >= self._retries.attempts:
             raise error
 
     def seconds_after(self, error: errors.OncereadError, repeatable: bool) -> float | None:
-        """The pause before the next try, None when there should be none."""
+        """The pause before the next try; None where there is none."""
         retries = self._retries
-        if (asked := _asked_to_wait(error)) is not None:
+        if (asked := _requested_wait(error)) is not None:
             self._refused += 1
             seconds = max(asked, self._backoff(self._refused)) + retries.first_seconds * retries.jitter()
             self._waited_seconds += seconds
             patient = self._waited_seconds <= retries.patience_seconds and asked <= retries.longest_wait_seconds
             return seconds if patient else None
-        arrived = maybe_carried_out(error)
-        self.unsure = self.unsure or arrived
-        if not _passing(error) or (arrived and not repeatable):
+        executed = maybe_executed(error)
+        self.maybe_executed = self.maybe_executed or executed
+        if not _transient(error) or (executed and not repeatable):
             return None
         self._failed += 1
         wanted = error.retry_after_seconds if isinstance(error, errors.ApiError) else None
@@ -84,8 +80,8 @@ class Attempts:
         return min(retries.longest_seconds, retries.first_seconds * 2.0 ** min(number - 1, 60)) * retries.jitter()
 
 
-def _asked_to_wait(error: errors.OncereadError) -> float | None:
-    """The seconds to wait for a server that did nothing of the request and says when to come again."""
+def _requested_wait(error: errors.OncereadError) -> float | None:
+    """The `Retry-After` of a server that refused the request without executing any of it."""
     match error:
         case (
             errors.Overloaded()
@@ -99,21 +95,21 @@ def _asked_to_wait(error: errors.OncereadError) -> float | None:
             return None
 
 
-def _passing(error: errors.OncereadError) -> bool:
-    """Whether the next try may go better."""
+def _transient(error: errors.OncereadError) -> bool:
+    """Whether the next try may succeed."""
     match error:
         case errors.SessionQuarantined():
             return False
         case errors.NotNow() | errors.InternalError() | errors.DigestMismatch() | errors.ConnectionFailed():
             return True
         case errors.ApiError(status=status) | errors.UnexpectedReply(status=status):
-            return status in _PASSING_STATUSES
+            return status in _TRANSIENT_STATUSES
         case _:
             return False
 
 
-def maybe_carried_out(error: errors.OncereadError) -> bool:
-    """Whether the request may have been carried out, although no answer says so."""
+def maybe_executed(error: errors.OncereadError) -> bool:
+    """Whether the server may have executed the request although it failed here."""
     match error:
         case errors.ConnectionFailed():
             return error.maybe_arrived
@@ -125,13 +121,13 @@ def maybe_carried_out(error: errors.OncereadError) -> bool:
             return False
 
 
-def exchanged(request: Request, attempts: Attempts) -> Flow[Reply]:
-    """The successful reply to a request, sent again where that is safe."""
+def exchange(request: Request, attempts: Attempts) -> Flow[Reply]:
+    """The successful reply to a request, which is sent again where that is safe."""
     while True:
         try:
-            reply = yield from sent(request)
+            reply = yield from send(request)
             if reply.ok:
                 return reply
-            raise refusal(reply)
+            raise replies.error_from(reply)
         except errors.OncereadError as error:
             yield from attempts.pause_after(error, request.repeatable)

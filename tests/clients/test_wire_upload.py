@@ -1,4 +1,4 @@
-"""A source's way into a session: whatever is lost underway, the text ends as the source, or an error says why not."""
+"""Uploads: whatever fails, the session's text ends as the source, or an error says why not."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onceread import errors
-from onceread._sync.sources import Source
+from onceread._sync.sources import TextSource
 from onceread.sources import Readable, open_source
-from onceread.wire.handle import Handle
-from onceread.wire.reading import DURABLE_BYTES, PIECE_BYTES_MIN, Reading
-from onceread.wire.retrying import Retries
+from onceread.wire.retries import Retries
+from onceread.wire.sessions import SessionHandle
+from onceread.wire.upload import DURABLE_BYTES, PIECE_BYTES_MIN, Upload
 from tests.clients.model_server import Fate, ModelServer
 
 # More patience than an example has failures in a row.
@@ -27,14 +27,14 @@ fates = st.lists(st.sampled_from(Fate), max_size=40)
 
 def read(
     server: ModelServer,
-    source: Source,
-    handle: Handle | None = None,
+    source: TextSource,
+    handle: SessionHandle | None = None,
     at: int | None = None,
     retries: Retries = PATIENT,
     piece_bytes: int = 128 * 1024,
 ) -> Any:
-    reading = Reading(handle or Handle("s"), at, source.total_bytes, retries, piece_bytes)
-    return server.carry_out(reading.flow(wait=True), source)
+    upload = Upload(handle or SessionHandle("s"), at, source.total_bytes, retries, piece_bytes)
+    return server.carry_out(upload.flow(wait=True), source)
 
 
 def grown(seed: bytes) -> bytes:
@@ -42,7 +42,7 @@ def grown(seed: bytes) -> bytes:
     return b"".join(bytes([number % 251]) + seed for number in range(1500))
 
 
-def source(kind: str, text: bytes) -> Source:
+def source(kind: str, text: bytes) -> TextSource:
     def pieces() -> Iterator[bytes]:
         return (text[start : start + 70_000] for start in range(0, len(text), 70_000))
 
@@ -51,7 +51,7 @@ def source(kind: str, text: bytes) -> Source:
 
 
 @given(texts, texts, fates, st.sampled_from(["file", "once", "anew"]), st.sampled_from([7, 100, 300]))
-def test_whatever_is_lost_underway_the_text_ends_as_the_source(
+def test_the_text_ends_as_the_source_whatever_fails(
     before: bytes, seed: bytes, fates: list[Fate], kind: str, piece_kib: int
 ) -> None:
     text = grown(seed)
@@ -64,7 +64,7 @@ def test_whatever_is_lost_underway_the_text_ends_as_the_source(
 
 
 @given(texts.filter(bool), fates, st.integers(0, 1000), st.integers(0, 100))
-def test_what_was_broken_off_is_gone_on_with_by_another_process(
+def test_another_process_resumes_an_interrupted_upload(
     seed: bytes, fates: list[Fate], done_permille: int, at: int
 ) -> None:
     text = grown(seed)
@@ -75,46 +75,46 @@ def test_what_was_broken_off_is_gone_on_with_by_another_process(
 
 
 @given(fates, st.lists(st.integers(0, 1000), max_size=4), st.sampled_from(["file", "anew"]))
-def test_a_store_that_goes_back_gets_the_text_again_from_where_it_survived(
+def test_lost_text_is_sent_again_from_where_it_survived(
     fates: list[Fate], survived_permille: list[int], kind: str
 ) -> None:
     text = grown(b"some seed " * 20)
     server = ModelServer(iter(fates), durable_bytes=16 * 1024)
     server.rollbacks = [len(text) * permille // 1000 for permille in survived_permille]
-    handle = Handle("s")
+    handle = SessionHandle("s")
     read(server, source(kind, text), handle, piece_bytes=32 * 1024)
     assert server.text == text
     assert handle.receipt == str(len(text))
 
 
-def test_a_source_that_comes_once_can_not_make_good_what_the_store_lost() -> None:
+def test_lost_text_of_a_source_that_comes_once_is_an_error() -> None:
     text = grown(b"some seed " * 50)
     server = ModelServer(iter([]), durable_bytes=64 * 1024)
-    handle = Handle("s")
+    handle = SessionHandle("s")
     server.rollbacks = [10, 1 << 20, 1 << 20]
     with pytest.raises(errors.TextRolledBack):
         read(server, source("once", text), handle)
     assert handle.receipt is not None, "whoever goes on must be told again"
 
 
-def test_text_of_before_the_source_that_is_lost_is_an_error() -> None:
+def test_lost_text_before_the_source_is_an_error() -> None:
     server = ModelServer(iter([]), durable_bytes=64 * 1024)
     server.text, server.rollbacks = b"what was there", [3]
     with pytest.raises(errors.TextRolledBack):
-        read(server, source("file", b"more"), Handle("s", receipt="14"))
+        read(server, source("file", b"more"), SessionHandle("s", receipt="14"))
 
 
-def test_nothing_is_put_where_the_store_lost_what_a_receipt_stands_for() -> None:
+def test_nothing_is_appended_after_the_loss_of_text_that_a_receipt_covers() -> None:
     server = ModelServer(iter([]), durable_bytes=64 * 1024)
     server.text = b"what"
-    handle = Handle("s", receipt="14")
+    handle = SessionHandle("s", receipt="14")
     with pytest.raises(errors.TextRolledBack):
         read(server, source("file", b"more"), handle)
     assert (server.text, handle.receipt) == (b"what", "14")
 
 
 @given(st.binary(min_size=1, max_size=100), st.integers(0, 2))
-def test_another_source_is_found_out_when_reading_goes_on(seed: bytes, pieces: int) -> None:
+def test_another_source_is_detected_at_resume(seed: bytes, pieces: int) -> None:
     text = grown(seed)[: DURABLE_BYTES * pieces + 5000]
     server = ModelServer(iter([]), durable_bytes=DURABLE_BYTES)
     server.text = text[: len(text) - 1000]
@@ -133,7 +133,7 @@ def test_a_shorter_source_and_one_that_begins_too_late_are_refused() -> None:
         read(server, source("file", b"more"), at=11)
 
 
-def test_text_that_somebody_else_puts_in_between_is_a_conflict_and_not_mixed() -> None:
+def test_text_of_another_writer_in_between_is_a_conflict() -> None:
     class Intruded(ModelServer):
         def _answer(self, request: Any, fate: Fate) -> Any:
             if fate is Fate.LOST_BEFORE:
@@ -146,7 +146,7 @@ def test_text_that_somebody_else_puts_in_between_is_a_conflict_and_not_mixed() -
     assert server.text == b"his"
 
 
-def test_a_server_that_has_forgotten_what_came_before_is_believed_when_reading_goes_on() -> None:
+def test_resume_accepts_the_expected_offset_of_a_server_without_the_old_bytes() -> None:
     text = grown(b"some seed " * 50)
     server = ModelServer(iter([]), durable_bytes=64 * 1024)
     server.text = text[:500_000]
@@ -155,7 +155,7 @@ def test_a_server_that_has_forgotten_what_came_before_is_believed_when_reading_g
     assert server.text == text
 
 
-def test_no_text_is_skipped_for_text_of_somebody_else_that_the_server_has_forgotten() -> None:
+def test_no_text_is_skipped_after_text_of_another_writer() -> None:
     class Intruded(ModelServer):
         def _answer(self, request: Any, fate: Fate) -> Any:
             if fate is Fate.LOST_BEFORE:
@@ -169,14 +169,14 @@ def test_no_text_is_skipped_for_text_of_somebody_else_that_the_server_has_forgot
     assert server.text == b"his"
 
 
-def test_a_server_that_does_not_know_what_it_wants_is_not_asked_for_ever() -> None:
+def test_a_server_that_always_expects_another_offset_ends_in_an_error() -> None:
     server = ModelServer(iter([]), durable_bytes=64 * 1024)
     server.text, server.forgotten_bytes = b"0123", 1 << 40
     with pytest.raises(errors.OffsetMismatch):
         read(server, source("file", b"0123456789"), at=0)
 
 
-def test_whatever_gets_on_gives_patience_anew_and_pieces_get_smaller_meanwhile() -> None:
+def test_progress_resets_retries_and_pieces_shrink_after_failures() -> None:
     text = grown(b"some seed " * 20)
     # Of each five requests one gets some text through; two ask how far it is.
     fates = [Fate.LOST_BEFORE, Fate.WELL, Fate.LOST_BEFORE, Fate.WELL, Fate.WELL] * 10
@@ -189,14 +189,14 @@ def test_whatever_gets_on_gives_patience_anew_and_pieces_get_smaller_meanwhile()
 
 @settings(max_examples=20)
 @given(st.sampled_from([Fate.LOST_BEFORE, Fate.REFUSED_CONNECTION, Fate.STORE_GONE]), st.integers(2, 12))
-def test_patience_ends(fate: Fate, attempts: int) -> None:
+def test_retries_end(fate: Fate, attempts: int) -> None:
     server = ModelServer(iter([Fate.WELL] + [fate] * 100), durable_bytes=64 * 1024)
     with pytest.raises((errors.ConnectionFailed, errors.StoreUnavailable)):
         read(server, source("file", b"text"), retries=Retries(attempts=attempts))
     assert len(list(server.fates)) == 100 - attempts
 
 
-def test_an_overloaded_server_is_waited_for_as_long_as_patience_lasts() -> None:
+def test_an_overloaded_server_is_retried_for_patience_seconds() -> None:
     server = ModelServer(iter([Fate.OVERLOADED] * 1000), durable_bytes=64 * 1024)
     with pytest.raises(errors.Overloaded):
         read(server, source("file", b"text"), retries=Retries(attempts=2, patience_seconds=50))

@@ -1,7 +1,4 @@
-"""`onceread ask`: a question, or many at a prompt that remembers what was asked.
-
-It knows terminals, and nothing of how an answer comes about.
-"""
+"""`onceread ask`: one question, or a prompt with a history."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from typing import Annotated
 import typer
 
 from onceread._sync.session import Session
-from onceread.cli.exits import reported
+from onceread.cli.exit_codes import reported
+from onceread.cli.options import Json, SessionName, address
 from onceread.cli.output import Output
-from onceread.cli.server import Json, SessionName, address
-from onceread.options import AskOptions, given
+from onceread.options import AskOptions, without_none
 
 HISTORY_LINES = 1000
 
@@ -25,19 +22,27 @@ HISTORY_LINES = 1000
 def ask(
     context: typer.Context,
     session: SessionName,
-    question: Annotated[str | None, typer.Argument(help="Left out, you are asked for questions.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens an answer may have.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, help="0: the likeliest; more: freer.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same free answer.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer; may be given again.")] = None,
-    snapshot: Annotated[str | None, typer.Option(help="Ask this snapshot instead of the session now.")] = None,
+    question: Annotated[str | None, typer.Argument(help="The question; without one, a prompt.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Maximum number of tokens of an answer.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="Sampling temperature; 0 is greedy decoding.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Random seed of sampling, for answers that can be repeated.")
+    ] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer; may be repeated.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="Ask this snapshot instead of the current memory.")] = None,
     remember: Annotated[bool, typer.Option("--remember", help="Append question and answer to the text.")] = False,
     json: Json = False,
 ) -> None:
-    """Asks a session; the answer is shown as it is written. A prompt keeps its history in a file of yours alone."""
+    """Ask a session; the answer is shown as it is generated.
+
+    Without a question it reads questions from standard input; at a terminal it keeps a history, in a file that only you
+    can read.
+    """
     output = Output(json)
     options = AskOptions(
-        **given(  # type: ignore[typeddict-item]
+        **without_none(  # type: ignore[typeddict-item]
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
@@ -69,11 +74,11 @@ def _answer(output: Output, session: Session, question: str, options: AskOptions
 
 
 def _questions(output: Output) -> Iterator[str]:
-    """The lines of standard input; at a terminal with a prompt that can be edited and remembers."""
+    """The lines of standard input; at a terminal a prompt with line editing and a history."""
     if not sys.stdin.isatty():
         yield from (line.strip() for line in sys.stdin if line.strip())
         return
-    output.note("Ask; an empty line or Ctrl-D ends.")
+    output.note("Ask a question; an empty line or Ctrl-D ends.")
     with _history():
         while question := _prompted():
             yield question
@@ -89,7 +94,7 @@ def _prompted() -> str:
 
 @contextlib.contextmanager
 def _history() -> Iterator[None]:
-    """Arrow keys bring back questions of earlier days, where the system has readline."""
+    """Loads and saves the history of questions, if the system has readline."""
     try:
         import readline
     except ImportError:

@@ -1,7 +1,4 @@
-"""The server that a command talks to, as the options before the command name it.
-
-It knows options, and nothing of sessions.
-"""
+"""Options that commands share, and the server's address."""
 
 from __future__ import annotations
 
@@ -11,10 +8,10 @@ from typing import Annotated, TypeAlias
 import typer
 
 from onceread._sync.client import Onceread
-from onceread.wire.retrying import Retries
+from onceread.wire.retries import Retries
 
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output, for scripts.")]
-SessionName: TypeAlias = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one line of JSON, for scripts.")]
+SessionName: TypeAlias = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the session.")]
 
 
 @dataclass(frozen=True)

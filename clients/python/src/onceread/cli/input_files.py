@@ -1,7 +1,4 @@
-"""The files of a command as one text: each decoded or extracted, one behind the other.
-
-It knows files and formats, and nothing of sessions.
-"""
+"""The files of a command as one source: each decoded or extracted, in the given order."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from onceread._sync.sources import Source, StreamSource
+from onceread._sync.sources import StreamSource, TextSource
 from onceread.cli.decoding import checked, decoded
-from onceread.cli.exits import Unusable
+from onceread.cli.exit_codes import UsageError
 from onceread.cli.extractors import extractor
 from onceread.sources import RepeatableSource
 
@@ -23,21 +20,21 @@ STANDARD_INPUT = Path("-")
 
 @dataclass(frozen=True)
 class Part:
-    """A file's text; `again` says whether it can be read more than once."""
+    """A file's text; `rereadable` if it can be read more than once."""
 
     pieces: Callable[[], Iterator[str]]
-    again: bool
+    rereadable: bool
 
 
-def source(paths: list[Path], encoding: str, plain: bool) -> Source:
-    """All files as one text, a line's end between them; looked through first, for faults and to count the bytes."""
+def source(paths: list[Path], encoding: str, plain: bool) -> TextSource:
+    """All files as one text, each on a new line; they are decoded once before, to find errors and count the bytes."""
     checked(encoding)
     parts = [_part(path, encoding, plain) for path in paths]
 
     def pieces() -> Iterator[bytes]:
         return _joined(parts)
 
-    if all(part.again for part in parts):
+    if all(part.rereadable for part in parts):
         return RepeatableSource(pieces, total_bytes=sum(map(len, pieces())))
     return StreamSource(pieces(), eager=True)
 
@@ -53,15 +50,15 @@ def _joined(parts: list[Part]) -> Iterator[bytes]:
 
 def _part(path: Path, encoding: str, plain: bool) -> Part:
     if path == STANDARD_INPUT:
-        return Part(lambda: decoded(_reads(sys.stdin.buffer), encoding, "standard input"), again=False)
+        return Part(lambda: decoded(_reads(sys.stdin.buffer), encoding, "standard input"), rereadable=False)
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        raise Unusable(f"{path} is a folder; name the files in it")
+        raise UsageError(f"{path} is a directory; name the files in it")
     extracted = None if plain else extractor(path)
     if extracted is None:
-        return Part(lambda: _plain(path, encoding), again=stat.S_ISREG(mode))
+        return Part(lambda: _plain(path, encoding), rereadable=stat.S_ISREG(mode))
     text = extracted(path, encoding)
-    return Part(lambda: iter([text]), again=True)
+    return Part(lambda: iter([text]), rereadable=True)
 
 
 def _plain(path: Path, encoding: str) -> Iterator[str]:
@@ -70,6 +67,6 @@ def _plain(path: Path, encoding: str) -> Iterator[str]:
 
 
 def _reads(file: BinaryIO) -> Callable[[int], bytes]:
-    """Gives what there is, also of a pipe."""
+    """Reads the bytes that are available, also from a pipe."""
     read: Callable[[int], bytes] = getattr(file, "read1", file.read)
     return read

@@ -1,7 +1,4 @@
-"""`onceread sessions` and `onceread rm`: what is there, and away with it.
-
-It knows sessions from without, and nothing of texts or questions.
-"""
+"""`onceread sessions` and `onceread rm`: list and delete sessions."""
 
 from __future__ import annotations
 
@@ -11,17 +8,17 @@ from typing import Annotated
 
 import typer
 
-from onceread.cli.exits import reported
+from onceread.cli.exit_codes import reported
+from onceread.cli.options import Json, address
 from onceread.cli.output import SESSION_COLUMNS, Output, session_row
-from onceread.cli.server import Json, address
 
 
 def sessions(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of sessions.")] = 20,
     json: Json = False,
 ) -> None:
-    """Lists sessions, newest first."""
+    """List sessions, newest first."""
     output = Output(json)
     with reported(output), address(context).client() as client:
         found = [session.info for session in islice(client.sessions.list(), limit)]
@@ -36,15 +33,15 @@ def sessions(
 def rm(
     context: typer.Context,
     sessions: Annotated[list[str], typer.Argument(metavar="SESSION…", help="Ids of sessions.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: Json = False,
 ) -> None:
-    """Forgets sessions: their texts, their memories, their snapshots. At a terminal it asks before."""
+    """Delete sessions with their texts, memories and snapshots. At a terminal it asks for confirmation."""
     output = Output(json)
     with reported(output), address(context).client() as client:
         found = [client.sessions.get(id) for id in sessions]
         if not yes and sys.stdin.isatty():
-            typer.confirm(f"Forget {', '.join(sessions)} for good?", abort=True)
+            typer.confirm(f"Delete {', '.join(sessions)} for good?", abort=True)
         for session in found:
             session.delete()
-        output.result([{"id": session.id, "deleted": True} for session in found], f"forgot {', '.join(sessions)}")
+        output.result([{"id": session.id, "deleted": True} for session in found], f"deleted {', '.join(sessions)}")
