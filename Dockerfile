@@ -1,13 +1,16 @@
-# The server with its default weights, for processors or for CUDA:
+# The server with its default weights:
 #
 #   docker build -t onceread .
-#   docker build -t onceread:cuda --build-arg DEVICE=cu130 .
+#   docker build -t onceread --build-arg TORCH_INDEX=URL .
 #
-# DEVICE is the name of a folder of PyTorch's index. The libraries of CUDA come with torch; the driver is the host's.
+# TORCH_INDEX is the index that torch is installed from, and left out: pip's own. pip's own build of torch for x86
+# contains the CUDA libraries (several GB) and runs with and without a GPU; the GPU's driver is the host's. PyTorch has an
+# index for processors only, which makes the small image, and one for each version of CUDA: its installation page
+# lists them.
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS python
-# Debian's stable release changes for security alone, so its versions are not pinned here.
+# Debian's stable release changes only for security fixes, so its versions are not pinned here.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 ca-certificates \
@@ -24,12 +27,12 @@ ENV PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python3 -m venv /opt/venv
 WORKDIR /build
 COPY constraints.txt ./
-ARG DEVICE=cpu
-ARG TORCH_INDEX=https://download.pytorch.org/whl/${DEVICE}
-# torch comes first and alone: later its requirement is met, and nothing larger is taken for it.
-RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
+ARG TORCH_INDEX=
+# torch first and alone: then its requirement is already met, and pip does not replace it by a larger build.
+RUN grep '^torch==' constraints.txt > torch.txt \
+    && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --requirement torch.txt
 COPY pyproject.toml ./
-# What only compiles and tests torch is half as large as what computes; pip has no more to do.
+# The files that only compile and test torch are half as large as those that compute. pip is not needed any more.
 RUN touch README.md \
     && pip install --constraint constraints.txt . \
     && rm -rf /opt/venv/lib/python3*/site-packages/torch/include \
@@ -41,7 +44,12 @@ RUN touch README.md \
 
 FROM python AS code
 COPY server /app/server
-COPY model /app/model
+# Only what serves: converters, training, evaluation and tasks stay out.
+COPY model/*.py /app/model/
+COPY model/layers /app/model/layers
+COPY model/mechanisms /app/model/mechanisms
+COPY model/runtime /app/model/runtime
+COPY model/default /app/model/default
 COPY deploy/image/healthcheck.py /app/
 RUN python3 -m compileall -q /app
 
@@ -56,8 +64,8 @@ LABEL org.opencontainers.image.title="Onceread" \
 RUN install -d -o 10001 -g 10001 -m 0700 /data && install -d /models
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=code /app /app
-# A container has a network of its own: who may reach its port is decided where it is published. With a keys file
-# (ONCEREAD_KEYS_FILE) whoever asks needs a key.
+# A container has its own network: who can reach its port is decided where the port is published. With a keys file
+# (ONCEREAD_KEYS_FILE) every caller needs a key.
 ENV ONCEREAD_HOST=0.0.0.0 \
     ONCEREAD_OPEN=true \
     ONCEREAD_STORE=sqlite:////data \
@@ -70,7 +78,7 @@ WORKDIR /app
 USER 10001:10001
 VOLUME ["/data"]
 EXPOSE 8000
-# Reading stops at a segment's end and every memory is stored: give it more than ONCEREAD_DRAIN_SECONDS.
+# Reading stops at the next segment and every memory is stored: allow more time than ONCEREAD_DRAIN_SECONDS.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["/opt/venv/bin/python", "-I", "-S", "/app/healthcheck.py"]

@@ -1,10 +1,13 @@
-"""The Dockerfile as it is written: linted, and what it must say. What it makes is built by `make test-deploy`."""
+"""The Dockerfile as written: linted, its required lines, and the tree that it copies. `make test-deploy` builds it."""
 
 from __future__ import annotations
 
+import fnmatch
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from server.settings import Settings
 from server.version import VERSION
@@ -13,6 +16,45 @@ from tests.deploy.programs import require
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LAST_STAGE = DOCKERFILE.split("\nFROM ")[-1]
+IGNORED = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+# Every module of the image imports without the research that stays out of it, and the default weights load.
+IMPORTS = """
+import pkgutil, importlib
+import model, server
+for package in (model, server):
+    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+assert model.__file__.startswith(FOLDER), model.__file__
+from pathlib import Path
+from model import weights
+weights.load(Path("model/default"))
+"""
+
+
+def is_ignored(path: str) -> bool:
+    """Whether .dockerignore keeps the path out of the build; its last line that matches the path decides."""
+    ignored = False
+    for line in IGNORED:
+        pattern = line.removeprefix("!")
+        if any(fnmatch.fnmatch(part, pattern) for part in (path, *map(str, Path(path).parents))):
+            ignored = not line.startswith("!")
+    return ignored
+
+
+def copy_code(folder: Path) -> None:
+    """What the COPY lines of the stage `code` put below /app."""
+    stage = DOCKERFILE.split(" AS code\n")[1].split("\nFROM ")[0]
+    for source, target in re.findall(r"^COPY (\S+) /app/(\S*)$", stage, re.MULTILINE):
+        for found in ROOT.glob(source):
+            files = [found] if found.is_file() else [path for path in found.rglob("*") if path.is_file()]
+            for path in files:
+                name = str(path.relative_to(ROOT))
+                if "__pycache__" in name or is_ignored(name):
+                    continue
+                to = folder / target / (path.name if found.is_file() else path.relative_to(found))
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, to)
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -23,7 +65,7 @@ def test_hadolint_finds_nothing() -> None:
     assert all(line.startswith(("#", "FROM")) for line in reasons)
 
 
-def test_it_runs_as_nobody_in_particular_without_a_shell() -> None:
+def test_it_runs_as_an_unprivileged_user_without_a_shell() -> None:
     assert "\nUSER 10001:10001\n" in LAST_STAGE
     assert 'ENTRYPOINT ["/opt/venv/bin/python", "-m", "server"]' in LAST_STAGE
     assert re.search(r'HEALTHCHECK [^\n]*\\\n +CMD \["/opt/venv/bin/python", .*healthcheck.py"\]', LAST_STAGE)
@@ -31,7 +73,7 @@ def test_it_runs_as_nobody_in_particular_without_a_shell() -> None:
     assert "CMD [" not in re.sub(r"HEALTHCHECK.*\\\n.*", "", LAST_STAGE)
 
 
-def test_dependencies_lie_below_the_code() -> None:
+def test_dependencies_are_a_layer_below_the_code() -> None:
     assert LAST_STAGE.index("COPY --from=dependencies") < LAST_STAGE.index("COPY --from=code")
     dependencies = DOCKERFILE.split(" AS dependencies\n")[1].split("\nFROM ")[0]
     assert dependencies.index("constraints.txt") < dependencies.index("torch==") < dependencies.index("pyproject.toml")
@@ -39,13 +81,14 @@ def test_dependencies_lie_below_the_code() -> None:
     assert "COPY model" not in dependencies
 
 
-def test_one_file_makes_both_kinds() -> None:
-    assert "ARG DEVICE=cpu\n" in DOCKERFILE
-    assert re.search(r"ARG TORCH_INDEX=\S+/\$\{DEVICE\}\n", DOCKERFILE)
+def test_torch_comes_from_an_index_only_where_one_is_given() -> None:
+    assert "ARG TORCH_INDEX=\n" in DOCKERFILE
+    assert 'pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --requirement torch.txt' in DOCKERFILE
+    assert not re.search(r"https?://", DOCKERFILE)
     assert "ARG BASE=docker.io/library/debian:bookworm-slim\n" in DOCKERFILE
 
 
-def test_its_version_and_its_settings_are_the_servers() -> None:
+def test_its_version_and_its_settings_are_those_of_the_server() -> None:
     assert f"ARG VERSION={VERSION}\n" in LAST_STAGE
     given = dict(re.findall(r"(ONCEREAD_\w+)=(\S+)", LAST_STAGE.split("\nENV ")[1]))
     taken = Settings.from_environment(given)
@@ -53,16 +96,32 @@ def test_its_version_and_its_settings_are_the_servers() -> None:
     assert taken.open is True
 
 
-def test_nothing_goes_in_that_is_not_named() -> None:
-    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
-    assert lines[0] == "*"
-    named = {line[1:] for line in lines if line.startswith("!")}
+def test_only_named_files_go_into_the_image() -> None:
+    assert IGNORED[0] == "*"
+    named = {line[1:] for line in IGNORED if line.startswith("!")}
     assert named == {"constraints.txt", "pyproject.toml", "server", "model", "deploy/image"}
     copied = re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE)
     assert all(any(path == name or path.startswith(f"{name}/") for name in named) for path in copied)
 
 
-def test_the_health_check_tells_a_live_server_from_none() -> None:
+def test_the_image_has_what_serves_and_no_research(tmp_path: Path) -> None:
+    copy_code(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"server", "model", "healthcheck.py"}
+    for research in ("training", "evaluation", "tasks", "convert", "attach.py"):
+        assert (ROOT / "model" / research).exists()
+        assert not (tmp_path / "model" / research).exists()
+    done = subprocess.run(
+        [sys.executable, "-c", f"FOLDER = {str(tmp_path)!r}\n{IMPORTS}"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_health_check_distinguishes_a_live_server_from_none() -> None:
     def check(port: int) -> int:
         command = [sys.executable, "-I", "-S", str(ROOT / "deploy" / "image" / "healthcheck.py")]
         return subprocess.run(command, env={"ONCEREAD_PORT": str(port)}, timeout=60, check=False).returncode

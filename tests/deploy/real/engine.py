@@ -1,7 +1,7 @@
 """Real containers: the Dockerfile built with buildah, run with podman and runc, in a storage of their own.
 
-Where no registry of images can be reached, the base is Debian's own, made by debootstrap and imported under the name
-that the Dockerfile gives. It knows images and containers, and nothing of what the server answers.
+The base image is Debian's own, made by debootstrap and imported under the name in the Dockerfile, so no registry of
+images is needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.deploy.programs import require
 IMAGE = "localhost/onceread:0.1.0"
 STORAGE = ROOT / "build" / "containers"
 _STORE = ("--root", str(STORAGE / "root"), "--runroot", str(STORAGE / "run"), "--storage-driver", "overlay")
-# What the public slim image leaves out of the same packages.
+# Folders that the public slim image leaves out.
 _NOT_SLIM = (
     "usr/share/doc",
     "usr/share/man",
@@ -35,12 +35,12 @@ _LIMITS = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096
 
 
 def podman(*arguments: str, timeout: float = 300) -> str:
-    """What podman says, on either stream; an error is an AssertionError with all of it."""
+    """The output of podman, both streams; a failure is an AssertionError with all of it."""
     return said([require("podman"), *_STORE, "--cgroup-manager", "cgroupfs", "--runtime", "runc", *arguments], timeout)
 
 
 def said(command: Sequence[str], timeout: float) -> str:
-    # Limits that the machine can not raise are no limits that an engine may ask for.
+    # A container may not get higher limits than this machine can set.
     STORAGE.mkdir(parents=True, exist_ok=True)
     (limits := STORAGE / "containers.conf").write_text(_LIMITS)
     environment = {**os.environ, "CONTAINERS_CONF": str(limits)}
@@ -59,14 +59,14 @@ def said(command: Sequence[str], timeout: float) -> str:
 
 
 def base_name() -> str:
-    """What the Dockerfile builds on."""
+    """The base image that the Dockerfile names."""
     found = re.search(r"^ARG BASE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
 
 
 def built_image() -> str:
-    """The image of this tree; what has not changed since the last time is taken from there."""
+    """The image of this tree; layers that have not changed are reused."""
     _have_base(base_name())
     with tempfile.TemporaryDirectory() as folder:
         build(IMAGE, ROOT, *_pip_as_here(Path(folder)))
@@ -94,7 +94,7 @@ def _have_base(name: str) -> None:
 
 
 def _pip_as_here(folder: Path) -> list[str]:
-    """Options that let pip in the build find what pip finds on this machine: its certificates, its local wheels."""
+    """Options that give pip in the build this machine's configuration: index, certificates, local wheels."""
     listed = said([sys.executable, "-m", "pip", "config", "list"], 60)
     found = dict(re.findall(r"^(?:global|:env:)\.([a-z-]+)='(.*)'$", listed, re.MULTILINE))
     folder.chmod(0o755)
@@ -106,8 +106,6 @@ def _pip_as_here(folder: Path) -> list[str]:
         lines.append(f"index-url = {index}")
     if (wheels := Path(found.get("find-links", ""))).is_absolute():
         lines.append("find-links = /run/wheels")
-        # Its own build of torch is there: PyTorch's index is not asked.
-        arguments = f"TORCH_INDEX={found.get('index-url', 'https://pypi.org/simple')}"
-        options += ["--volume", f"{wheels}:/run/wheels:ro", "--build-arg", arguments]
+        options += ["--volume", f"{wheels}:/run/wheels:ro"]
     (folder / "pip.conf").write_text("\n".join(lines) + "\n")
     return [*options, "--volume", f"{folder}/pip.conf:/etc/pip.conf:ro"]

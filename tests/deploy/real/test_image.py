@@ -1,4 +1,4 @@
-"""The image as it is built: what is in it, how it is shut in, and that it loses nothing however it ends."""
+"""The built image: its contents, its isolation, and that it loses nothing however it ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def config(image: str) -> dict[str, object]:
     return dict(found)
 
 
-def test_what_the_image_says_of_itself(image: str) -> None:
+def test_the_configuration_of_the_image(image: str) -> None:
     found = config(image)
     settings = found["Config"]
     assert isinstance(settings, dict)
@@ -45,7 +45,7 @@ def test_what_the_image_says_of_itself(image: str) -> None:
     assert size < 1100 * MEBIBYTE
 
 
-def test_it_runs_as_nobody_in_particular_and_writes_nowhere_else(image: str, volume: str) -> None:
+def test_it_runs_as_an_unprivileged_user_and_writes_only_to_data(image: str, volume: str) -> None:
     with Container(volume) as container:
         status = container.status()
         assert status["Uid"].split() == ["10001"] * 4
@@ -61,16 +61,16 @@ def test_it_runs_as_nobody_in_particular_and_writes_nowhere_else(image: str, vol
         podman("healthcheck", "run", container.name)
 
 
-def test_the_image_is_all_that_is_needed(image: str) -> None:
-    """Without a volume that anybody made, and nothing set but the port."""
+def test_the_image_runs_by_itself_and_contains_no_research(image: str) -> None:
+    """Without a volume of the test's, and nothing set except the port."""
     with Container(None) as container:
         assert httpx.get(f"{container.url}/version").json()["model"] == "default"
+        assert container.python("import os; print(os.path.exists('/app/model/training'))") == "False"
 
 
 def test_the_readmes_sixty_seconds(image: str, volume: str, tmp_path: Path) -> None:
     (tmp_path / "novel.txt").write_text(prose(7, 120_000))
     prepare_and_read, ask, *_ = commands()
-    # Of a server the commands know the address, which a container has too.
     with Container(volume) as container:
         run(prepare_and_read, cast(Server, container), tmp_path)
         before = json.loads(run(ask, cast(Server, container), tmp_path))
@@ -86,7 +86,7 @@ def test_sigterm_drains_in_time_and_loses_nothing(image: str, volume: str) -> No
         http.post(f"/v1/sessions/{session}/text", content=TEXT).raise_for_status()
         accepted, _ = offsets(http, session)
         assert accepted == len(TEXT)
-        # Its time is the chart's: not 137, which is what it would be had it been killed.
+        # The chart's time to drain; a kill would give 137.
         assert container.stop(60) == 0
         assert "drained: every memory is stored" in container.log
     must_be_whole(volume, session, len(TEXT))
@@ -107,7 +107,7 @@ def test_sigkill_loses_nothing(image: str, volume: str) -> None:
 
 
 def must_be_whole(volume: str, session: str, accepted: int) -> None:
-    """In a new container the session has all that was acknowledged, and answers like one that nothing happened to."""
+    """In a new container the session has all that was acknowledged, and answers like an undisturbed one."""
     with Container(volume) as container, container.client() as http:
         assert offsets(http, session)[0] == accepted
         undisturbed = created(http)
@@ -132,8 +132,8 @@ def test_it_stays_within_its_memory(image: str, volume: str) -> None:
         assert used < 1 << 30
 
 
-def test_a_memory_limit_is_one(image: str, volume: str) -> None:
-    """The control of the test above: with less than torch needs it is killed, and the engine says why."""
+def test_a_memory_limit_is_enforced(image: str, volume: str) -> None:
+    """The control of the test above: with less than torch needs the container is killed."""
     container = Container(volume, "--memory", "100m", "--memory-swap", "100m")
     with pytest.raises(AssertionError), container:
         pass
