@@ -1,12 +1,8 @@
-"""The application: makes the parts, wires them, starts and ends them in order.
-
-It knows every part by name, and does nothing of their work.
-"""
+"""The application: its routes and middlewares, and its services, started and closed in order."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,16 +20,18 @@ from server.engine.engine import Engine
 from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Batch, Scheduler
 from server.http.access_log import AccessLog
+from server.http.admission import Admission
 from server.http.auth import Auth
 from server.http.gate import Gate
 from server.http.problems import METHOD_NOT_ALLOWED, error_response
 from server.http.routes import openai, operation, queries, sessions, snapshots, text
+from server.http.services import Services
 from server.ingest.reader import Reading
 from server.ingest.sweeper import Sweeper
 from server.observability.instrumented_store import watched
 from server.observability.metrics import Metrics
 from server.observability.tracing import Tracing
-from server.sessions import errors
+from server.sessions.errors import Refusal
 from server.sessions.receipts import Receipts
 from server.sessions.service import SessionService
 from server.settings import Settings
@@ -42,44 +40,38 @@ from server.store.open import load_keys
 from server.store.redis.topology import Access
 from server.version import VERSION
 
-log = logging.getLogger(__name__)
 ROUTERS = (sessions.router, text.router, queries.router, snapshots.router, openai.router, operation.router)
 DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, and questions are answered from it."
 
 
-def build_app(settings: Settings) -> FastAPI:
-    """The routes and what stands before them; `running` brings what is behind them to life."""
-    metrics = Metrics()
-    # A span for each request and nothing else, and only where a tracer has been started.
+def build_app(services: Services | None = None) -> FastAPI:
+    """The application; without services it only describes itself."""
+    # One span per request and no others, and only if a tracer was started.
     spans = TelemetryConfig(operation_spans=False, metrics=False, logs=False, auto_configure=False)
     app = FastAPI(title="Onceread", version=VERSION, description=DESCRIPTION, telemetry=spans)
-    app.state.settings, app.state.metrics = settings, metrics
     for router in ROUTERS:
         app.include_router(router)
-    for kind in (HTTPException, RequestValidationError, errors.Refusal):
+    for kind in (HTTPException, RequestValidationError, Refusal):
         app.add_exception_handler(kind, _answer_error)
-
-    def refusal(heavy: bool, tenant: str) -> errors.Refusal | None:
-        service: SessionService = app.state.service
-        if service.draining:
-            return errors.Draining("the server is shutting down; send the request to another replica, or again later")
-        if heavy and (reason := service.overload(tenant)):
-            return errors.Overloaded(f"{reason}; send the request again after the seconds in Retry-After")
-        return None
-
-    auth = Auth(settings.keys_file)
-    app.add_middleware(Gate, refusal=refusal, auth=auth, settings=settings, metrics=metrics)
-    app.add_middleware(AccessLog)
+    if services is not None:
+        app.state.services = services
+        app.add_middleware(
+            Gate,
+            auth=Auth(services.settings.keys_file),
+            admission=services.admission,
+            settings=services.settings,
+            metrics=services.metrics,
+        )
+        app.add_middleware(AccessLog)
     return app
 
 
 @asynccontextmanager
-async def running(app: FastAPI) -> AsyncIterator[None]:
-    """Loads the weights, opens the store and starts the engine; at the end stores every memory and closes all."""
-    settings: Settings = app.state.settings
-    metrics: Metrics = app.state.metrics
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Loads the weights, opens the store and starts the engine; at the end checkpoints every session and closes all."""
+    metrics = Metrics()
     tracing = Tracing(settings.traces_url)
-    # Threads of torch that wait for one another spin: one that shares its core with the event loop holds up all.
+    # Idle threads of torch spin: one on the event loop's core would delay every request.
     torch.set_num_threads(settings.threads)
     device = None if settings.device is None else torch.device(settings.device)
     loaded = await asyncio.to_thread(weights.load, settings.weights, device)
@@ -90,24 +82,22 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
     def observe(step: Batch, seconds: float) -> None:
         metrics.step_seconds.observe(seconds)
 
-    forward = ModelRunner(loaded.model)
-    await asyncio.to_thread(forward.warm, settings.step_tokens)
-    engine = Engine(forward, scheduler, settings.answers_waiting_max, observe)
+    runner = ModelRunner(loaded.model)
+    await asyncio.to_thread(runner.warm, settings.step_tokens)
+    engine = Engine(runner, scheduler, settings.answers_waiting_max, observe)
     engine.start()
     reading = Reading(store, engine, loaded, settings, metrics)
-    state = app.state
-    state.store, state.engine, state.reading, state.loaded = store, engine, reading, loaded
-    state.service = SessionService(
-        store, reading, engine, loaded, settings, metrics, Receipts(ring.derived(b"receipts"))
-    )
-    # A token has at least one byte: less text than a segment has tokens can not change a memory.
+    receipts = Receipts(ring.derived(b"receipts"))
+    service = SessionService(store, reading, engine, loaded, settings, metrics, receipts)
+    admission = Admission(settings, service.overload)
+    # A token has at least one byte: less text than a segment has tokens cannot change a memory.
     segment_tokens = loaded.model.config.segment_tokens
-    sweeping = Sweeper(store, reading, loaded.fingerprint, segment_tokens, settings.sweep_seconds)
-    await sweeping.start()
+    sweeper = Sweeper(store, reading, loaded.fingerprint, segment_tokens, settings.sweep_seconds)
+    await sweeper.start()
     try:
-        yield
+        yield Services(settings, metrics, loaded, store, engine, reading, service, admission)
     finally:
-        await sweeping.stop()
+        await sweeper.stop()
         await reading.close()
         engine.stop()
         await store.close()
@@ -115,7 +105,7 @@ async def running(app: FastAPI) -> AsyncIterator[None]:
 
 
 def store_options(settings: Settings) -> StoreOptions:
-    """What the settings say of the store beside its address."""
+    """The store's options, beside its URL."""
     access = Access(
         settings.store_password_file, settings.store_ca_file, settings.store_certificate_file, settings.store_key_file
     )

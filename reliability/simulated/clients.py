@@ -95,7 +95,6 @@ class Replica:
 
     async def end(self) -> None:
         """Ends in order, as when it is told to."""
-        self.service.draining = True
         self._start.cancel()
         await self.sweeping.stop()
         await self.reading.close()

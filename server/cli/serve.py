@@ -1,7 +1,4 @@
-"""Serving: the application on a socket, until SIGTERM or SIGINT, which lets running answers end first.
-
-It knows processes and signals; what is served, the application knows.
-"""
+"""Serves the application on a socket until SIGTERM or SIGINT, then drains and stops."""
 
 from __future__ import annotations
 
@@ -14,29 +11,29 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 
-from server.app import build_app, running
+from server.app import build_app, open_services
 from server.http.protocol import Connection, Watch
+from server.http.services import Services
 from server.settings import Settings
 
 log = logging.getLogger("server")
-# Open files that are no connections of clients: the store's and its own.
+# Open files beside clients' connections: the store's and the server's own.
 OTHER_FILES = 256
 
 
 class DrainingServer(uvicorn.Server):
-    """A uvicorn server that, told to end, first lets running answers end while new work is refused."""
+    """A uvicorn server that on a signal refuses new work and finishes in-flight answers before it stops."""
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
-        rejected = app.state.metrics.rejected
+    def __init__(self, services: Services) -> None:
+        settings, rejected = services.settings, services.metrics.rejected
 
         def connection(**options: Any) -> Connection:
             return Connection(settings, lambda code: rejected.labels(reason=code).inc(), **options)
 
         super().__init__(
             uvicorn.Config(
-                app,
+                build_app(services),
                 host=settings.host,
                 port=settings.port,
                 log_level=settings.log_level,
@@ -52,7 +49,8 @@ class DrainingServer(uvicorn.Server):
                 timeout_notify=0,
             )
         )
-        self._app, self._drain_seconds, self._watch = app, settings.drain_seconds, Watch()
+        self._services = services
+        self._watch = Watch()
         self._drain: asyncio.Task[None] | None = None
 
     async def _look(self) -> None:
@@ -70,41 +68,40 @@ class DrainingServer(uvicorn.Server):
         self._drain = asyncio.ensure_future(self._drained())
 
     async def _drained(self) -> None:
-        service, reading = self._app.state.service, self._app.state.reading
-        service.draining = True
-        log.info("draining: new work is refused, running answers end")
-        closed = asyncio.ensure_future(reading.close())
+        self._services.admission.draining = True
+        log.info("draining: new work is refused, in-flight answers finish")
+        closed = asyncio.ensure_future(self._services.reading.close())
         with suppress(TimeoutError):
-            await asyncio.wait_for(service.answers.answers_end(), self._drain_seconds)
+            answers = self._services.sessions.answers
+            await asyncio.wait_for(answers.answers_end(), self._services.settings.drain_seconds)
         await closed
-        log.info("drained: every memory is stored")
+        log.info("drained: every session is checkpointed")
         self.should_exit = True
 
 
 async def serve(settings: Settings) -> int:
-    app = build_app(settings)
-    _take_files(settings.connections_max + OTHER_FILES)
-    server = DrainingServer(app, settings)
-    async with running(app):
-        # What is there now stays: to look through all of it again and again would hold up everybody.
+    _raise_file_limit(settings.connections_max + OTHER_FILES)
+    async with open_services(settings) as services:
+        server = DrainingServer(services)
+        # What is loaded now stays: collecting it again and again would delay every request.
         gc.collect()
         gc.freeze()
         try:
             await server.serve()
         except SystemExit:
             # uvicorn has logged why.
-            log.error("can not listen: choose another ONCEREAD_HOST or ONCEREAD_PORT, or end what has this one")
+            log.error("cannot listen: choose another ONCEREAD_HOST or ONCEREAD_PORT, or stop what uses this one")
             return 1
     return 0 if server.started else 1
 
 
-def _take_files(files: int) -> None:
-    """Lets the process open so many files at once, or as many as it may."""
+def _raise_file_limit(files: int) -> None:
+    """Raises the limit of open files to `files`, or as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = files if hard == resource.RLIM_INFINITY else min(files, hard)
     if most < files:
         log.warning(
-            "only %s files may be open, %s are wanted: lower connections_max or raise the limit (ulimit -n)",
+            "the limit of open files is %s, %s are needed: lower connections_max or raise the limit (ulimit -n)",
             most,
             files,
         )

@@ -1,91 +1,118 @@
-"""The gate in front of every route: request ids, keys, quotas, and refusals that need no body to be read.
+"""The gate in front of every route. A request passes it in this order:
 
-It knows calls and headers, and nothing of what lies behind them.
+1. it gets its id, the caller's or a new one;
+2. its API key gives it an identity, whose scopes must cover the route;
+3. a body that says that it is too large is refused before it is read;
+4. admission: not while the server shuts down, nor beyond the queues' limits or the tenant's quotas;
+5. its body is read under limits of size, nesting and the tenant's upload rate.
+
+Every failure from here on, the routes' too, is answered as a problem.
 """
 
 from __future__ import annotations
 
+import re
+import secrets
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.http.admission import Admission
 from server.http.auth import Auth, must_be_allowed
 from server.http.body_limits import bounded, is_json, is_long, must_fit
-from server.http.permissions import OPEN, Call, call_of
+from server.http.permissions import OPEN, call_of
 from server.http.problems import error_response
-from server.http.quotas import Quotas, Turn
-from server.http.request_ids import request_id
+from server.http.quotas import Turn
 from server.observability.metrics import Metrics
-from server.sessions.errors import Refusal
 from server.settings import Settings
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def request_id(given: str = "") -> str:
+    """The caller's id if it is valid, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+
+class Exchange:
+    """One request and its response, which gets its headers here and is dropped once the client is gone."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, metrics: Metrics) -> None:
+        self.scope = scope
+        self.headers = Headers(scope=scope)
+        self.call = call_of(scope["method"], scope["path"])
+        self.turn: Turn | None = None
+        self._id = request_id(self.headers.get("x-request-id", ""))
+        self._state = scope.setdefault("state", {})
+        self._state["request_id"] = self._id
+        self._receive = receive
+        self._send = send
+        self._metrics = metrics
+        self._started = self._gone = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._gone = self._gone or message["type"] == "http.disconnect"
+        return message
+
+    async def send(self, message: Message) -> None:
+        # An error about half a body is no refusal: the client has closed the connection.
+        if self._gone:
+            return
+        if message["type"] == "http.response.start":
+            self._started = True
+            limits = self.turn.headers() if self.turn else {}
+            MutableHeaders(scope=message).update({"X-Request-ID": self._id} | limits)
+            if (code := self._state.get("refusal_code")) is not None:
+                self._metrics.rejected.labels(reason=code).inc()
+        await self._send(message)
+
+    async def fail(self, error: Exception) -> None:
+        """Answers with the error; raises it if a response has begun."""
+        if self._started:
+            raise error
+        response = error_response(error)
+        self._state["refusal_code"] = response.problem.code
+        headers, body = response.rendered(self._id)
+        await self.send({"type": "http.response.start", "status": response.problem.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
 
 
 class Gate:
-    """ASGI middleware; `refusal` says why new work is not taken now, or None."""
+    """ASGI middleware."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        refusal: Callable[[bool, str], Refusal | None],
-        auth: Auth,
-        settings: Settings,
-        metrics: Metrics,
-    ) -> None:
-        self._app, self._refusal, self._auth, self._metrics = app, refusal, auth, metrics
-        self._quotas = Quotas(settings)
-        self._body_bytes, self._json_depth = settings.body_bytes, settings.json_depth
+    def __init__(self, app: ASGIApp, auth: Auth, admission: Admission, settings: Settings, metrics: Metrics) -> None:
+        self._app = app
+        self._auth = auth
+        self._admission = admission
+        self._body_bytes = settings.body_bytes
+        self._json_depth = settings.json_depth
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers, call = Headers(scope=scope), call_of(scope["method"], scope["path"])
-        name = scope.setdefault("state", {})["request_id"] = request_id(headers.get("x-request-id", ""))
         began = time.perf_counter()
-        started = gone = False
-        turn: Turn | None = None
-
-        async def watching_receive() -> Message:
-            nonlocal gone
-            message = await receive()
-            gone = gone or message["type"] == "http.disconnect"
-            return message
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal started
-            if gone:
-                # What is said of half a body is said to nobody, and no refusal.
-                return
-            if message["type"] == "http.response.start":
-                started = True
-                MutableHeaders(scope=message).update({"X-Request-ID": name} | (turn.headers() if turn else {}))
-                if (code := scope["state"].get("refusal_code")) is not None:
-                    self._metrics.rejected.labels(reason=code).inc()
-            await send(message)
-
+        exchange = Exchange(scope, receive, send, self._metrics)
         try:
-            turn = self._admitted(scope, headers, call)
-        except Refusal as refused:
-            await answer(refused, scope, send_with_headers)
-            return
-        try:
-            with turn or nullcontext():
-                await self._app(scope, self._body(watching_receive, headers, call, turn), send_with_headers)
+            exchange.turn = self._admitted(exchange)
+            with exchange.turn or nullcontext():
+                await self._app(scope, self._limited(exchange), exchange.send)
         except ClientDisconnect:
             return
         except Exception as error:
-            if started:
-                raise
-            await answer(error, scope, send_with_headers)
-        if call is not None and call.phase is not None:
-            self._metrics.request_seconds.labels(phase=call.phase).observe(time.perf_counter() - began)
+            await exchange.fail(error)
+        if exchange.turn is not None and exchange.call is not None and exchange.call.phase is not None:
+            phase = self._metrics.request_seconds.labels(phase=exchange.call.phase)
+            phase.observe(time.perf_counter() - began)
 
-    def _admitted(self, scope: Scope, headers: Headers, call: Call | None) -> Turn | None:
-        """Whose request it is goes into its state, but for a call that the table does not know: no route takes it."""
+    def _admitted(self, exchange: Exchange) -> Turn | None:
+        """Steps 2 to 4; only a request that the permissions know gets an identity, and no other reaches a route."""
+        scope, headers, call = exchange.scope, exchange.headers, exchange.call
         if scope["path"] in OPEN:
             return None
         identity = self._auth.identify(headers.get("authorization"))
@@ -93,28 +120,14 @@ class Gate:
             return None
         must_be_allowed(identity, call)
         scope["state"]["identity"] = identity
-        if call.method in ("POST", "PUT", "PATCH") and (
-            refused := self._refusal(call.phase is not None, identity.tenant)
-        ):
-            raise refused
         length = headers.get("content-length", "")
         if length.isdecimal() and not is_long(call, headers.get("content-type", "")):
             must_fit(int(length), self._body_bytes)
-        return self._quotas.begin(identity.tenant, call.phase)
+        return self._admission.admit(call, identity.tenant)
 
-    def _body(self, receive: Receive, headers: Headers, call: Call | None, turn: Turn | None) -> Receive:
-        if turn is not None:
-            receive = turn.received(receive)
-        content_type = headers.get("content-type", "")
-        if is_long(call, content_type):
+    def _limited(self, exchange: Exchange) -> Receive:
+        receive = exchange.turn.received(exchange.receive) if exchange.turn else exchange.receive
+        content_type = exchange.headers.get("content-type", "")
+        if is_long(exchange.call, content_type):
             return receive
         return bounded(receive, self._body_bytes, self._json_depth if is_json(content_type) else None)
-
-
-async def answer(error: Exception, scope: Scope, send: Send) -> None:
-    """The error as a whole response."""
-    response = error_response(error)
-    scope["state"]["refusal_code"] = response.problem.code
-    headers, body = response.rendered(scope["state"]["request_id"])
-    await send({"type": "http.response.start", "status": response.problem.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -13,10 +13,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from server.http.body_limits import is_long
 from server.http.errors import HttpError, InvalidRequest, NotReady, TooSlow
+from server.http.gate import request_id
 from server.http.patience import Patience
 from server.http.permissions import call_of
 from server.http.problems import ErrorResponse, error_response
-from server.http.request_ids import request_id
 from server.settings import Settings
 
 # Between two looks no more time than this passes for connections: what came while the server stood still waits to be

@@ -38,7 +38,6 @@ class SessionService:
         self.snapshots = SnapshotService(store, reading, self.registry, loaded)
         self.answers = AnswerService(engine, loaded, settings.answer_seconds, metrics)
         self.queries = QueryService(reading, self.registry, self.uploads, self.snapshots, self.answers, settings)
-        self.draining = False
 
     @property
     def durability(self) -> str:

@@ -29,16 +29,14 @@ from server.http.routes.shared import (
     PROBLEMS,
     TOO_LARGE,
     TheIdentity,
-    TheLibrary,
-    TheSettings,
+    TheServices,
     while_connected,
 )
 from server.http.schemas import SessionId
+from server.http.services import Services
 from server.sessions import errors
 from server.sessions.answers import Answer, Piece, Question
 from server.sessions.queries import Query
-from server.sessions.service import SessionService
-from server.settings import Settings
 from server.store.base import SessionKey
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], responses=PROBLEMS)
@@ -49,16 +47,15 @@ TheSession = Annotated[SessionId | None, Header(alias="X-Session-ID")]
 
 
 @router.get("/models")
-async def models(request: Request) -> ModelList:
+async def models(services: TheServices) -> ModelList:
     """The one model that is served."""
-    return ModelList(data=[Model(id=request.app.state.loaded.name, created=0)])
+    return ModelList(data=[Model(id=services.loaded.name, created=0)])
 
 
 @router.post("/chat/completions", response_model=ChatCompletion, responses={**_REFUSALS, **_EVENTS})
 async def chat(
     request: Request,
-    service: TheLibrary,
-    settings: TheSettings,
+    services: TheServices,
     identity: TheIdentity,
     body: ChatRequest,
     session: TheSession = None,
@@ -68,29 +65,24 @@ async def chat(
     earlier = "\n".join(message.text for message in body.messages[:last] if message.text)
     tokens_max = body.max_completion_tokens or body.max_tokens or TOKENS
     question = _question(body, body.messages[last].text, tokens_max, bool(body.logprobs), "messages")
-    query = _query(request, body, question, identity, session, f"\n{earlier}\n" if earlier else "")
-    encoder = ChatEncoder(_served(request), question.logprobs)
-    return await _answer(request, service, settings, body, query, encoder)
+    query = _query(services.loaded.name, body, question, identity, session, f"\n{earlier}\n" if earlier else "")
+    encoder = ChatEncoder(services.loaded.name, question.logprobs)
+    return await _answer(request, services, body, query, encoder)
 
 
 @router.post("/completions", response_model=Completion, responses={**_REFUSALS, **_EVENTS})
 async def complete(
     request: Request,
-    service: TheLibrary,
-    settings: TheSettings,
+    services: TheServices,
     identity: TheIdentity,
     body: CompletionRequest,
     session: TheSession = None,
 ) -> Response:
     """Answers the prompt."""
     question = _question(body, body.text, body.max_tokens or TOKENS, body.logprobs is not None, "prompt")
-    query = _query(request, body, question, identity, session, "")
-    encoder = CompletionEncoder(_served(request), question.logprobs)
-    return await _answer(request, service, settings, body, query, encoder)
-
-
-def _served(request: Request) -> str:
-    return str(request.app.state.loaded.name)
+    query = _query(services.loaded.name, body, question, identity, session, "")
+    encoder = CompletionEncoder(services.loaded.name, question.logprobs)
+    return await _answer(request, services, body, query, encoder)
 
 
 def _question(wanted: Wanted, text: str, tokens_max: int, logprobs: bool, param: str) -> Question:
@@ -101,9 +93,8 @@ def _question(wanted: Wanted, text: str, tokens_max: int, logprobs: bool, param:
 
 
 def _query(
-    request: Request, wanted: Wanted, question: Question, identity: Identity, header: str | None, earlier: str
+    served: str, wanted: Wanted, question: Question, identity: Identity, header: str | None, earlier: str
 ) -> Query:
-    served = _served(request)
     if wanted.model not in (None, served):
         raise errors.InvalidField(f"model: {served} is the one that is served", param="model")
     if header is not None and wanted.session_id not in (None, header):
@@ -120,14 +111,14 @@ def _query(
 
 
 async def _answer(
-    request: Request, service: SessionService, settings: Settings, wanted: Wanted, query: Query, encoder: AnswerEncoder
+    request: Request, services: Services, wanted: Wanted, query: Query, encoder: AnswerEncoder
 ) -> Response:
-    queries = service.queries
+    queries = services.sessions.queries
     admitted = await while_connected(request, queries.admit(query))
     if wanted.stream:
         usage = wanted.stream_options is not None and wanted.stream_options.include_usage
         request_id = request.scope["state"]["request_id"]
-        return event_stream(_events(encoder, usage, queries.stream(admitted), request_id), settings)
+        return event_stream(_events(encoder, usage, queries.stream(admitted), request_id), services.settings)
     [answer] = await while_connected(request, queries.answer(admitted))
     return JSONResponse(encoder.whole(answer).model_dump())
 

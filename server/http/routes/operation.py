@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from server.http import gauges
 from server.http.errors import NotReady
-from server.http.routes.shared import problems
-from server.sessions.errors import Draining
+from server.http.routes.shared import TheServices, problems
 from server.version import VERSION
 
 router = APIRouter(tags=["operation"])
@@ -16,61 +15,57 @@ _NOT_NOW = problems(503)
 
 
 @router.get("/livez", response_class=Response, responses=_NOT_NOW)
-async def livez(request: Request) -> Response:
+async def livez(services: TheServices) -> Response:
     """200 while the process and the engine's thread are alive, whatever the state of the store."""
-    if not request.app.state.engine.alive:
+    if not services.engine.alive:
         raise NotReady("the engine has stopped; restart the server")
     return Response(status_code=200)
 
 
 @router.get("/readyz", response_class=Response, responses=_NOT_NOW)
-async def readyz(request: Request) -> Response:
+async def readyz(services: TheServices) -> Response:
     """200 if the server takes requests: weights loaded, store available, not shutting down."""
-    await _must_be_ready(request)
+    await _must_be_ready(services)
     return Response(status_code=200)
 
 
 @router.get("/health", responses=_NOT_NOW)
-async def health(request: Request) -> JSONResponse:
+async def health(services: TheServices) -> JSONResponse:
     """`readyz` and `version` in one."""
-    await _must_be_ready(request)
-    return JSONResponse({"status": "ready", **_identity(request)})
+    await _must_be_ready(services)
+    return JSONResponse({"status": "ready", **_identity(services)})
 
 
 @router.get("/version")
-async def version(request: Request) -> JSONResponse:
+async def version(services: TheServices) -> JSONResponse:
     """Version of the server, the model that it serves, kind of store and durability."""
-    return JSONResponse(_identity(request))
+    return JSONResponse(_identity(services))
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(request: Request) -> Response:
+async def metrics(services: TheServices) -> Response:
     """Metrics in Prometheus' text format."""
-    state = request.app.state
-    await gauges.look(state.metrics, state.engine, state.reading, state.store)
-    return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
+    await gauges.look(services.metrics, services.engine, services.reading, services.store)
+    return Response(services.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def _identity(request: Request) -> dict[str, str]:
-    state = request.app.state
+def _identity(services: TheServices) -> dict[str, str]:
     return {
         "version": VERSION,
-        "model": state.loaded.name,
-        "fingerprint": state.loaded.fingerprint,
-        "store": state.settings.store.partition(":")[0],
-        "durability": state.service.durability,
+        "model": services.loaded.name,
+        "fingerprint": services.loaded.fingerprint,
+        "store": services.settings.store.partition(":")[0],
+        "durability": services.sessions.durability,
     }
 
 
-async def _must_be_ready(request: Request) -> None:
-    state = request.app.state
-    if state.service.draining:
-        raise Draining("the server is shutting down; use another replica")
-    if not state.engine.alive:
+async def _must_be_ready(services: TheServices) -> None:
+    services.admission.must_not_drain()
+    if not services.engine.alive:
         raise NotReady("the engine has stopped; restart the server")
     try:
-        await state.store.ready()
+        await services.store.ready()
     except Exception:
-        state.metrics.store_up.set(0)
+        services.metrics.store_up.set(0)
         raise
-    state.metrics.store_up.set(1)
+    services.metrics.store_up.set(1)

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from server.http.auth import Identity
 from server.http.schemas import Problem
+from server.http.services import Services, services_of
 from server.sessions.service import SessionService
 from server.settings import Settings
 from server.store.base import SessionKey
@@ -52,14 +53,15 @@ TOO_LARGE = problems(413)
 WRONG_TYPE = problems(415)
 
 
-async def library_of(request: Request) -> SessionService:
-    service: SessionService = request.app.state.service
-    return service
+TheServices = Annotated[Services, Depends(services_of)]
 
 
-async def settings_of(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
+async def service_of(services: TheServices) -> SessionService:
+    return services.sessions
+
+
+async def settings_of(services: TheServices) -> Settings:
+    return services.settings
 
 
 async def identity_of(request: Request, _: Annotated[object, Security(_BEARER)]) -> Identity:
@@ -81,7 +83,7 @@ async def session_key(tenant: TheTenant, id: Annotated[str, Path(pattern=r"^[A-Z
     return SessionKey(tenant, id)
 
 
-TheLibrary = Annotated[SessionService, Depends(library_of)]
+TheLibrary = Annotated[SessionService, Depends(service_of)]
 TheSettings = Annotated[Settings, Depends(settings_of)]
 # A signed note of what was durable, which the client sends with its next request.
 RECEIPT = "Onceread-Receipt"

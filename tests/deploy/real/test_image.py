@@ -88,7 +88,7 @@ def test_sigterm_drains_in_time_and_loses_nothing(image: str, volume: str) -> No
         assert accepted == len(TEXT)
         # The chart's time to drain; a kill would give 137.
         assert container.stop(60) == 0
-        assert "drained: every memory is stored" in container.log
+        assert "drained: every session is checkpointed" in container.log
     must_be_whole(volume, session, len(TEXT))
 
 

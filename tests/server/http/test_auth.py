@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from server.app import ROUTERS, build_app
 from server.http import api_keys
+from server.http.admission import Admission
 from server.http.auth import EVERYBODY, Auth, Identity, WatchedKeys, must_be_allowed, must_be_guarded
 from server.http.errors import InvalidApiKey, NotAllowed
 from server.http.gate import Gate
@@ -59,7 +60,7 @@ def test_a_name_in_a_path_may_be_anything_that_the_router_takes(call: Call, name
 
 
 def test_every_route_of_the_application_is_in_the_table() -> None:
-    served = [route for router in (build_app(Settings()), *ROUTERS) for route in router.routes]
+    served = [route for router in (build_app(), *ROUTERS) for route in router.routes]
     routes = {(method, route.path) for route in served if isinstance(route, Route) for method in route.methods or ()}
     assert len(routes) > 20
     assert routes <= {(call.method, call.path) for call in CALLS} | {
@@ -94,10 +95,9 @@ async def test_a_route_that_the_table_does_not_know_gets_no_tenant() -> None:
     async def tenant(tenant: TheTenant) -> str:
         return tenant
 
-    def refusal(heavy: bool, tenant: str) -> None:
-        return None
-
-    app.add_middleware(Gate, refusal=refusal, auth=Auth(None), settings=Settings(), metrics=Metrics())
+    settings = Settings()
+    admission = Admission(settings, lambda tenant: None)
+    app.add_middleware(Gate, auth=Auth(None), admission=admission, settings=settings, metrics=Metrics())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
         statuses = [(await http.get(path)).status_code for path in ("/v1/sessions", "/v1/forgotten", "/v1/nowhere")]

@@ -20,7 +20,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from server.app import build_app
-from server.settings import Settings
 from testing.models import prose
 from testing.replies import appended, created
 from testing.serving import Server, client
@@ -46,7 +45,7 @@ def server(tiny_weights: Path) -> Iterator[Server]:
         yield server
 
 
-DESCRIPTION = schemathesis.openapi.from_dict(build_app(Settings()).openapi())
+DESCRIPTION = schemathesis.openapi.from_dict(build_app().openapi())
 OPERATIONS: list[Any] = [found.ok() for found in DESCRIPTION.get_all_operations()]  # type: ignore[union-attr]
 AT_A_SESSION = [operation for operation in OPERATIONS if "{id}/" in operation.path]
 
@@ -70,7 +69,7 @@ def for_many(operation: Any, check: Callable[[Any], None]) -> None:
 def test_the_server_describes_what_is_tried_here(server: Server) -> None:
     with client(server) as http:
         described = http.get("/openapi.json").json()
-    assert described == build_app(Settings()).openapi()
+    assert described == build_app().openapi()
     assert len(OPERATIONS) == sum(map(len, described["paths"].values()))
 
 

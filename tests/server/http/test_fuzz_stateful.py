@@ -23,7 +23,6 @@ from schemathesis.checks import CHECKS
 
 from server.app import build_app
 from server.http import api_keys
-from server.settings import Settings
 from testing.serving import Server
 from tests.server.http import test_fuzz_http
 
@@ -60,7 +59,7 @@ def server(
 
 
 def test_no_row_of_requests_brings_about_a_failure(server: Server, token: str) -> None:
-    described: Any = schemathesis.openapi.from_dict(build_app(Settings()).openapi())
+    described: Any = schemathesis.openapi.from_dict(build_app().openapi())
     counts: Counter[int] = Counter()
 
     class Interface(described.as_state_machine()):  # type: ignore[misc]

@@ -13,7 +13,7 @@ from server.http.problems import PROBLEM_TYPES
 from server.settings import CLIENT_NAMES, Settings
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "API.md").read_text(encoding="utf-8")
-DESCRIBED: dict[str, Any] = build_app(Settings()).openapi()
+DESCRIBED: dict[str, Any] = build_app().openapi()
 METHODS = "GET|POST|PUT|PATCH|DELETE|HEAD"
 
 
