@@ -65,7 +65,7 @@ def test_the_image_runs_by_itself_and_contains_no_research(image: str) -> None:
     """Without a volume of the test's, and nothing set except the port."""
     with Container(None) as container:
         assert httpx.get(f"{container.url}/version").json()["model"] == "default"
-        assert container.python("import os; print(os.path.exists('/app/model/training'))") == "False"
+        assert container.python("import os; print(os.path.exists('/app/model/training'))").strip() == "False"
 
 
 def test_the_readmes_sixty_seconds(image: str, volume: str, tmp_path: Path) -> None:
