@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 
 from server.app import build_app, open_services
-from server.http.protocol import Connection, Watch
+from server.http.protocol import Connection, ConnectionChecks
 from server.http.services import Services
 from server.settings import Settings
 
@@ -45,17 +45,17 @@ class DrainingServer(uvicorn.Server):
                 ws="none",
                 timeout_graceful_shutdown=5,
                 timeout_keep_alive=settings.idle_connection_seconds,  # type: ignore[arg-type]  # a timer takes any number
-                callback_notify=self._look,
+                callback_notify=self._check_connections,
                 timeout_notify=0,
             )
         )
         self._services = services
-        self._watch = Watch()
+        self._checks = ConnectionChecks()
         self._drain: asyncio.Task[None] | None = None
 
-    async def _look(self) -> None:
+    async def _check_connections(self) -> None:
         """Called once a second."""
-        self._watch.look(self.server_state.connections)
+        self._checks.check(self.server_state.connections)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drain is not None or not self.started:

@@ -8,6 +8,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from fastapi.sse import format_sse_event
+
 from server.http.openai_schemas import (
     ChatAnswer,
     ChatChoice,
@@ -21,12 +23,12 @@ from server.http.openai_schemas import (
 )
 from server.sessions.answers import Answer, Piece
 
-DONE = b"data: [DONE]\n\n"
+DONE = format_sse_event(data_str="[DONE]")
 
 
 def data(value: dict[str, Any]) -> bytes:
     """One event of a stream."""
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
+    return format_sse_event(data_str=json.dumps(value, ensure_ascii=False))
 
 
 class AnswerEncoder(ABC):

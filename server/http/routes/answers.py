@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT
 
-from server.http import sse
 from server.http.auth import Identity
 from server.http.errors import NotAllowed
+from server.http.routes.shared import EVENT_STREAM
 from server.settings import Settings
 
 
@@ -23,7 +24,7 @@ def may_remember(identity: Identity) -> None:
 def event_stream(events: AsyncGenerator[bytes, None], settings: Settings) -> StreamingResponse:
     """A response of server-sent events, with a comment whenever there was none for `ping_seconds`."""
     return StreamingResponse(
-        _pinged(events, settings.ping_seconds), media_type=sse.MEDIA_TYPE, headers={"Cache-Control": "no-store"}
+        _pinged(events, settings.ping_seconds), media_type=EVENT_STREAM, headers={"Cache-Control": "no-store"}
     )
 
 
@@ -34,7 +35,7 @@ async def _pinged(events: AsyncGenerator[bytes, None], ping_seconds: float) -> A
             while True:
                 done, _ = await asyncio.wait({following}, timeout=ping_seconds)
                 if not done:
-                    yield sse.PING
+                    yield KEEPALIVE_COMMENT
                     continue
                 if (event := following.result()) is None:
                     return

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 
 from model.sampling import Sampling
-from server.http import sse
 from server.http.auth import Identity
 from server.http.openai_encoders import DONE, AnswerEncoder, ChatEncoder, CompletionEncoder, data
 from server.http.openai_schemas import (
@@ -26,6 +25,7 @@ from server.http.problems import error_response
 from server.http.routes.answers import event_stream, may_remember
 from server.http.routes.shared import (
     CONFLICT,
+    EVENTS,
     PROBLEMS,
     TOO_LARGE,
     TheIdentity,
@@ -41,7 +41,6 @@ from server.store.base import SessionKey
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], responses=PROBLEMS)
 TOKENS = 64
-_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}}}}
 _REFUSALS: dict[int | str, dict[str, Any]] = {**CONFLICT, **TOO_LARGE}
 TheSession = Annotated[SessionId | None, Header(alias="X-Session-ID")]
 
@@ -52,7 +51,7 @@ async def models(services: TheServices) -> ModelList:
     return ModelList(data=[Model(id=services.loaded.name, created=0)])
 
 
-@router.post("/chat/completions", response_model=ChatCompletion, responses={**_REFUSALS, **_EVENTS})
+@router.post("/chat/completions", response_model=ChatCompletion, responses={**_REFUSALS, **EVENTS})
 async def chat(
     request: Request,
     services: TheServices,
@@ -70,7 +69,7 @@ async def chat(
     return await _answer(request, services, body, query, encoder)
 
 
-@router.post("/completions", response_model=Completion, responses={**_REFUSALS, **_EVENTS})
+@router.post("/completions", response_model=Completion, responses={**_REFUSALS, **EVENTS})
 async def complete(
     request: Request,
     services: TheServices,

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from model.sampling import Sampling
-from server.http import sse
 from server.http.problems import error_response
 from server.http.routes.answers import event_stream, may_remember
 from server.http.routes.shared import (
     CONFLICT,
+    EVENTS,
     PROBLEMS,
     TOO_LARGE,
     TheIdentity,
     TheKey,
-    TheLibrary,
     TheReceipt,
+    TheService,
     TheSettings,
+    event,
     while_connected,
 )
 from server.http.schemas import AnswerMany, AnswerOne, AnswerPart, Ask, MemoryUsed, TokenScore, Usage
@@ -32,13 +32,12 @@ from server.settings import Settings
 from server.store.base import SessionKey
 
 router = APIRouter(prefix="/v1/sessions/{id}/queries", tags=["questions"], responses=PROBLEMS)
-_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}}}}
 
 
-@router.post("", response_model=AnswerOne | AnswerMany, responses={**CONFLICT, **TOO_LARGE, **_EVENTS})
+@router.post("", response_model=AnswerOne | AnswerMany, responses={**CONFLICT, **TOO_LARGE, **EVENTS})
 async def ask(
     request: Request,
-    service: TheLibrary,
+    service: TheService,
     settings: TheSettings,
     identity: TheIdentity,
     key: TheKey,
@@ -96,11 +95,11 @@ async def _events(
         async with aclosing(answer) as parts:
             async for part in parts:
                 if isinstance(part, Piece):
-                    yield sse.event("delta", {"text": part.text})
+                    yield event("delta", {"text": part.text})
                 else:
-                    yield sse.event("done", _one(key, part, logprobs).model_dump(exclude_none=True))
+                    yield event("done", _one(key, part, logprobs).model_dump(exclude_none=True))
     except Exception as error:
-        yield sse.event("error", error_response(error).body(request_id))
+        yield event("error", error_response(error).body(request_id))
 
 
 def _usage(answers: list[Answer]) -> Usage:

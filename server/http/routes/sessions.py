@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server.http.routes.shared import CONFLICT, PROBLEMS, TOO_LARGE, TheKey, TheLibrary, TheTenant, while_connected
+from server.http.routes.shared import CONFLICT, PROBLEMS, TOO_LARGE, TheKey, TheService, TheTenant, while_connected
 from server.http.schemas import (
     MemoryCounts,
     Session,
@@ -40,7 +40,7 @@ def shown(view: SessionView) -> Session:
 
 @router.post("", status_code=201, responses={**CONFLICT, **TOO_LARGE})
 async def create(
-    request: Request, service: TheLibrary, tenant: TheTenant, response: Response, body: SessionCreate | None = None
+    request: Request, service: TheService, tenant: TheTenant, response: Response, body: SessionCreate | None = None
 ) -> Session:
     """Creates an empty session, or with `from` a fork of another session or of its snapshot."""
     body = body or SessionCreate()
@@ -56,7 +56,7 @@ async def create(
 
 @router.get("")
 async def list_sessions(
-    service: TheLibrary,
+    service: TheService,
     tenant: TheTenant,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: SessionId | None = None,
@@ -68,18 +68,18 @@ async def list_sessions(
 
 
 @router.get("/{id}")
-async def get(service: TheLibrary, key: TheKey) -> Session:
+async def get(service: TheService, key: TheKey) -> Session:
     """Gets a session."""
     return shown(await service.registry.get(key))
 
 
 @router.patch("/{id}", responses=TOO_LARGE)
-async def revise(service: TheLibrary, key: TheKey, body: SessionRevise) -> Session:
+async def revise(service: TheService, key: TheKey, body: SessionRevise) -> Session:
     """Updates metadata or time to live; `ttl_seconds: null` removes the expiry."""
     return shown(await service.registry.revise(key, body.change))
 
 
 @router.delete("/{id}", status_code=204)
-async def delete(service: TheLibrary, key: TheKey) -> None:
+async def delete(service: TheService, key: TheKey) -> None:
     """Deletes the session with its text, memory and snapshots."""
     await service.registry.delete(key)

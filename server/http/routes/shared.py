@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Request, Security
 from fastapi.security import HTTPBearer
+from fastapi.sse import format_sse_event
 from starlette.requests import ClientDisconnect
 
 from server.http.auth import Identity
@@ -47,6 +49,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+EVENT_STREAM = "text/event-stream"
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {EVENT_STREAM: {}}}}
 PROBLEMS = problems(400, 401, 403, 404, 408, 410, 422, 429, 500, 503, 507)
 CONFLICT = problems(409)
 TOO_LARGE = problems(413)
@@ -83,7 +87,7 @@ async def session_key(tenant: TheTenant, id: Annotated[str, Path(pattern=r"^[A-Z
     return SessionKey(tenant, id)
 
 
-TheLibrary = Annotated[SessionService, Depends(service_of)]
+TheService = Annotated[SessionService, Depends(service_of)]
 TheSettings = Annotated[Settings, Depends(settings_of)]
 # A signed note of what was durable, which the client sends with its next request.
 RECEIPT = "Onceread-Receipt"
@@ -111,3 +115,8 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def event(name: str, data: dict[str, Any]) -> bytes:
+    """A server-sent event; JSON keeps the data on one line, whatever text is in it."""
+    return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=False))

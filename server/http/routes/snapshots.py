@@ -15,7 +15,7 @@ from server.http.routes.shared import (
     WRONG_TYPE,
     SnapshotPath,
     TheKey,
-    TheLibrary,
+    TheService,
     while_connected,
 )
 from server.http.schemas import MemoryCounts, Restore, Session, Snapshot, SnapshotCreate, SnapshotList
@@ -42,7 +42,7 @@ def _shown(id: str, snapshot: base.Snapshot) -> Snapshot:
 
 @router.post("/snapshots", status_code=201, responses={**CONFLICT, **TOO_LARGE})
 async def take(
-    request: Request, service: TheLibrary, key: TheKey, response: Response, body: SnapshotCreate
+    request: Request, service: TheService, key: TheKey, response: Response, body: SnapshotCreate
 ) -> Snapshot:
     """Creates a snapshot of the memory as of all text acknowledged before."""
     snapshot = await while_connected(request, service.snapshots.take(key, body.name))
@@ -51,13 +51,13 @@ async def take(
 
 
 @router.get("/snapshots")
-async def list_snapshots(service: TheLibrary, key: TheKey) -> SnapshotList:
+async def list_snapshots(service: TheService, key: TheKey) -> SnapshotList:
     """Lists a session's snapshots, newest first."""
     return SnapshotList(data=[_shown(key.id, snapshot) for snapshot in await service.snapshots.snapshots(key)])
 
 
 @router.get("/snapshots/{name}")
-async def get_snapshot(service: TheLibrary, key: TheKey, name: SnapshotPath) -> Snapshot:
+async def get_snapshot(service: TheService, key: TheKey, name: SnapshotPath) -> Snapshot:
     """Gets one snapshot."""
     found = [snapshot for snapshot in await service.snapshots.snapshots(key) if snapshot.name == name]
     if not found:
@@ -66,25 +66,25 @@ async def get_snapshot(service: TheLibrary, key: TheKey, name: SnapshotPath) -> 
 
 
 @router.delete("/snapshots/{name}", status_code=204)
-async def drop(service: TheLibrary, key: TheKey, name: SnapshotPath) -> None:
+async def drop(service: TheService, key: TheKey, name: SnapshotPath) -> None:
     """Deletes a snapshot."""
     await service.snapshots.drop(key, name)
 
 
 @router.post("/restore", responses={**CONFLICT, **TOO_LARGE})
-async def restore(service: TheLibrary, key: TheKey, body: Restore) -> Session:
+async def restore(service: TheService, key: TheKey, body: Restore) -> Session:
     """Restores the session to a snapshot; text and memory after it are discarded."""
     return shown(await service.snapshots.restore(key, body.snapshot))
 
 
 @router.post("/rebuild", responses=CONFLICT)
-async def rebuild(service: TheLibrary, key: TheKey) -> Session:
+async def rebuild(service: TheService, key: TheKey) -> Session:
     """Reads the kept text (`keep_text`) again from the start, with the weights that are served."""
     return shown(await service.snapshots.rebuild(key))
 
 
 @router.get("/memory", response_class=Response, responses={200: _FILE, **CONFLICT})
-async def export(request: Request, service: TheLibrary, key: TheKey) -> Response:
+async def export(request: Request, service: TheService, key: TheKey) -> Response:
     """Exports the memory as of all text acknowledged before, as a safetensors file."""
     record, memory = await while_connected(request, service.snapshots.exported(key))
     headers = {
@@ -102,7 +102,7 @@ async def export(request: Request, service: TheLibrary, key: TheKey) -> Response
     responses={**CONFLICT, **TOO_LARGE, **WRONG_TYPE},
     openapi_extra={"requestBody": {"required": True, **_FILE}},
 )
-async def import_(request: Request, service: TheLibrary, key: TheKey, response: Response) -> Session:
+async def import_(request: Request, service: TheService, key: TheKey, response: Response) -> Session:
     """Creates a session from an exported memory, a file that `GET …/memory` returned."""
     file = bytearray()
     async for chunk in request.stream():

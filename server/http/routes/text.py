@@ -14,19 +14,21 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from server.http import sse
 from server.http.problems import error_response
 from server.http.routes import bodies
 from server.http.routes.shared import (
     CONFLICT,
+    EVENT_STREAM,
+    EVENTS,
     PROBLEMS,
     RECEIPT,
     TOO_LARGE,
     WRONG_TYPE,
     TheKey,
-    TheLibrary,
     TheReceipt,
+    TheService,
     TheSettings,
+    event,
     while_connected,
 )
 from server.http.schemas import TextAppended
@@ -40,15 +42,14 @@ router = APIRouter(prefix="/v1/sessions/{id}/text", tags=["text"], responses=PRO
 PROGRESS_SECONDS = 0.5
 # The problem types of the draft "Resumable Uploads for HTTP".
 MISMATCHING_OFFSET = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
-_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {sse.MEDIA_TYPE: {}}}}
 _REFUSALS: dict[int | str, dict[str, Any]] = {**CONFLICT, **TOO_LARGE, **WRONG_TYPE}
 WaitRead = Annotated[Literal["read"] | None, Query()]
 
 
-@router.post("", response_model=TextAppended, responses={**_REFUSALS, **_EVENTS}, openapi_extra=bodies.DESCRIBED)
+@router.post("", response_model=TextAppended, responses={**_REFUSALS, **EVENTS}, openapi_extra=bodies.DESCRIBED)
 async def append(
     request: Request,
-    service: TheLibrary,
+    service: TheService,
     settings: TheSettings,
     key: TheKey,
     upload_offset: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
@@ -62,11 +63,11 @@ async def append(
 
 
 @router.patch(
-    "", response_model=TextAppended, responses={**_REFUSALS, **_EVENTS}, openapi_extra=bodies.DESCRIBED_PARTIAL
+    "", response_model=TextAppended, responses={**_REFUSALS, **EVENTS}, openapi_extra=bodies.DESCRIBED_PARTIAL
 )
 async def resume(
     request: Request,
-    service: TheLibrary,
+    service: TheService,
     settings: TheSettings,
     key: TheKey,
     upload_offset: Annotated[int, Header(ge=0, lt=2**63)],
@@ -94,9 +95,9 @@ async def _answer(
     }
     if state.replayed:
         headers["Idempotent-Replayed"] = "true"
-    if sse.MEDIA_TYPE in request.headers.get("accept", ""):
+    if EVENT_STREAM in request.headers.get("accept", ""):
         events = _progress(service, key, state, request.scope["state"]["request_id"])
-        return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers={**headers, "Cache-Control": "no-store"})
+        return StreamingResponse(events, media_type=EVENT_STREAM, headers={**headers, "Cache-Control": "no-store"})
     if wait == "read":
         read = await while_connected(request, service.uploads.wait_read(key))
         state = TextState(state.accepted_bytes, read.read_bytes, read.tokens, state.replayed)
@@ -104,7 +105,7 @@ async def _answer(
 
 
 @router.head("", response_class=Response)
-async def offset(service: TheLibrary, key: TheKey, receipt: TheReceipt = None) -> Response:
+async def offset(service: TheService, key: TheKey, receipt: TheReceipt = None) -> Response:
     """How far the text is durable, and how far it has been read."""
     view = await service.registry.get(key, receipt)
     return Response(
@@ -137,7 +138,7 @@ async def _progress(
         while not reading.done():
             view = await service.registry.get(key)
             seconds = time.monotonic() - began
-            yield sse.event(
+            yield event(
                 "progress",
                 {
                     "accepted_bytes": view.record.accepted_bytes,
@@ -149,8 +150,8 @@ async def _progress(
             await asyncio.wait({reading}, timeout=PROGRESS_SECONDS)
         final = await reading
         appended = _shown(key, TextState(final.accepted_bytes, final.read_bytes, final.tokens, state.replayed))
-        yield sse.event("done", json.loads(appended.model_dump_json()))
+        yield event("done", json.loads(appended.model_dump_json()))
     except Exception as error:
-        yield sse.event("error", error_response(error).body(request_id))
+        yield event("error", error_response(error).body(request_id))
     finally:
         reading.cancel()

@@ -17,7 +17,7 @@ from typing import Any
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from server.http.protocol import Connection, Watch
+from server.http.protocol import Connection, ConnectionChecks
 from server.settings import Settings
 from testing.replies import must_be_problem
 
@@ -70,7 +70,7 @@ class Serving:
         self._sent: dict[int, int] = {}
         self._taken: dict[int, int] = {}
         self._seconds = 0.0
-        self._watch = Watch(lambda: self._seconds)
+        self._checks = ConnectionChecks(lambda: self._seconds)
         self._up = threading.Event()
         connection: Any = self._connection
         config = uvicorn.Config(
@@ -136,7 +136,7 @@ class Serving:
             self._more.clear()
             await self._more.wait()
         self._seconds += 1
-        self._watch.look(self._server.server_state.connections)
+        self._checks.check(self._server.server_state.connections)
 
     async def _serve(self) -> None:
         self._loop, self._going, self._more = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()

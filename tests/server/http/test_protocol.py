@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.http.patience import Patience
-from server.http.protocol import LOOK_SECONDS_MAX, Watch
+from server.http.protocol import CHECK_SECONDS_MAX, BodyRate, ConnectionChecks
 from tests.server.http.clocked import LARGE_BYTES, TEXT, Serving, is_open, must_be_refused, received, request, until
 
 
@@ -221,20 +220,20 @@ STEPS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 500)), max_size=30
 
 
 @given(st.integers(1, 100), st.integers(1, 30), STEPS)
-def test_patience_ends_where_a_stretch_of_time_brought_too_little(
+def test_a_body_is_too_slow_once_a_stretch_of_time_brought_too_little(
     rate: int, stall: int, steps: list[tuple[int, int]]
 ) -> None:
-    patience = Patience(rate, stall)
+    body = BodyRate(rate, stall)
     late: list[Fraction] = []
     for seconds, length_bytes in steps:
-        patience.received(length_bytes)
-        patience.waited(seconds)
+        body.received(length_bytes)
+        body.waited(seconds)
         late.append(seconds - Fraction(length_bytes, rate))
         # The longest that any stretch up to now was late by; the bytes that came first in it are from before.
         worst = max(sum(late[start:]) + Fraction(steps[start][1], rate) for start in range(len(late)))
         over = worst > stall
-        # One that is over is never looked at again.
-        assert patience.is_over == over or abs(worst - stall) < Fraction(1, 10**6)
+        # One that is too slow is never checked again.
+        assert body.too_slow == over or abs(worst - stall) < Fraction(1, 10**6)
         if over:
             return
 
@@ -242,16 +241,16 @@ def test_patience_ends_where_a_stretch_of_time_brought_too_little(
 @given(st.lists(st.floats(0, 1e6)))
 def test_the_clock_of_the_connections_follows_but_takes_no_leaps(pauses: list[float]) -> None:
     now = 0.0
-    watch = Watch(lambda: now)
+    checks = ConnectionChecks(lambda: now)
     seen: list[float] = []
 
     class Looking:
-        def look(self, now: float) -> None:
+        def check(self, now: float) -> None:
             seen.append(now)
 
     expected = 0.0
     for pause in pauses:
         now += pause
-        expected += min(pause, LOOK_SECONDS_MAX)
-        watch.look([Looking()])
+        expected += min(pause, CHECK_SECONDS_MAX)
+        checks.check([Looking()])
         assert seen.pop() == pytest.approx(expected, abs=1e-3)

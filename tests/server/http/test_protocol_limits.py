@@ -21,7 +21,7 @@ def test_so_many_connections_may_be_open_and_no_more(serving: Serving) -> None:
         serving.send(connection, request(path="/", method="GET"))
         until(connection, b"\r\n\r\n0")
     with serving.connect() as beyond:
-        assert "as many connections" in must_be_refused(beyond, 503, "not_ready")
+        assert "limit of open connections" in must_be_refused(beyond, 503, "not_ready")
     assert serving.rejected == ["not_ready"]
     connections.pop().close()
     serving.passes(1)
@@ -91,7 +91,7 @@ def test_trailers_count_as_headers(serving: Serving) -> None:
 )
 def test_what_is_no_request_is_a_problem(serving: Serving, garbage: bytes) -> None:
     with serving.connect(garbage) as connection:
-        assert "no request of HTTP/1.1" in must_be_refused(connection, 400)
+        assert "not an HTTP/1.1 request" in must_be_refused(connection, 400)
     assert serving.rejected == ["invalid_request"]
 
 

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.http.sse import event
+from server.http.routes.shared import event
 
 
 @given(st.text())
