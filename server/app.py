@@ -26,7 +26,7 @@ from server.http.gate import Gate
 from server.http.problems import METHOD_NOT_ALLOWED, error_response
 from server.http.routes import openai, operation, queries, sessions, snapshots, text
 from server.http.services import Services
-from server.ingest.reader import Reading
+from server.ingest.readers import SessionReaders
 from server.ingest.sweeper import Sweeper
 from server.observability.instrumented_store import watched
 from server.observability.metrics import Metrics
@@ -86,7 +86,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     await asyncio.to_thread(runner.warm, settings.step_tokens)
     engine = Engine(runner, scheduler, settings.answers_waiting_max, observe)
     engine.start()
-    reading = Reading(store, engine, loaded, settings, metrics)
+    reading = SessionReaders(store, engine, loaded, settings, metrics)
     receipts = Receipts(ring.derived(b"receipts"))
     service = SessionService(store, reading, engine, loaded, settings, metrics, receipts)
     admission = Admission(settings, service.overload)

@@ -17,8 +17,8 @@ from reliability.damage.life import FINGERPRINT, Life, model, read_whole, tokeni
 from server.engine.engine import Engine
 from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Scheduler
-from server.ingest.reader import Reading
-from server.ingest.resident_session import Quarantined
+from server.ingest.errors import MemoryDamaged
+from server.ingest.readers import SessionReaders
 from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.store.base import Store, StoreError
@@ -34,21 +34,21 @@ class Reader:
 
     async def read(self, store: Store, life: Life, text: bytes) -> bool:
         """Whether the session was read, which has this text or less; False where it was refused, else `Wrong`."""
-        reading = Reading(store, self._engine, self._loaded, SETTINGS, Metrics())
+        readers = SessionReaders(store, self._engine, self._loaded, SETTINGS, Metrics())
         try:
             async with asyncio.timeout(HANG_SECONDS):
                 record = await store.get(life.key)
-                (state, _), live, _ = await reading.reach(record)
-                if live.task is not None:
-                    await asyncio.wait([live.task])
+                state = (await readers.reach(record)).read.state
+                if (session := readers.find(life.key)) is not None:
+                    await session.ended()
                 recovery = await store.recover(life.key)
-        except (Quarantined, StoreError):
+        except (MemoryDamaged, StoreError):
             return False
         except Exception as error:
             raise Wrong(f"the reader fails with {type(error).__name__}: {error}") from error
         finally:
-            for left in reading.residents:
-                await reading.forget(left)
+            if (session := readers.find(life.key)) is not None:
+                await readers.forget(session)
         if record.accepted_bytes > len(text) or not same(state, serial(life, text[: record.accepted_bytes])):
             raise Wrong(f"the reader reached another memory at {record.accepted_bytes}")
         for stored in recovery.checkpoints:

@@ -21,13 +21,13 @@ import detangle
 from reliability.check import Check, Counts, Tick
 from reliability.simulated.clients import KEY, LEASE_SECONDS, Client, Name, Replica, Scene
 from reliability.simulated.world import SEGMENT_TOKENS, WatchedStore, Weather, decode, encode
-from server.ingest import checkpointer, reader
-from server.ingest.resident_session import ResidentSession
+from server.ingest import checkpointer, session_reader
+from server.ingest.session_progress import Progress
 from server.store import in_memory, rules
 from server.store.local_leases import Leases
 
-# So little that a text of a few bytes is read in several turns and stints.
-TURN_BYTES, JOURNAL_BYTES = 8, 16
+# So little that a text of a few bytes is read in several steps and time slices.
+READ_STEP_BYTES, JOURNAL_BYTES = 8, 16
 # With none of them whatever is not being read leaves at once.
 RESIDENT_BYTES = (1 << 30, 0)
 CLIENTS = ("a", "b", "c")
@@ -120,7 +120,7 @@ def small() -> Iterator[Complaints]:
     log, complaints = logging.getLogger("server"), Complaints()
     before = log.level, log.propagate
     with (
-        mock.patch.multiple(reader, TURN_BYTES=TURN_BYTES, JOURNAL_BYTES=JOURNAL_BYTES),
+        mock.patch.multiple(session_reader, READ_STEP_BYTES=READ_STEP_BYTES, JOURNAL_BYTES=JOURNAL_BYTES),
         mock.patch.multiple(checkpointer, encode=encode, decode=decode),
         # Nobody changes a record, so there is no need to copy it.
         mock.patch.object(in_memory, "deepcopy", lambda value: value),
@@ -171,7 +171,7 @@ def control(seed: int) -> Counts:
         unfenced = run(CONTROL_CASES, seed, lambda cases: None)
     with (
         anything_follows,
-        mock.patch.object(ResidentSession, "is_newest", lambda self, record: self.stored is not None),
+        mock.patch.object(Progress, "is_newest", lambda self, record: self.stored is not None),
     ):
         hasty = run(CONTROL_CASES, seed, lambda cases: None)
     both = unfenced.violations and hasty.violations

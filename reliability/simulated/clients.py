@@ -17,8 +17,8 @@ import detangle
 from model.checkpoint import Checkpoint
 from reliability.simulated.world import LOADED, SEGMENT_TOKENS, Reader, WatchedStore, Way, Weather, serial
 from server.engine.engine import Engine
-from server.ingest.reader import Reading
-from server.ingest.resident_session import Halted
+from server.ingest.errors import ReaderStopped
+from server.ingest.readers import SessionReaders
 from server.ingest.sweeper import Sweeper
 from server.observability.metrics import Metrics
 from server.sessions import errors
@@ -59,9 +59,9 @@ class Replica:
         self.way = Way(store, weather)
         way, engine = cast(Store, self.way), cast(Engine, Reader(self.way, weather))
         settings = Settings.model_construct(**SETTINGS, resident_bytes=resident_bytes)  # type: ignore[arg-type]
-        self.reading = Reading(way, engine, LOADED, settings, TELEMETRY)
-        self.service = SessionService(way, self.reading, engine, LOADED, settings, TELEMETRY, RECEIPTS)
-        self.sweeping = Sweeper(way, self.reading, LOADED.fingerprint, SEGMENT_TOKENS, SWEEP_SECONDS)
+        self.readers = SessionReaders(way, engine, LOADED, settings, TELEMETRY)
+        self.service = SessionService(way, self.readers, engine, LOADED, settings, TELEMETRY, RECEIPTS)
+        self.sweeping = Sweeper(way, self.readers, LOADED.fingerprint, SEGMENT_TOKENS, SWEEP_SECONDS)
         self._calls: set[asyncio.Task[Any]] = set()
         self._start = asyncio.create_task(self._started())
 
@@ -97,7 +97,7 @@ class Replica:
         """Ends in order, as when it is told to."""
         self._start.cancel()
         await self.sweeping.stop()
-        await self.reading.close()
+        await self.readers.close()
         self.crash()
 
 
@@ -209,7 +209,7 @@ class Client:
             state = await replica.call(_asked(replica.service, self.receipt))
         except (SessionMissing, errors.TextRolledBack) as refusal:
             self._must_have_ended(refusal, began)
-        except (Gone, StoreError, Halted):
+        except (Gone, StoreError, ReaderStopped):
             pass
         else:
             self.scene.amounts["answers"] += 1

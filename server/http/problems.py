@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from server.engine.engine import EngineBusy, EngineStopped, StepFailed
 from server.http import errors as http
-from server.ingest.resident_session import Halted, Quarantined, SessionDropped
+from server.ingest.errors import MemoryDamaged, ReaderDropped, ReaderStopped
 from server.sessions import errors as sessions
 from server.sessions.receipts import BadReceipt
 from server.store import errors as store
@@ -116,9 +116,9 @@ ROWS: Mapping[type[Exception], Row] = {
     sessions.ReadingBehind: Row(READING_BEHIND),
     sessions.Draining: Row(DRAINING),
     BadReceipt: Row(INVALID_FIELD, "the receipt is not valid: {error}", "Onceread-Receipt"),
-    Quarantined: Row(SESSION_QUARANTINED, _DAMAGED),
-    Halted: Row(DRAINING, "{error}; send the request again when the server is back"),
-    SessionDropped: Row(NOT_READY, "the session was changed while the request waited for it; send the request again"),
+    MemoryDamaged: Row(SESSION_QUARANTINED, _DAMAGED),
+    ReaderStopped: Row(DRAINING, "{error}; send the request again when the server is back"),
+    ReaderDropped: Row(NOT_READY, "the session was changed while the request waited for it; send the request again"),
     EngineBusy: Row(OVERLOADED, "{error}; send the request again after the seconds in Retry-After"),
     EngineStopped: Row(NOT_READY),
     StepFailed: Row(NOT_READY, "the engine failed at a step of this request; send the request again"),

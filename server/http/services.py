@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 from model.weights import LoadedModel
 from server.engine.engine import Engine
 from server.http.admission import Admission
-from server.ingest.reader import Reading
+from server.ingest.readers import SessionReaders
 from server.observability.metrics import Metrics
 from server.sessions.service import SessionService
 from server.settings import Settings
@@ -23,7 +23,7 @@ class Services:
     loaded: LoadedModel
     store: Store
     engine: Engine
-    reading: Reading
+    reading: SessionReaders
     sessions: SessionService
     admission: Admission
 

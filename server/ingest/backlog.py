@@ -1,42 +1,51 @@
-"""Accepted text that has not been read yet: how much there is, of whom, and who may add to it.
-
-It knows the sessions at hand by their counts, and nothing of how they are read.
-"""
+"""Accepted text that has not been read yet: running sums, per tenant and in total, and who may add to it."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from server.engine.fair_queue import has_room
-from server.ingest.resident_session import ResidentSession
-from server.ingest.session_cache import SessionCache
-from server.store.base import SessionKey
+from server.ingest.session_progress import Progress
 
-# English in the tokeniser of the default weights; what is at hand is measured.
+# English in the tokenizer of the default weights, until something has been read.
 TOKEN_BYTES = 4.0
 
 
 class Backlog:
-    """The unread text of all sessions at hand."""
+    """The unread text of all resident sessions, kept up with every change of their progress."""
 
-    def __init__(self, residents: SessionCache[SessionKey, ResidentSession]) -> None:
-        self._residents = residents
+    def __init__(self) -> None:
+        # Only tenants that have some.
+        self._unread_bytes: Counter[str] = Counter()
+        self._waiting_bytes = 0
+        self._read_bytes = 0
+        self._read_tokens = 0
 
     @property
-    def behind_bytes(self) -> int:
-        return sum(live.behind_bytes for live in self._residents)
+    def unread_bytes(self) -> int:
+        return self._unread_bytes.total()
 
     @property
     def waiting_tokens(self) -> float:
         """About how many tokens the text has that the engine has not been given yet."""
-        read = [live.state for live in self._residents if live.state is not None]
-        tokens = sum(state.tokens for state in read)
-        token_bytes = sum(state.offset for state in read) / tokens if tokens else TOKEN_BYTES
-        return sum(max(0, live.behind_bytes - live.taken_bytes) for live in self._residents) / token_bytes
+        token_bytes = self._read_bytes / self._read_tokens if self._read_tokens else TOKEN_BYTES
+        return self._waiting_bytes / token_bytes
 
     def has_room(self, tenant: str, bytes_max: int) -> bool:
         """Whether a tenant may have more text waiting: up to the limit, and beyond it up to its share of it."""
-        behind = Counter[str]()
-        for live in self._residents:
-            behind[live.key.tenant] += live.behind_bytes
-        return has_room(bytes_max, behind, tenant)
+        return has_room(bytes_max, self._unread_bytes, tenant)
+
+    def add(self, tenant: str, progress: Progress) -> None:
+        self._count(tenant, progress, 1)
+
+    def remove(self, tenant: str, progress: Progress) -> None:
+        self._count(tenant, progress, -1)
+
+    def _count(self, tenant: str, progress: Progress, sign: int) -> None:
+        if unread_bytes := progress.unread_bytes:
+            self._unread_bytes[tenant] += sign * unread_bytes
+            if not self._unread_bytes[tenant]:
+                del self._unread_bytes[tenant]
+        self._waiting_bytes += sign * progress.waiting_bytes
+        self._read_bytes += sign * progress.offset
+        self._read_tokens += sign * progress.tokens

@@ -1,81 +1,126 @@
-"""How a state becomes a stored checkpoint, and a stored checkpoint a state again.
-
-It knows the store's values and the model's, and nothing of when either is due.
-"""
+"""How a memory becomes a stored checkpoint, when it does, and how a stored checkpoint becomes a memory again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from typing import NamedTuple
 
 from model.checkpoint import Checkpoint, CheckpointError, decode, encode
 from model.weights import LoadedModel
-from server.ingest.checkpoint_policy import CheckpointRate
-from server.ingest.resident_session import Quarantined, ReadState, ResidentSession
+from server.ingest.errors import MemoryDamaged
+from server.ingest.session_progress import Progress, ReadState
 from server.observability.metrics import Metrics
-from server.store.base import Recovery, Store, StoredCheckpoint, StoreError
+from server.store.base import Lease, Recovery, SessionKey, Store, StoredCheckpoint, StoreError
 from server.store.text_hash import EMPTY_CHAIN
 
 log = logging.getLogger(__name__)
 
+# Of the time between two checkpoints of a session, so much may go into storing one: a twentieth.
+STORING_SHARE = 0.05
+
+
+class CheckpointPolicy:
+    """When a memory is stored: so many bytes a second for a whole server, and a small share of each session's time."""
+
+    def __init__(self, segments_min: int, age_seconds_max: float, bytes_per_second: float) -> None:
+        self._segments_min = segments_min
+        self._age_seconds_max = age_seconds_max
+        self._bytes_per_second = bytes_per_second
+        self._free_at = 0.0
+
+    def is_due(self, segments: int, age_seconds: float, last_seconds: float) -> bool:
+        """Whether a memory with so many unstored segments is old, or has read enough to pay for storing it.
+
+        `last_seconds` is how long it took to store the last one.
+        """
+        if segments == 0:
+            return False
+        affordable = last_seconds <= STORING_SHARE * age_seconds
+        return age_seconds >= self._age_seconds_max or (segments >= self._segments_min and affordable)
+
+    def wait_seconds(self, size_bytes: int, now_seconds: float) -> float:
+        """How long to wait before so many bytes are stored; they count as stored then."""
+        begin = max(self._free_at, now_seconds)
+        self._free_at = begin + size_bytes / self._bytes_per_second
+        return begin - now_seconds
+
+
+class Stored(NamedTuple):
+    """A memory that has been stored as checkpoint `version`, and how long that took, other work's time included."""
+
+    version: int
+    read: ReadState
+    seconds: float
+
+
+class Restored(NamedTuple):
+    """The newest sound state of a session, what the store's record says, and how long it took."""
+
+    read: ReadState
+    version: int
+    stored_bytes: int
+    accepted_bytes: int
+    seconds: float
+
 
 class Checkpointer:
-    """Stores and restores the states of sessions at hand."""
+    """Stores and restores the memories of resident sessions."""
 
-    def __init__(self, store: Store, loaded: LoadedModel, metrics: Metrics, pace: CheckpointRate) -> None:
-        self._store, self._loaded, self._metrics, self._pace = store, loaded, metrics, pace
+    def __init__(self, store: Store, loaded: LoadedModel, metrics: Metrics, policy: CheckpointPolicy) -> None:
+        self._store = store
+        self._loaded = loaded
+        self._metrics = metrics
+        self._policy = policy
         self._initial = loaded.model.initial_memory(1)
 
-    async def store(self, live: ResidentSession) -> None:
-        """Checkpoints the state, unless its memory is stored already: a tail alone comes back from the journal."""
-        reached, stored, held = live.reached, live.stored, live.held
-        if reached is None or stored is None or held is None or reached.state.segments == stored.state.segments:
-            return
+    async def store(self, lease: Lease, progress: Progress) -> Stored | None:
+        """Stores the memory; None where it is stored already: a tail alone comes back from the journal."""
+        read = progress.read
+        if read is None or progress.unstored_segments == 0:
+            return None
+        state = read.state
         # Read again from an older checkpoint, for the newest is damaged, it may not have come so far yet.
-        if reached.state.offset < live.stored_offset:
-            return
+        if state.offset < progress.stored_bytes:
+            return None
         began = time.perf_counter()
-        state = reached.state
         value = await asyncio.to_thread(encode, state, self._loaded.fingerprint)
         newest = StoredCheckpoint(
-            live.version + 1, state.offset, value, state.tokens, state.segments, state.memory.nbytes, reached.chain
+            progress.version + 1, state.offset, value, state.tokens, state.segments, state.memory.nbytes, read.chain
         )
-        await asyncio.sleep(self._pace.wait_seconds(len(value), time.monotonic()))
+        await asyncio.sleep(self._policy.wait_seconds(len(value), time.monotonic()))
         storing = time.perf_counter()
-        await self._store.checkpoint(held.lease, newest, time.time())
-        live.version, live.stored, live.stored_offset = newest.version, reached, state.offset
-        live.stored_at, live.unstored_since = time.monotonic(), None
+        await self._store.checkpoint(lease, newest, time.time())
+        ended = time.perf_counter()
+        self._metrics.checkpoint_seconds.observe(ended - began)
         # The time that other work had meanwhile counts too: the busier the server, the rarer.
-        live.storing_seconds = time.perf_counter() - storing
-        self._metrics.checkpoint_seconds.observe(time.perf_counter() - began)
+        return Stored(newest.version, read, ended - storing)
 
-    async def restore(self, live: ResidentSession) -> None:
-        """The newest sound state: a checkpoint, or the beginning where the journal still reaches back to it."""
+    async def restore(self, key: SessionKey, lineage: str) -> Restored:
+        """The newest sound state: a checkpoint, or the beginning where the journal still reaches back to it.
+
+        Raises `MemoryDamaged` where there is none; the session is quarantined then.
+        """
         began = time.perf_counter()
-        # The older one is fetched only where the newest can not be used.
-        recovery = await self._store.recover(live.key, 1)
-        state, damaged = await self._usable(recovery)
-        if state is None and recovery.record.version > 1:
-            recovery = await self._store.recover(live.key)
-            state, damaged = await self._usable(recovery)
-        if recovery.record.quarantined:
-            raise Quarantined(recovery.record.quarantined)
-        if state is None:
+        # The older one is fetched only where the newest cannot be used.
+        recovery = await self._store.recover(key, 1)
+        read, damaged = await self._usable(recovery)
+        if read is None and recovery.record.version > 1:
+            recovery = await self._store.recover(key)
+            read, damaged = await self._usable(recovery)
+        record = recovery.record
+        if record.quarantined:
+            raise MemoryDamaged(record.quarantined)
+        if read is None:
             if recovery.journal_offset > 0:
-                raise await self.quarantine(live, "; ".join(damaged) or "no checkpoint is left")
-            state = ReadState(Checkpoint.empty(self._initial), EMPTY_CHAIN)
-        live.stored = state
+                raise await self.quarantine(key, lineage, "; ".join(damaged) or "no checkpoint is left")
+            read = ReadState(Checkpoint.empty(self._initial), EMPTY_CHAIN)
         if damaged:
             log.error("damaged values were found and not used: %s", "; ".join(damaged))
-        live.reached, live.restored_under = live.stored, live.held
-        live.taken_bytes, live.unstored_since = 0, None
-        live.version, live.stored_offset = recovery.record.version, recovery.record.read_bytes
-        live.stored_at = time.monotonic()
-        live.target = max(live.target, recovery.record.accepted_bytes)
-        live.restore_seconds = time.perf_counter() - began
-        self._metrics.memory_load_seconds.labels(source="store").observe(live.restore_seconds)
-        live.report()
+        seconds = time.perf_counter() - began
+        self._metrics.memory_load_seconds.labels(source="store").observe(seconds)
+        return Restored(read, record.version, record.read_bytes, record.accepted_bytes, seconds)
 
     async def _usable(self, recovery: Recovery) -> tuple[ReadState | None, list[str]]:
         """The newest state that can be read on from, and what was found damaged on the way to it."""
@@ -91,13 +136,12 @@ class Checkpointer:
                 damaged.append(f"checkpoint {stored.version}: {error}")
         return None, damaged
 
-    async def quarantine(self, live: ResidentSession, reason: str) -> Quarantined:
-        """Marks the session as not to be used."""
+    async def quarantine(self, key: SessionKey, lineage: str, reason: str) -> MemoryDamaged:
+        """Marks the session as not to be used, unless it is another one by now; the error that says so."""
         log.error("session quarantined: %s", reason)
         try:
-            if (await self._store.get(live.key)).lineage != live.lineage:
-                return Quarantined(reason)
-            await self._store.quarantine(live.key, reason, time.time())
+            if (await self._store.get(key)).lineage == lineage:
+                await self._store.quarantine(key, reason, time.time())
         except StoreError as error:
             log.warning("the quarantine could not be stored: %s", error)
-        return Quarantined(reason)
+        return MemoryDamaged(reason)

@@ -1,66 +1,92 @@
-"""The sessions whose memory is at hand, the least recently used first to leave.
-
-Pure: it counts bytes and uses, and knows neither what a memory is nor how one comes back.
-"""
+"""A byte-bounded LRU cache: what was used longest ago leaves first, but for what is pinned."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
-
-
-class Sized(Protocol):
-    @property
-    def resident_bytes(self) -> int: ...
-
-    @property
-    def busy(self) -> bool: ...
-
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
-Value = TypeVar("Value", bound=Sized)
+Value = TypeVar("Value")
+
+
+@dataclass
+class _Entry(Generic[Value]):
+    value: Value
+    size_bytes: int = 0
 
 
 class SessionCache(Generic[Key, Value]):
-    """A map that forgets: `trim` drops what was used longest ago until the rest fits, but for what is busy."""
+    """A map that is bounded in bytes and in entries. Every operation takes constant time, `trim` that of its evictions.
 
-    def __init__(self, bytes_max: int) -> None:
+    Pinned entries count, but stay. An entry is pinned when it is put.
+    """
+
+    def __init__(self, bytes_max: int, entries_max: int) -> None:
         self._bytes_max = bytes_max
-        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._entries_max = entries_max
+        self._pinned: dict[Key, _Entry[Value]] = {}
+        # The least recently used come first.
+        self._evictable: OrderedDict[Key, _Entry[Value]] = OrderedDict()
+        self._size_bytes = 0
 
     def __iter__(self) -> Iterator[Value]:
-        return iter(list(self._values.values()))
+        return iter([entry.value for entry in (*self._pinned.values(), *self._evictable.values())])
 
     def __len__(self) -> int:
-        return len(self._values)
-
-    def use(self, key: Key) -> Value | None:
-        """The value, which now counts as used last."""
-        if (value := self._values.get(key)) is not None:
-            self._values.move_to_end(key)
-        return value
-
-    def put(self, key: Key, value: Value) -> None:
-        self._values[key] = value
-        self._values.move_to_end(key)
-
-    def drop(self, key: Key) -> Value | None:
-        return self._values.pop(key, None)
+        return len(self._pinned) + len(self._evictable)
 
     @property
-    def held_bytes(self) -> int:
-        return sum(value.resident_bytes for value in self._values.values())
+    def size_bytes(self) -> int:
+        return self._size_bytes
 
-    def trim(self) -> list[Key]:
-        """Drops until what is held fits, and says whom."""
-        held = self.held_bytes
-        dropped = []
-        for key, value in list(self._values.items()):
-            if held <= self._bytes_max:
-                break
-            if not value.busy:
-                held -= value.resident_bytes
-                del self._values[key]
-                dropped.append(key)
-        return dropped
+    @property
+    def pinned(self) -> list[Value]:
+        return [entry.value for entry in self._pinned.values()]
+
+    def peek(self, key: Key) -> Value | None:
+        entry = self._entry(key)
+        return entry.value if entry else None
+
+    def use(self, key: Key) -> Value | None:
+        """The value, which is now the most recently used."""
+        if key in self._evictable:
+            self._evictable.move_to_end(key)
+        return self.peek(key)
+
+    def put(self, key: Key, value: Value) -> None:
+        self.pop(key)
+        self._pinned[key] = _Entry(value)
+
+    def resize(self, key: Key, size_bytes: int) -> None:
+        if entry := self._entry(key):
+            self._size_bytes += size_bytes - entry.size_bytes
+            entry.size_bytes = size_bytes
+
+    def pin(self, key: Key) -> None:
+        if entry := self._evictable.pop(key, None):
+            self._pinned[key] = entry
+
+    def unpin(self, key: Key) -> None:
+        if entry := self._pinned.pop(key, None):
+            self._evictable[key] = entry
+
+    def pop(self, key: Key) -> Value | None:
+        entry = self._pinned.pop(key, None) or self._evictable.pop(key, None)
+        if entry is None:
+            return None
+        self._size_bytes -= entry.size_bytes
+        return entry.value
+
+    def trim(self) -> list[Value]:
+        """Evicts until the rest fits, or is pinned; what was evicted."""
+        evicted = []
+        while self._evictable and (self._size_bytes > self._bytes_max or len(self) > self._entries_max):
+            _, entry = self._evictable.popitem(last=False)
+            self._size_bytes -= entry.size_bytes
+            evicted.append(entry.value)
+        return evicted
+
+    def _entry(self, key: Key) -> _Entry[Value] | None:
+        return self._pinned.get(key) or self._evictable.get(key)

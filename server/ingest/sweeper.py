@@ -1,7 +1,4 @@
-"""Sweeper: finds the sessions whose reader is gone, and those whose time is over.
-
-It knows the store and who reads; it neither reads nor answers itself.
-"""
+"""Sweeper: finds the sessions that no replica reads, and those that have expired."""
 
 from __future__ import annotations
 
@@ -9,23 +6,28 @@ import asyncio
 import logging
 import time
 
-from server.ingest.reader import Reading
+from server.ingest.readers import SessionReaders
 from server.store.base import Store, StoreError
 
 log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """One task that looks now and then; every replica does, and leases keep them apart."""
+    """One periodic task in every replica; leases keep the replicas apart."""
 
-    def __init__(self, store: Store, reading: Reading, fingerprint: str, unread_bytes: int, seconds: float) -> None:
-        self._store, self._reading, self._fingerprint = store, reading, fingerprint
-        self._unread_bytes, self._seconds = unread_bytes, seconds
+    def __init__(
+        self, store: Store, readers: SessionReaders, fingerprint: str, unread_bytes: int, seconds: float
+    ) -> None:
+        self._store = store
+        self._readers = readers
+        self._fingerprint = fingerprint
+        self._unread_bytes = unread_bytes
+        self._seconds = seconds
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Takes up what an earlier process left unread, then looks on in the background."""
-        await self._take_up()
+        """Has read what an earlier process left unread, then sweeps in the background."""
+        await self._wake_unread()
         self._task = asyncio.create_task(self._run(), name="sweep")
 
     async def stop(self) -> None:
@@ -38,15 +40,15 @@ class Sweeper:
             await asyncio.sleep(self._seconds)
             try:
                 if self._store.shared:
-                    await self._take_up()
+                    await self._wake_unread()
                 for key in await self._store.expire(time.time()):
-                    if (live := self._reading.residents.use(key)) is not None:
-                        await self._reading.forget(live)
+                    if (reader := self._readers.find(key)) is not None:
+                        await self._readers.forget(reader)
             except StoreError as error:
-                log.warning("the sweep failed, and comes again: %s", error)
+                log.warning("the sweep failed and will run again: %s", error)
 
-    async def _take_up(self) -> None:
-        """Reads what nobody reads; a session that another replica holds is left to it."""
+    async def _wake_unread(self) -> None:
+        """Has unread text read; a session that another replica holds is left to it."""
         for record in await self._store.unread(self._unread_bytes):
             if record.fingerprint == self._fingerprint:
-                self._reading.wake(record, ask=False)
+                self._readers.wake(record, ask=False)

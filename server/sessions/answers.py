@@ -18,7 +18,8 @@ from model.sampling import Sampling, Written
 from model.tokenizer import StreamDecoder
 from model.weights import LoadedModel
 from server.engine.engine import AnswerRequest, Engine, EngineBusy
-from server.ingest.resident_session import Halted, MemorySource
+from server.ingest.errors import ReaderStopped
+from server.ingest.session_progress import MemorySource
 from server.observability import tracing
 from server.observability.metrics import Metrics
 from server.observability.request_notes import note
@@ -125,7 +126,7 @@ class AnswerService:
         advance = state.advance(ids, pending, 0, segment_tokens)
         read = await self._engine.read(state.memory, advance.segments, tenant)
         if read.segments < len(advance.segments):
-            raise Halted("the server is shutting down before the prompt was read")
+            raise ReaderStopped("the server is shutting down before the prompt was read")
         tokens = len(advance.segments) * segment_tokens
         self._metrics.read_tokens.inc(tokens)
         return self.query_context(

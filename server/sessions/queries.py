@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from server.ingest.reader import Reading
-from server.ingest.resident_session import MemorySource
+from server.ingest.readers import SessionReaders
+from server.ingest.session_progress import MemorySource
 from server.sessions import errors
 from server.sessions.answers import Answer, Answering, AnswerService, Piece, QueryContext, Question
 from server.sessions.registry import SessionRegistry
@@ -56,7 +56,7 @@ class AdmittedQuery:
 class QueryService:
     def __init__(
         self,
-        reading: Reading,
+        reading: SessionReaders,
         registry: SessionRegistry,
         uploads: UploadService,
         snapshots: SnapshotService,
@@ -108,17 +108,17 @@ class QueryService:
             return record
         try:
             async with asyncio.timeout(self._settings.answer_wait_seconds):
-                while record.accepted_bytes < query.min_offset and not self._reading.halted:
+                while record.accepted_bytes < query.min_offset and not self._reading.stopping:
                     await asyncio.sleep(LOOK_SECONDS)
                     record = await self._registry.readable(record.key, query.receipt)
                 if record.accepted_bytes < query.min_offset:
                     raise TimeoutError
-                reached, live, origin = await self._reading.reach(record)
+                reached = await self._reading.reach(record)
         except TimeoutError:
             raise self._not_read(record, query.min_offset) from None
         await self._registry.use(record)
-        version = max(live.version, record.version)
-        return self._answers.query_context(admitted.asked_at, reached.state, version, origin)
+        version = max(reached.version, record.version)
+        return self._answers.query_context(admitted.asked_at, reached.read.state, version, reached.source)
 
     async def _start(self, query: Query, asked_at: float) -> QueryContext | SessionRecord:
         if query.key is None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from model.weights import LoadedModel
-from server.ingest.reader import Reading
+from server.ingest.readers import SessionReaders
 from server.observability.metrics import Metrics
 from server.sessions import errors
 from server.sessions.receipts import BadReceipt, Receipts
@@ -52,7 +52,7 @@ class SessionRegistry:
     def __init__(
         self,
         store: Store,
-        reading: Reading,
+        reading: SessionReaders,
         loaded: LoadedModel,
         settings: Settings,
         metrics: Metrics,
@@ -110,11 +110,11 @@ class SessionRegistry:
         return self.view(await self._store.revise(key, change, time.time()))
 
     async def delete(self, key: SessionKey) -> None:
-        # What is at hand now: by the time the store has answered, another may have been created.
-        live = self._reading.residents.use(key)
+        # The resident one now: by the time the store has answered, another may have been created.
+        reader = self._reading.find(key)
         await self._store.delete(key)
-        if live is not None:
-            await self._reading.forget(live)
+        if reader is not None:
+            await self._reading.forget(reader)
 
     async def present(self, key: SessionKey, receipt: str | None = None) -> SessionRecord:
         """The session's record, unless its time is over, whether that has been noticed in the store or not.
@@ -157,10 +157,10 @@ class SessionRegistry:
             await self._store.touch(record.key, now)
 
     def view(self, record: SessionRecord) -> SessionView:
-        live = self._reading.residents.use(record.key)
-        state = live.state if live else None
-        if live is not None and state is not None and live.follows(record) and state.offset >= record.read_bytes:
-            version = max(live.version, record.version)
+        reader = self._reading.find(record.key)
+        state = reader.progress.state if reader else None
+        if reader and state and reader.progress.follows(record) and state.offset >= record.read_bytes:
+            version = max(reader.progress.version, record.version)
             return SessionView(record, state.offset, state.tokens, state.segments, state.memory.nbytes, version)
         read_bytes = record.read_bytes
         if record.accepted_bytes - read_bytes < self._loaded.model.config.segment_tokens:

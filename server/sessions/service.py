@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from model.weights import LoadedModel
 from server.engine.engine import Engine
-from server.ingest.reader import Reading
+from server.ingest.readers import SessionReaders
 from server.observability.metrics import Metrics
 from server.sessions.answers import AnswerService
 from server.sessions.queries import QueryService
@@ -22,7 +22,7 @@ class SessionService:
     def __init__(
         self,
         store: Store,
-        reading: Reading,
+        reading: SessionReaders,
         engine: Engine,
         loaded: LoadedModel,
         settings: Settings,
@@ -49,5 +49,5 @@ class SessionService:
         if not self._engine.has_room(tenant):
             return f"{self._engine.load().answers_waiting} questions are waiting"
         if not self._reading.backlog.has_room(tenant, self._settings.backlog_bytes):
-            return f"{self._reading.backlog.behind_bytes} bytes of text are waiting to be read"
+            return f"{self._reading.backlog.unread_bytes} bytes of text are waiting to be read"
         return None

@@ -13,8 +13,8 @@ from dataclasses import replace
 from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, decode, encode
 from model.tokenizer import InvalidText
 from model.weights import LoadedModel
-from server.ingest.reader import Reading
-from server.ingest.resident_session import ReadState
+from server.ingest.readers import SessionReaders
+from server.ingest.session_progress import ReadState
 from server.sessions import errors
 from server.sessions.registry import NewSession, SessionRegistry, SessionView, branched
 from server.store.base import (
@@ -34,7 +34,7 @@ ATTEMPTS = 10
 
 
 class SnapshotService:
-    def __init__(self, store: Store, reading: Reading, registry: SessionRegistry, loaded: LoadedModel) -> None:
+    def __init__(self, store: Store, reading: SessionReaders, registry: SessionRegistry, loaded: LoadedModel) -> None:
         self._store, self._reading, self._registry, self._loaded = store, reading, registry, loaded
         self._initial = loaded.model.initial_memory(1)
 
@@ -128,10 +128,10 @@ class SnapshotService:
     async def _now(self, key: SessionKey) -> tuple[SessionRecord, StoredCheckpoint]:
         """The record, and the memory as of everything acknowledged before now as a value."""
         record = await self._registry.readable(key)
-        reached, live, _ = await self._reading.reach(record)
-        version = max(live.version, record.version, 1)
-        value = await asyncio.to_thread(encode, reached.state, self._loaded.fingerprint)
-        return record, _stored(reached, value, version)
+        reached = await self._reading.reach(record)
+        version = max(reached.version, record.version, 1)
+        value = await asyncio.to_thread(encode, reached.read.state, self._loaded.fingerprint)
+        return record, _stored(reached.read, value, version)
 
     async def _moved(self, key: SessionKey, move: Callable[[SessionRecord], Awaitable[SessionRecord]]) -> SessionView:
         """The session once `move` has made its record another one, worked out anew where reading came first."""
@@ -141,8 +141,8 @@ class SnapshotService:
                 moved = await move(record)
             except StaleCheckpoint:
                 continue
-            if (live := self._reading.residents.use(key)) is not None:
-                await self._reading.forget(live)
+            if (reader := self._reading.find(key)) is not None:
+                await self._reading.forget(reader)
             self._reading.wake(moved)
             return self._registry.view(moved)
         raise errors.Overloaded("the session is read and stored faster than it can be moved; send the request again")

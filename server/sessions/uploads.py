@@ -12,7 +12,7 @@ from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from server.ingest.reader import Reading
+from server.ingest.readers import SessionReaders
 from server.sessions import errors
 from server.sessions.registry import SessionRegistry
 from server.sessions.utf8_pieces import TextCheck, pieces
@@ -42,7 +42,7 @@ class TextState:
 
 
 class UploadService:
-    def __init__(self, store: Store, reading: Reading, registry: SessionRegistry, settings: Settings) -> None:
+    def __init__(self, store: Store, reading: SessionReaders, registry: SessionRegistry, settings: Settings) -> None:
         self._store, self._reading, self._registry, self._settings = store, reading, registry, settings
         self._ends: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._usage: dict[str, tuple[float, int]] = {}
@@ -110,7 +110,7 @@ class UploadService:
     async def _room(self, key: SessionKey, accepted: int) -> None:
         """Returns when there is room for more unread text; refused when the server ends meanwhile."""
         await self._reading.room(key, self._settings.backlog_bytes)
-        if self._reading.halted:
+        if self._reading.stopping:
             raise errors.Draining(
                 f"the text is durable up to offset {accepted}; go on from there", expected_offset=accepted
             )

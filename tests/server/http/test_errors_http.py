@@ -11,7 +11,7 @@ import pytest
 from server.engine.engine import EngineStopped, StepFailed
 from server.http import problems
 from server.http.problems import PROBLEM_TYPES, ProblemType, error_response
-from server.ingest.resident_session import Halted, SessionDropped
+from server.ingest.errors import ReaderDropped, ReaderStopped
 from server.store.base import DamagedValue, LeaseHeld, StaleCheckpoint, StoreFull, StoreUnavailable
 from testing.replies import asked, created, must_be_problem, problem, shown
 from testing.serving import Server, client
@@ -179,8 +179,8 @@ def test_a_refusal_repeats_nothing_of_what_was_sent(http: httpx.Client) -> None:
         (DamagedValue("the record of a session"), problems.SESSION_QUARANTINED),
         (EngineStopped("the engine has stopped; restart the server"), problems.NOT_READY),
         (StepFailed("a step of the engine failed: secret"), problems.NOT_READY),
-        (SessionDropped(), problems.NOT_READY),
-        (Halted("the server is shutting down before the text was read"), problems.DRAINING),
+        (ReaderDropped(), problems.NOT_READY),
+        (ReaderStopped("the server is shutting down before the text was read"), problems.DRAINING),
         (LeaseHeld("replica 2"), problems.STORE_UNAVAILABLE),
         (RuntimeError("secret"), problems.INTERNAL_ERROR),
         (ExceptionGroup("several", [RuntimeError("secret"), ValueError()]), problems.INTERNAL_ERROR),

@@ -1,4 +1,4 @@
-"""One tenant's texts that are slow to be read hold up nobody else's reading, questions or appends."""
+"""A tenant whose texts are slow to read delays no other tenant's reads, questions or appends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from server.ingest.readers import SessionReaders
 
 from model.tokenizer import TextTokenizer
 from model.weights import LoadedModel
@@ -15,7 +16,6 @@ from server.engine.engine import Engine
 from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Scheduler
 from server.ingest.backlog import TOKEN_BYTES
-from server.ingest.reader import Reading
 from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.store.base import SessionKey, SessionRecord
@@ -41,19 +41,19 @@ class SlowForOne(MemoryStore):
 
 
 @asynccontextmanager
-async def reading_one_at_a_time(
+async def one_reader_at_a_time(
     store: SlowForOne, tokenizer: TextTokenizer, observe: Callable[[], None] = lambda: None
-) -> AsyncIterator[Reading]:
+) -> AsyncIterator[SessionReaders]:
     model = random_model(tiny_config())
     engine = Engine(ModelRunner(model), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: observe())
     engine.start()
     loaded = LoadedModel("tiny", "f00d", model, tokenizer)
-    reading = Reading(store, engine, loaded, Settings(reading_sessions_max=1, idle_seconds=0.0), Metrics())
+    readers = SessionReaders(store, engine, loaded, Settings(reading_sessions_max=1, idle_seconds=0.0), Metrics())
     try:
-        yield reading
+        yield readers
     finally:
         store.open.set()
-        await reading.close()
+        await readers.close()
         engine.stop()
 
 
@@ -63,57 +63,57 @@ async def with_text(store: MemoryStore, tenant: str, id_: str) -> SessionRecord:
     return (await store.append(key, 0, TEXT, time.time())).record
 
 
-async def test_a_session_is_read_though_anothers_fill_all_places(tokenizer: TextTokenizer) -> None:
+async def test_a_session_is_read_while_another_tenant_fills_all_places(tokenizer: TextTokenizer) -> None:
     store = SlowForOne()
-    async with reading_one_at_a_time(store, tokenizer) as reading:
+    async with one_reader_at_a_time(store, tokenizer) as readers:
         theirs = [await with_text(store, "a", str(number)) for number in range(3)]
         for record in theirs:
-            reading.wake(record)
-        reached, _, _ = await reading.reach(await with_text(store, "b", "lone"))
-        assert reached.state.offset == len(TEXT)
-        assert reading.waiting_sessions == 2
+            readers.wake(record)
+        reached = await readers.reach(await with_text(store, "b", "lone"))
+        assert reached.read.state.offset == len(TEXT)
+        assert readers.queued == 2
         store.open.set()
         for record in theirs:
-            assert (await reading.reach(record))[0].state.offset == len(TEXT)
-        assert reading.waiting_sessions == 0
+            assert (await readers.reach(record)).read.state.offset == len(TEXT)
+        assert readers.queued == 0
 
 
-async def test_a_backlog_is_its_own_tenants(tokenizer: TextTokenizer) -> None:
+async def test_backpressure_applies_to_the_tenant_with_the_backlog(tokenizer: TextTokenizer) -> None:
     store = SlowForOne()
-    async with reading_one_at_a_time(store, tokenizer) as reading:
+    async with one_reader_at_a_time(store, tokenizer) as readers:
         theirs = await with_text(store, "a", "long")
-        reading.wake(theirs)
-        backlog, limit = reading.backlog, len(TEXT)
-        assert (backlog.behind_bytes, backlog.waiting_tokens) == (limit, limit / TOKEN_BYTES)
+        readers.wake(theirs)
+        backlog, limit = readers.backlog, len(TEXT)
+        assert (backlog.unread_bytes, backlog.waiting_tokens) == (limit, limit / TOKEN_BYTES)
         assert not backlog.has_room("a", limit)
         assert backlog.has_room("b", limit)
-        waiting = asyncio.ensure_future(reading.room(theirs.key, limit))
-        await reading.room(SessionKey("b", "lone"), limit)
+        waiting = asyncio.ensure_future(readers.room(theirs.key, limit))
+        await readers.room(SessionKey("b", "lone"), limit)
         assert not waiting.done()
         store.open.set()
         await waiting
-        await reading.reach(theirs)
-        assert (backlog.behind_bytes, backlog.waiting_tokens) == (0, 0)
+        await readers.reach(theirs)
+        assert (backlog.unread_bytes, backlog.waiting_tokens) == (0, 0)
         assert backlog.has_room("a", limit)
 
 
-async def test_unread_text_counts_by_the_bytes_that_a_token_had(tokenizer: TextTokenizer) -> None:
+async def test_waiting_tokens_are_estimated_from_the_bytes_per_token_read_so_far(tokenizer: TextTokenizer) -> None:
     store = SlowForOne()
-    async with reading_one_at_a_time(store, tokenizer) as reading:
-        state = (await reading.reach(await with_text(store, "b", "read")))[0].state
-        reading.wake(await with_text(store, "a", "unread"))
+    async with one_reader_at_a_time(store, tokenizer) as readers:
+        state = (await readers.reach(await with_text(store, "b", "read"))).read.state
+        readers.wake(await with_text(store, "a", "unread"))
         expected = len(TEXT) * state.tokens / state.offset
-        assert reading.backlog.waiting_tokens == pytest.approx(expected)
+        assert readers.backlog.waiting_tokens == pytest.approx(expected)
         assert expected != len(TEXT) / TOKEN_BYTES
 
 
-async def test_text_that_the_engine_has_is_not_counted_twice(tokenizer: TextTokenizer) -> None:
+async def test_text_that_the_engine_has_is_not_counted_as_waiting(tokenizer: TextTokenizer) -> None:
     seen: list[tuple[int, float]] = []
 
     def observe() -> None:
-        seen.append((reading.backlog.behind_bytes, reading.backlog.waiting_tokens))
+        seen.append((readers.backlog.unread_bytes, readers.backlog.waiting_tokens))
 
     store = SlowForOne()
-    async with reading_one_at_a_time(store, tokenizer, observe) as reading:
-        await reading.reach(await with_text(store, "b", "read"))
+    async with one_reader_at_a_time(store, tokenizer, observe) as readers:
+        await readers.reach(await with_text(store, "b", "read"))
     assert set(seen) == {(len(TEXT), 0.0)}

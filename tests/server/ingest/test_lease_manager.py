@@ -6,9 +6,9 @@ import gc
 import weakref
 
 import pytest
+from server.ingest.resident_session import ResidentSession
 
 from server.ingest.lease_manager import LeaseManager
-from server.ingest.resident_session import ResidentSession
 from server.store import open_store
 from tests.server.store.samples import record
 

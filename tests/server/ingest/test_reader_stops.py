@@ -1,4 +1,4 @@
-"""Reading that is told to end ends, whatever it was about to do."""
+"""A reader ends at shutdown, whatever it is doing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import time
 
 import pytest
+from server.ingest.readers import SessionReaders
 
 from model.tokenizer import TextTokenizer
 from model.weights import LoadedModel
 from server.engine.engine import Engine
 from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Scheduler
-from server.ingest.reader import Reading
 from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.store.base import SessionKey, SessionRecord
@@ -26,7 +26,7 @@ KEY = SessionKey("a", "book")
 
 
 class HeldAtTheEnd(MemoryStore):
-    """A store that keeps whoever has read all text waiting for the answer that there is no more."""
+    """A store that holds back the answer that there is no more text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,25 +39,25 @@ class HeldAtTheEnd(MemoryStore):
         return await super().journal(key, offset, limit)
 
 
-async def test_an_end_in_the_middle_of_a_stint_is_not_forgotten_behind_it(tokenizer: TextTokenizer) -> None:
-    """With nothing left to read it would else wait for more text, for as long as a session may be idle."""
+async def test_a_shutdown_in_the_middle_of_a_time_slice_ends_the_reader(tokenizer: TextTokenizer) -> None:
+    """Otherwise it would wait for more text for `idle_seconds`, because all text is read."""
     model, store = random_model(tiny_config()), HeldAtTheEnd()
     engine = Engine(ModelRunner(model), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: None)
     engine.start()
     loaded = LoadedModel("tiny", "f00d", model, tokenizer)
-    reading = Reading(store, engine, loaded, Settings(idle_seconds=3600.0), Metrics())
+    readers = SessionReaders(store, engine, loaded, Settings(idle_seconds=3600.0), Metrics())
     await store.create(SessionRecord(KEY, 1.0, 1.0, "tiny", "f00d", lineage="of the book"))
     try:
         record = (await store.append(KEY, 0, TEXT, time.time())).record
         async with asyncio.timeout(30):
-            await reading.reach(record)
+            await readers.reach(record)
             while not store.asked.is_set():
-                # As a question does: whoever waits for more text looks for it.
-                reading.wake(record)
+                # As a question does: an idle reader looks for more text when it is woken.
+                readers.wake(record)
                 await asyncio.wait([asyncio.create_task(store.asked.wait())], timeout=0.1)
-            # It halts before it waits for anybody, so the answer comes to one that was told to end.
+            # The shutdown is known before the answer comes.
             asyncio.get_running_loop().call_soon(store.answer.set)
-            await reading.close()
+            await readers.close()
         assert (await store.get(KEY)).read_bytes > 0, "what was read is stored"
     finally:
         engine.stop()

@@ -1,41 +1,118 @@
-"""The least recently used leave first, and the busy stay."""
+"""The least recently used entries leave first, and pinned ones stay."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from server.ingest.session_cache import SessionCache
 
+BYTES_MAX, ENTRIES_MAX = 60, 5
+KEYS = st.integers(0, 9)
 
-@dataclass
-class Thing:
-    resident_bytes: int
-    busy: bool = False
+
+def cache_of(names: str, bytes_max: int = 20, entries_max: int = 100) -> SessionCache[str, str]:
+    """Evictable entries of 10 bytes each, in this order."""
+    cache: SessionCache[str, str] = SessionCache(bytes_max, entries_max)
+    for name in names:
+        cache.put(name, name)
+        cache.resize(name, 10)
+        cache.unpin(name)
+    return cache
 
 
 def test_the_least_recently_used_leaves_first() -> None:
-    residents: SessionCache[str, Thing] = SessionCache(20)
+    cache = cache_of("abc")
+    cache.use("a")
+    assert cache.trim() == ["b"]
+    assert list(cache) == ["c", "a"]
+
+
+def test_pinned_entries_stay() -> None:
+    cache = cache_of("ab", bytes_max=0)
+    cache.pin("a")
+    assert cache.trim() == ["b"]
+    assert cache.size_bytes == 10
+    cache.unpin("a")
+    assert cache.trim() == ["a"]
+
+
+def test_entries_without_bytes_are_bounded_in_number() -> None:
+    cache = cache_of("abc", entries_max=2)
     for name in "abc":
-        residents.put(name, Thing(10))
-    residents.use("a")
-    assert residents.trim() == ["b"]
-    assert residents.use("b") is None
-    assert residents.use("a") is not None
+        cache.resize(name, 0)
+    assert cache.trim() == ["a"]
 
 
-def test_the_busy_stay() -> None:
-    residents: SessionCache[str, Thing] = SessionCache(0)
-    residents.put("a", Thing(10, busy=True))
-    residents.put("b", Thing(10))
-    assert residents.trim() == ["b"]
-    assert residents.held_bytes == 10
+class Model(RuleBasedStateMachine):
+    """Beside plain dictionaries that are summed up anew each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache: SessionCache[int, object] = SessionCache(BYTES_MAX, ENTRIES_MAX)
+        self.sizes: dict[int, int] = {}
+        self.pinned: set[int] = set()
+        # The least recently used first; pinned ones are out of the order.
+        self.order: list[int] = []
+
+    @rule(key=KEYS)
+    def put(self, key: int) -> None:
+        self.cache.put(key, key)
+        self._forget(key)
+        self.sizes[key] = 0
+        self.pinned.add(key)
+
+    @rule(key=KEYS, size=st.integers(0, 30))
+    def resize(self, key: int, size: int) -> None:
+        self.cache.resize(key, size)
+        if key in self.sizes:
+            self.sizes[key] = size
+
+    @rule(key=KEYS)
+    def pin(self, key: int) -> None:
+        self.cache.pin(key)
+        if key in self.order:
+            self.order.remove(key)
+            self.pinned.add(key)
+
+    @rule(key=KEYS)
+    def unpin(self, key: int) -> None:
+        self.cache.unpin(key)
+        if key in self.pinned:
+            self.pinned.remove(key)
+            self.order.append(key)
+
+    @rule(key=KEYS)
+    def use(self, key: int) -> None:
+        assert self.cache.use(key) == (key if key in self.sizes else None)
+        if key in self.order:
+            self.order.remove(key)
+            self.order.append(key)
+
+    @rule(key=KEYS)
+    def pop(self, key: int) -> None:
+        assert self.cache.pop(key) == (key if key in self.sizes else None)
+        self._forget(key)
+
+    @rule()
+    def trim(self) -> None:
+        expected = []
+        while self.order and (sum(self.sizes.values()) > BYTES_MAX or len(self.sizes) > ENTRIES_MAX):
+            expected.append(self.order[0])
+            self._forget(self.order[0])
+        assert self.cache.trim() == expected
+
+    @invariant()
+    def sums_are_right(self) -> None:
+        assert self.cache.size_bytes == sum(self.sizes.values())
+        assert len(self.cache) == len(self.sizes)
+        assert set(self.cache.pinned) == self.pinned
+
+    def _forget(self, key: int) -> None:
+        self.sizes.pop(key, None)
+        self.pinned.discard(key)
+        if key in self.order:
+            self.order.remove(key)
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30), st.booleans())), st.integers(0, 100))
-def test_what_is_held_fits_but_for_the_busy(puts: list[tuple[int, int, bool]], bytes_max: int) -> None:
-    residents: SessionCache[int, Thing] = SessionCache(bytes_max)
-    for key, size, busy in puts:
-        residents.put(key, Thing(size, busy))
-        residents.trim()
-        assert residents.held_bytes <= bytes_max or all(t.busy for t in residents if t.resident_bytes)
+TestSums = Model.TestCase

@@ -1,0 +1,113 @@
+"""How far a session's text is accepted, read and stored, as a value: what this process knows of one session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from model.checkpoint import Checkpoint
+from server.store.base import SessionRecord
+
+
+class MemorySource(NamedTuple):
+    """Where the memory for a question came from: it was resident, or was restored from the store in so many seconds."""
+
+    source: str
+    seconds: float
+
+
+class ReadState(NamedTuple):
+    """A state and the chain of the text that it was made from."""
+
+    state: Checkpoint
+    chain: str
+
+
+class Reached(NamedTuple):
+    """A state that covers the text that was asked for, the session's newest version, and where the memory came from."""
+
+    read: ReadState
+    version: int
+    source: MemorySource
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Offsets count bytes of the session's text.
+
+    `accepted_bytes` is the highest accepted offset known here. `read` is the resident state, `stored` the newest
+    stored one that is resident too. `version` and `stored_bytes` are those of the newest checkpoint in the store.
+    `engine_bytes` of the text behind `read` are with the engine.
+    """
+
+    lineage: str
+    accepted_bytes: int = 0
+    read: ReadState | None = None
+    stored: ReadState | None = None
+    version: int = 0
+    stored_bytes: int = 0
+    engine_bytes: int = 0
+
+    @property
+    def state(self) -> Checkpoint | None:
+        return self.read.state if self.read else None
+
+    @property
+    def offset(self) -> int:
+        return self.read.state.offset if self.read else 0
+
+    @property
+    def tokens(self) -> int:
+        return self.read.state.tokens if self.read else 0
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.read.state.memory.nbytes if self.read else 0
+
+    @property
+    def unread_bytes(self) -> int:
+        return max(0, self.accepted_bytes - max(self.offset, self.stored_bytes))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Unread text that the engine has not been given yet."""
+        return max(0, self.unread_bytes - self.engine_bytes)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all text that is known here has been read here."""
+        return self.read is not None and self.offset >= self.accepted_bytes
+
+    @property
+    def unstored_segments(self) -> int:
+        return self.read.state.segments - self.stored.state.segments if self.read and self.stored else 0
+
+    def accepts(self, accepted_bytes: int) -> Progress:
+        return replace(self, accepted_bytes=max(self.accepted_bytes, accepted_bytes))
+
+    def without_read(self) -> Progress:
+        """Without the resident state: what the store has is right."""
+        return replace(self, read=None, stored=None, engine_bytes=0)
+
+    def follows(self, record: SessionRecord) -> bool:
+        """Whether what was read here is of the text that this record has, as far as this process can tell."""
+        if self.lineage != record.lineage or self.offset > record.accepted_bytes:
+            return False
+        return self.read is None or self.offset < record.accepted_bytes or self.read.chain == record.chain
+
+    def covers(self, record: SessionRecord) -> bool:
+        """Whether the resident state is of all the text that this record has, or of more."""
+        return self.read is not None and self.offset >= record.accepted_bytes and not self.contradicts(record)
+
+    def contradicts(self, record: SessionRecord) -> bool:
+        """Whether what was read is surely of another text, or of another session."""
+        other_text = self.read is not None and self.read.chain != record.chain
+        return self.lineage != record.lineage or (other_text and self.offset == record.accepted_bytes)
+
+    def is_newest(self, record: SessionRecord) -> bool:
+        """Whether the resident stored state is the one that this record names as its newest."""
+        return (
+            self.stored is not None
+            and (self.lineage, self.version) == (record.lineage, record.version)
+            and self.stored.chain == record.read_chain
+        )

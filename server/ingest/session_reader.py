@@ -1,0 +1,378 @@
+"""One session's reader: the task that turns the session's accepted text into memory, and checkpoints it on the way.
+
+A state machine, one method for each state; the states and the table of transitions are in `session_state.py`. Text is
+read in time slices: until a checkpoint is due and stored, or no text is left. The memory is a value: whoever answers
+from it keeps it, whatever the reader does meanwhile. Under a new lease reading goes on from the store's newest
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from server.engine.engine import EngineStopped
+from server.engine.fair_semaphore import FairSemaphore
+from server.ingest.checkpointer import Checkpointer, CheckpointPolicy
+from server.ingest.errors import MemoryDamaged, ReaderDropped
+from server.ingest.lease_manager import HeldLease, LeaseManager
+from server.ingest.session_progress import Progress
+from server.ingest.session_state import RUNNING, WITH_PLACE, State, transition
+from server.ingest.text_reader import TextReader
+from server.store.base import (
+    DamagedValue,
+    Lease,
+    LeaseHeld,
+    OffsetMismatch,
+    SessionExpired,
+    SessionMissing,
+    SessionRecord,
+    StaleCheckpoint,
+    Store,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+
+log = logging.getLogger(__name__)
+
+JOURNAL_BYTES = 256 * 1024
+# What the engine is given at once for one session, some 64 segments of English: long enough that the time between
+# two steps does not count, short enough that little is read again after a shutdown.
+READ_STEP_BYTES = 16 * 1024
+RETRY_SECONDS = 1.0
+# The time that another replica has to take the lease, and that one waits before it asks for it again.
+HAND_OVER_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all readers of a process share."""
+
+    store: Store
+    text: TextReader
+    checkpointer: Checkpointer
+    policy: CheckpointPolicy
+    places: FairSemaphore
+    leases: LeaseManager
+    idle_seconds: float
+
+
+class Owner(Protocol):
+    """The registry, as a reader sees it."""
+
+    @property
+    def stopping(self) -> bool: ...
+
+    def progressed(self, reader: SessionReader, before: Progress) -> None:
+        """The reader's progress is another than before."""
+
+    def ended(self, reader: SessionReader) -> None:
+        """The reader's task has ended; its state says how."""
+
+
+class SessionReader:
+    """Reads one session. All its facts are its own: others read `state`, `progress`, `failure` and the two times."""
+
+    def __init__(self, record: SessionRecord, shared: Shared, owner: Owner) -> None:
+        self.key = record.key
+        self.progress = Progress(record.lineage, stored_bytes=record.read_bytes)
+        self.state = State.STOPPED
+        self.failure: Exception | None = None
+        self.restore_seconds = 0.0
+        # Of a monotonic clock: since when there has been a memory here that is not stored.
+        self.unstored_since: float | None = None
+        self._shared = shared
+        self._owner = owner
+        self._wanted_here = False
+        self._held: HeldLease | None = None
+        self._restored_under: Lease | None = None
+        self._stored_at = 0.0
+        self._storing_seconds = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a task, which will have a last word."""
+        return self._task is not None
+
+    def wake(self, accepted_bytes: int, ask: bool) -> None:
+        """Has the text read up to there; with `ask` here, even if another replica holds the lease."""
+        self._move(self.progress.accepts(accepted_bytes))
+        self._wanted_here = self._wanted_here or ask
+        if self._task is None and self._text_left:
+            self._start()
+        else:
+            self.notify()
+
+    def notify(self) -> None:
+        """Wakes everyone who waits for a change, the reader itself included."""
+        event, self._changed = self._changed, asyncio.Event()
+        event.set()
+
+    async def change(self) -> None:
+        """Returns at the next change."""
+        await self._changed.wait()
+
+    async def ended(self) -> None:
+        """Returns when there is no task, or when the present one has ended."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def drop(self) -> None:
+        """Ends the reader for good. Who waits for it finds `ReaderDropped` where it had to be interrupted."""
+        if self.state in RUNNING and self._task is not None:
+            self._task.cancel()
+        elif self.state is not State.FAILED:
+            self._enter(State.DROPPED)
+
+    @property
+    def _text_left(self) -> bool:
+        """Whether there is text to read, and a server to read it."""
+        return not (self._owner.stopping or self.progress.complete)
+
+    def _start(self) -> None:
+        self.failure = None
+        self._enter(State.QUEUED)
+        self._task = asyncio.create_task(self._run(), name=f"read {self.key.id}")
+        self._task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        """Has the last word; here, for a task that is cancelled before it begins has no other place for it."""
+        self._task = None
+        if task.cancelled():
+            self.failure = ReaderDropped()
+            self._enter(State.DROPPED)
+        elif error := task.exception():
+            log.error("a reader failed where it handled a failure", exc_info=error)
+            self._enter(State.FAILED)
+        self.notify()
+        if self.state is State.STOPPED and self._wanted_here and self._text_left:
+            # Text came when the task had made up its mind to end.
+            self._start()
+        self._owner.ended(self)
+
+    def _enter(self, state: State) -> None:
+        self.state = transition(self.state, state)
+
+    def _move(self, progress: Progress) -> None:
+        before, self.progress = self.progress, progress
+        self._owner.progressed(self, before)
+
+    async def _run(self) -> None:
+        try:
+            while self.state in RUNNING:
+                if self.state is State.QUEUED:
+                    async with self._shared.places.of(self.key.tenant):
+                        await self._step()
+                        while self.state in WITH_PLACE:
+                            await self._step()
+                else:
+                    await self._step()
+        finally:
+            self._wanted_here = False
+            await self._release()
+
+    async def _step(self) -> None:
+        """One state's work, and the transition that follows from it."""
+        try:
+            match self.state:
+                case State.QUEUED:
+                    after = self._admitted()
+                case State.ACQUIRING:
+                    after = await self._acquire()
+                case State.RESTORING:
+                    after = await self._restore()
+                case State.READING:
+                    after = await self._read()
+                case State.IDLE:
+                    after = await self._idle()
+                case State.HANDING_OVER:
+                    after = await self._hand_over()
+                case State.WAITING_FOR_LEASE:
+                    after = await self._wait_for_lease()
+                case _:
+                    raise AssertionError(f"{self.state} has no work")
+            self._enter(after)
+        except Exception as error:
+            after = await self._failed(error)
+            self._wanted_here = False
+            await self._release()
+            self._enter(after)
+
+    def _admitted(self) -> State:
+        """There is a place now: what to do with it."""
+        if self._owner.stopping:
+            return State.HANDING_OVER
+        if self._held is None:
+            return State.ACQUIRING
+        return State.HANDING_OVER if self._held.over else State.READING
+
+    async def _acquire(self) -> State:
+        """Takes the lease, unless another replica has it and nobody asks for the session here."""
+        try:
+            self._held = await self._shared.leases.take(self.key, self._wanted_here, self.notify)
+        except LeaseHeld:
+            return State.WAITING_FOR_LEASE if self._wanted_here else State.STOPPED
+        record = await self._same_session()
+        self._move(self.progress.accepts(record.accepted_bytes))
+        if not self.progress.is_newest(record):
+            return State.RESTORING
+        self._move(replace(self.progress, read=self.progress.stored, engine_bytes=0))
+        self.unstored_since = None
+        return State.READING
+
+    async def _restore(self) -> State:
+        assert self._held is not None
+        restored = await self._shared.checkpointer.restore(self.key, self.progress.lineage)
+        self._restored_under = self._held.lease
+        self._stored_at, self.unstored_since = time.monotonic(), None
+        self.restore_seconds = restored.seconds
+        self._move(
+            replace(
+                self.progress.accepts(restored.accepted_bytes),
+                read=restored.read,
+                stored=restored.read,
+                version=restored.version,
+                stored_bytes=restored.stored_bytes,
+                engine_bytes=0,
+            )
+        )
+        self.notify()
+        return State.READING
+
+    async def _read(self) -> State:
+        """Reads for one time slice; the place is given up behind it, so that others have their turn."""
+        assert self._held is not None
+        try:
+            await self._read_slice(self._held)
+        except (StaleCheckpoint, OffsetMismatch):
+            # Another replica moved the session on, or the store went back: what is stored is right.
+            self._forget()
+            await self._release()
+            return State.QUEUED
+        if self._held.over or self._owner.stopping:
+            return State.HANDING_OVER
+        return State.IDLE if self.progress.complete else State.QUEUED
+
+    async def _idle(self) -> State:
+        assert self._held is not None
+        try:
+            await asyncio.wait_for(self._changed.wait(), self._shared.idle_seconds)
+        except TimeoutError:
+            if self.progress.complete:
+                return State.HANDING_OVER
+        return State.HANDING_OVER if self._held.over or self._owner.stopping else State.QUEUED
+
+    async def _hand_over(self) -> State:
+        """Stores what was read and releases the lease; who asked for it has some time to take it."""
+        held = self._held
+        if held is not None:
+            if held.lost:
+                self._forget()
+            try:
+                await self._store(held)
+            except StaleCheckpoint:
+                self._forget()
+            await self._release()
+            if held.over:
+                await asyncio.sleep(HAND_OVER_SECONDS)
+        return self._without_lease()
+
+    async def _wait_for_lease(self) -> State:
+        await asyncio.sleep(HAND_OVER_SECONDS)
+        return self._without_lease()
+
+    def _without_lease(self) -> State:
+        return State.QUEUED if self._text_left else State.STOPPED
+
+    async def _failed(self, error: Exception) -> State:
+        """What an error means for the session; it stays in `failure` for whoever waits for the text."""
+        self.failure = error
+        match error:
+            case StoreUnavailable() | StoreFull():
+                log.warning("reading stopped for now: %s", error)
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry)
+                return State.WAITING_FOR_STORE
+            case DamagedValue():
+                quarantine = self._shared.checkpointer.quarantine
+                self.failure = await quarantine(self.key, self.progress.lineage, str(error))
+            case MemoryDamaged() | SessionMissing() | SessionExpired() | EngineStopped():
+                pass
+            case StoreError():
+                log.warning("reading stopped: %s", error)
+            case _:
+                log.exception("reading failed")
+        return State.FAILED
+
+    def _retry(self) -> None:
+        if self.state is State.WAITING_FOR_STORE and self._task is None and not self._owner.stopping:
+            self._wanted_here = True
+            self._start()
+
+    async def _read_slice(self, held: HeldLease) -> None:
+        """Reads until a checkpoint is due, and stores it; or until the text ends, or the lease does."""
+        while not (self._owner.stopping or held.over):
+            data = await self._shared.store.journal(self.key, self.progress.offset, JOURNAL_BYTES)
+            if not data:
+                await self._compare(held)
+                return
+            for start in range(0, len(data), READ_STEP_BYTES):
+                await self._read_step(data[start : start + READ_STEP_BYTES])
+                if self._owner.stopping or held.over:
+                    return
+                age_seconds = time.monotonic() - self._stored_at
+                if self._shared.policy.is_due(self.progress.unstored_segments, age_seconds, self._storing_seconds):
+                    await self._store(held)
+                    return
+
+    async def _compare(self, held: HeldLease) -> None:
+        """Refuses what was read when the store says that its text, to the same end, is another one."""
+        record = await self._same_session()
+        if record.accepted_bytes == self.progress.offset and not self.progress.follows(record):
+            if self._restored_under == held.lease:
+                raise DamagedValue(f"the text of session {self.key.id!r} up to offset {self.progress.offset}")
+            raise StaleCheckpoint("the store has another text than was read")
+
+    async def _same_session(self) -> SessionRecord:
+        """The record, unless it is that of another session by now."""
+        record = await self._shared.store.get(self.key)
+        if record.lineage != self.progress.lineage:
+            raise SessionMissing("the session was deleted and created anew while its text was read")
+        return record
+
+    async def _read_step(self, data: bytes) -> None:
+        assert self.progress.read is not None
+        self._move(replace(self.progress, engine_bytes=len(data)))
+        read = await self._shared.text.read(self.progress.read, data, self.key.tenant)
+        if read is None:
+            # Stopped inside the step: the state before it stands, and the journal has the text.
+            return
+        if self.unstored_since is None and read.state.segments > self.progress.read.state.segments:
+            self.unstored_since = time.monotonic()
+        self._move(replace(self.progress, read=read, engine_bytes=0))
+        self.notify()
+
+    async def _store(self, held: HeldLease) -> None:
+        stored = await self._shared.checkpointer.store(held.lease, self.progress)
+        if stored is None:
+            return
+        self._stored_at, self.unstored_since = time.monotonic(), None
+        self._storing_seconds = stored.seconds
+        self._move(
+            replace(self.progress, stored=stored.read, version=stored.version, stored_bytes=stored.read.state.offset)
+        )
+
+    async def _release(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            await self._shared.leases.release(held)
+
+    def _forget(self) -> None:
+        """Forgets what was read here."""
+        self._move(self.progress.without_read())
+        self.unstored_since = None
