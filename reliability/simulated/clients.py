@@ -84,6 +84,14 @@ class Replica:
             raise
         finally:
             self._calls.discard(task)
+            self._must_have_counted()
+
+    def _must_have_counted(self) -> None:
+        """The readers' running sums are those of the sessions."""
+        backlog, known = self.readers.backlog, [reader.progress for reader in self.readers]
+        counted = (backlog.unread_bytes, self.readers.resident_bytes)
+        if counted != (summed := (sum(p.unread_bytes for p in known), sum(p.memory_bytes for p in known))):
+            self.way.store.wrong.append(f"unread and resident bytes are counted as {counted}, they are {summed}")
 
     def crash(self) -> None:
         self.way.dead = True

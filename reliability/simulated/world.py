@@ -172,12 +172,12 @@ class Way:
     shared = True
 
     def __init__(self, store: WatchedStore, weather: Weather) -> None:
-        self._store, self._weather = store, weather
+        self.store, self._weather = store, weather
         self.dead = False
         self.stopped_until = 0.0
 
     def __getattr__(self, name: str) -> Any:
-        return partial(self._ask, getattr(self._store, name))
+        return partial(self._ask, getattr(self.store, name))
 
     async def runs(self) -> None:
         """Returns when the process runs; never, once it is dead."""

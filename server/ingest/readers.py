@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
 
 from model.weights import LoadedModel
 from server.engine.engine import Engine
@@ -62,6 +63,9 @@ class SessionReaders:
     def queued(self) -> int:
         """How many sessions wait for a place to be read in."""
         return self._places.waiting
+
+    def __iter__(self) -> Iterator[SessionReader]:
+        return iter(self._cache)
 
     @property
     def resident(self) -> int:
@@ -141,9 +145,9 @@ class SessionReaders:
         """Stops reading at the next step, stores every memory that is not stored yet, and returns."""
         self._stopping = True
         self._engine.halt_reading()
-        for reader in self._cache:
+        for reader in self:
             reader.notify()
-        await asyncio.gather(*(reader.ended() for reader in self._cache))
+        await asyncio.gather(*(reader.ended() for reader in self))
 
     def progressed(self, reader: SessionReader, before: Progress) -> None:
         if self._cache.peek(reader.key) is not reader:

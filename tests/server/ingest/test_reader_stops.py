@@ -1,27 +1,21 @@
-"""A reader ends at shutdown, whatever it is doing."""
+"""A reader ends at shutdown, whatever it is doing, and leaves nothing behind."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import gc
+import weakref
 
 import pytest
-from server.ingest.readers import SessionReaders
 
 from model.tokenizer import TextTokenizer
-from model.weights import LoadedModel
-from server.engine.engine import Engine
-from server.engine.model_runner import ModelRunner
-from server.engine.scheduler import Scheduler
-from server.observability.metrics import Metrics
-from server.settings import Settings
-from server.store.base import SessionKey, SessionRecord
+from server.ingest.session_state import State
+from server.store.base import SessionKey
 from server.store.in_memory import MemoryStore
-from testing.models import prose, random_model, tiny_config
+from tests.server.ingest.running import TEXT, running_readers, with_text
 
 pytestmark = pytest.mark.anyio
 
-TEXT = prose(91, 900).encode()
 KEY = SessionKey("a", "book")
 
 
@@ -41,14 +35,9 @@ class HeldAtTheEnd(MemoryStore):
 
 async def test_a_shutdown_in_the_middle_of_a_time_slice_ends_the_reader(tokenizer: TextTokenizer) -> None:
     """Otherwise it would wait for more text for `idle_seconds`, because all text is read."""
-    model, store = random_model(tiny_config()), HeldAtTheEnd()
-    engine = Engine(ModelRunner(model), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: None)
-    engine.start()
-    loaded = LoadedModel("tiny", "f00d", model, tokenizer)
-    readers = SessionReaders(store, engine, loaded, Settings(idle_seconds=3600.0), Metrics())
-    await store.create(SessionRecord(KEY, 1.0, 1.0, "tiny", "f00d", lineage="of the book"))
-    try:
-        record = (await store.append(KEY, 0, TEXT, time.time())).record
+    store = HeldAtTheEnd()
+    async with running_readers(store, tokenizer, idle_seconds=3600.0) as readers:
+        record = await with_text(store, KEY)
         async with asyncio.timeout(30):
             await readers.reach(record)
             while not store.asked.is_set():
@@ -59,5 +48,36 @@ async def test_a_shutdown_in_the_middle_of_a_time_slice_ends_the_reader(tokenize
             asyncio.get_running_loop().call_soon(store.answer.set)
             await readers.close()
         assert (await store.get(KEY)).read_bytes > 0, "what was read is stored"
-    finally:
-        engine.stop()
+
+
+async def test_a_session_that_is_dropped_is_freed_without_a_garbage_collection(tokenizer: TextTokenizer) -> None:
+    """Its memory may be large, and the collector rarely comes."""
+    store = MemoryStore()
+    async with running_readers(store, tokenizer) as readers:
+        record = await with_text(store, KEY)
+        gc.disable()
+        try:
+            await readers.reach(record)
+            reader = readers.find(KEY)
+            assert reader is not None
+            await reader.ended()
+            assert reader.state is State.STOPPED
+            await readers.forget(reader)
+            freed = weakref.ref(reader)
+            del reader
+            assert freed() is None
+        finally:
+            gc.enable()
+
+
+async def test_a_reader_that_is_cancelled_before_it_begins_wakes_those_who_wait(tokenizer: TextTokenizer) -> None:
+    """The session is still there, so it is read by a new one."""
+    store = MemoryStore()
+    async with running_readers(store, tokenizer) as readers:
+        record = await with_text(store, KEY)
+        reader = readers.wake(record)
+        waiting = asyncio.ensure_future(readers.reach(record))
+        await readers.forget(reader)
+        assert reader.state is State.DROPPED
+        async with asyncio.timeout(30):
+            assert (await waiting).read.state.offset == len(TEXT)

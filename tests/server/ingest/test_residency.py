@@ -1,0 +1,71 @@
+"""Which sessions stay in the cache: those with a memory, as many as fit."""
+
+from __future__ import annotations
+
+import asyncio
+from unittest import mock
+
+import pytest
+
+from model.tokenizer import TextTokenizer
+from server.ingest import readers as readers_module
+from server.ingest.readers import SessionReaders
+from server.ingest.session_state import State
+from server.store.base import SessionKey, StoreUnavailable
+from server.store.in_memory import MemoryStore
+from tests.server.ingest.running import running_readers, with_text
+
+pytestmark = pytest.mark.anyio
+
+SESSIONS = 20
+
+
+async def all_ended(readers: SessionReaders) -> None:
+    async with asyncio.timeout(60):
+        for reader in readers:
+            await reader.ended()
+
+
+async def test_sessions_that_another_replica_reads_leave(tokenizer: TextTokenizer) -> None:
+    """Each sweep wakes every unread session of the store, whoever reads it."""
+    store = MemoryStore()
+    async with running_readers(store, tokenizer) as readers:
+        for number in range(SESSIONS):
+            record = await with_text(store, SessionKey("a", str(number)))
+            await store.lease(record.key, "another", 60.0)
+            readers.wake(record, ask=False)
+        assert readers.resident == SESSIONS
+        await all_ended(readers)
+        assert (readers.resident, readers.resident_bytes) == (0, 0)
+        assert readers.backlog.unread_bytes == 0, "it is the other's backlog"
+
+
+async def test_sessions_with_a_memory_stay_as_many_as_may(tokenizer: TextTokenizer) -> None:
+    store = MemoryStore()
+    with mock.patch.object(readers_module, "RESIDENT_SESSIONS_MAX", 3):
+        async with running_readers(store, tokenizer) as readers:
+            keys = [SessionKey("a", str(number)) for number in range(SESSIONS)]
+            for key in keys:
+                await readers.reach(await with_text(store, key))
+            await all_ended(readers)
+            assert [key for key in keys if readers.find(key)] == keys[-3:]
+
+
+async def test_a_session_whose_store_is_away_stays_until_it_is_read(tokenizer: TextTokenizer) -> None:
+    """Nobody else would try again: a store of one process is swept only at its start."""
+    store = MemoryStore()
+    async with running_readers(store, tokenizer) as readers:
+        record = await with_text(store, SessionKey("a", "book"))
+        with (
+            mock.patch.object(store, "lease", side_effect=StoreUnavailable("no connection")),
+            mock.patch.object(asyncio.get_running_loop(), "call_later") as later,
+        ):
+            reader = readers.wake(record)
+            await reader.ended()
+            assert reader.state is State.WAITING_FOR_STORE
+            assert readers.find(record.key) is reader
+            with pytest.raises(StoreUnavailable):
+                await readers.reach(record)
+        later.call_args.args[1]()
+        await reader.ended()
+        assert (reader.state, reader.progress.complete) == (State.STOPPED, True)
