@@ -1,4 +1,4 @@
-"""The commands for keys, and what the command line refuses before it loads anything."""
+"""The commands below `keys`, settings as flags, and what the command line refuses before it loads anything."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     return run
 
 
-def test_a_key_is_made_shown_once_listed_and_revoked(run: Run, path: Path) -> None:
+def test_keys_create_list_and_revoke(run: Run, path: Path) -> None:
     status, token, said = run("keys", "create", "--tenant", "acme", "--scopes", "ask,read,ask", "--expires-in", "1.5")
     assert (status, token) == (0, token.strip() + "\n")
     token = token.strip()
@@ -81,7 +81,9 @@ def test_a_key_is_made_shown_once_listed_and_revoked(run: Run, path: Path) -> No
         (["revoke", "0" * 16], "there is no keys file"),
     ],
 )
-def test_what_can_not_be_done_is_said_and_leaves_no_file(run: Run, path: Path, words: list[str], reason: str) -> None:
+def test_an_impossible_keys_command_explains_itself_and_creates_no_file(
+    run: Run, path: Path, words: list[str], reason: str
+) -> None:
     status, printed, said = run("keys", *words)
     assert (status, printed) == (1, "")
     assert said.startswith("onceread: ")
@@ -89,7 +91,7 @@ def test_what_can_not_be_done_is_said_and_leaves_no_file(run: Run, path: Path, w
     assert not path.exists()
 
 
-def test_a_key_that_is_not_there_can_not_be_revoked(run: Run, path: Path) -> None:
+def test_revoking_an_unknown_key_changes_nothing(run: Run, path: Path) -> None:
     run("keys", "create", "--tenant", "a")
     before = path.read_bytes()
     status, _, said = run("keys", "revoke", "0" * 16)
@@ -97,7 +99,7 @@ def test_a_key_that_is_not_there_can_not_be_revoked(run: Run, path: Path) -> Non
     assert path.read_bytes() == before
 
 
-def test_without_a_name_for_the_file_the_commands_ask_for_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_commands_need_a_keys_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ONCEREAD_KEYS_FILE")
     for words in (["create", "--tenant", "a"], ["list"], ["revoke", "x"]):
         status, _, said = run("keys", *words)
@@ -120,7 +122,7 @@ def test_an_abbreviated_flag_is_refused(run: Run) -> None:
     assert run("keys", "create", "--ten", "acme")[0] == 2
 
 
-def test_a_server_does_not_start_where_anybody_could_use_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_keys_does_not_start_beyond_loopback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     status, _, said = run()
     assert (status, "python -m server keys create" in said) == (1, True)
     monkeypatch.delenv("ONCEREAD_KEYS_FILE")
@@ -132,7 +134,7 @@ def test_a_server_does_not_start_where_anybody_could_use_it(run: Run, monkeypatc
         assert "ONCEREAD_OPEN=true" in said
 
 
-def test_the_help_has_every_command_and_setting(run: Run) -> None:
+def test_help_lists_every_command_and_setting(run: Run) -> None:
     status, printed, _ = run("--help")
     assert status == 0
     for word in ("serve", "doctor", "rotate-seal-key", "keys", "ONCEREAD_KEYS_FILE", "ONCEREAD_CONNECTIONS_MAX"):
@@ -141,7 +143,7 @@ def test_the_help_has_every_command_and_setting(run: Run) -> None:
     assert run("keys")[0] == 2
 
 
-def test_a_command_that_serves_nothing_does_not_wait_for_the_model_to_load() -> None:
+def test_commands_other_than_serve_do_not_import_torch() -> None:
     words = "import sys, server.__main__; print('torch' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert printed == "False\n"

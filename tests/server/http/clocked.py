@@ -1,7 +1,4 @@
-"""uvicorn with our connections, real sockets to it, and a time that passes when the test says so.
-
-It knows what clients send and what comes back, and nothing of the application that is served otherwise.
-"""
+"""uvicorn with our connections, real sockets to it, and a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ LARGE_BYTES = 64 * 2**20
 
 
 class Counting(Connection):
-    """Tells what comes of each client, by its port; of one that is gone, all has come."""
+    """Reports the bytes received from each client, by its port; infinitely many once it is gone."""
 
     def __init__(self, came: Callable[[int, int], None], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -59,7 +56,7 @@ class Counting(Connection):
 class Serving:
     """uvicorn with our connections on a thread. Its application does what the header `Do` says.
 
-    `lets_go` lets an application that waits go on; `until_gone` waits until one has found its client gone.
+    `release` resumes an application that waits; `until_gone` waits until one has noticed its client's disconnect.
     """
 
     def __init__(self) -> None:
@@ -85,7 +82,7 @@ class Serving:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.lets_go()
+        self.release()
         self._loop.call_soon_threadsafe(setattr, self._server, "should_exit", True)
         self._thread.join(60)
         assert not self._thread.is_alive()
@@ -96,22 +93,22 @@ class Serving:
         return connection
 
     def send(self, connection: socket.socket, data: bytes) -> None:
-        """Sends what the server is to have taken in before time passes."""
+        """Sends bytes that the server must have received before the clock moves."""
         port = connection.getsockname()[1]
         self._sent[port] = self._sent.get(port, 0) + len(data)
         connection.sendall(data)
 
     def passes(self, seconds: int, every_second: Callable[[], object] = lambda: None) -> None:
-        """Lets time pass, the server looking at its connections once a second."""
+        """Moves the clock; the server checks its connections every second."""
         for _ in range(seconds):
             every_second()
             self._run(self._second())
 
     def stands_still(self, seconds: float) -> None:
-        """Lets time pass without a look."""
+        """Moves the clock without a check."""
         self._seconds += seconds
 
-    def lets_go(self) -> None:
+    def release(self) -> None:
         self._loop.call_soon_threadsafe(self._going.set)
 
     @property
@@ -119,7 +116,7 @@ class Serving:
         return len(self._server.server_state.connections)
 
     def until_gone(self, path: str) -> None:
-        """Returns once the application of this path has found its client gone."""
+        """Returns once the application of this path has noticed its client's disconnect."""
         with self._left:
             assert self._left.wait_for(lambda: path in self._gone, 60)
 
@@ -162,7 +159,7 @@ class Serving:
         await getattr(self, f"_{do}")(scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Takes in the whole body, and answers how long it is."""
+        """Reads the whole body, and answers its length."""
         length, more = 0, True
         while more:
             message = await receive()
@@ -173,12 +170,12 @@ class Serving:
         await answer(send, str(length).encode())
 
     async def _wait(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets the body wait."""
+        """Reads the body only after `release`."""
         await self._going.wait()
         await self._read(scope, receive, send)
 
     async def _early(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers without a look at the body."""
+        """Answers without reading the body."""
         await answer(send, b"early")
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -189,7 +186,7 @@ class Serving:
         await send({"type": "http.response.body", "body": b"done"})
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Begins an answer, and after a while looks whether its client is still there."""
+        """Begins a response, and after `release` waits for the client's disconnect."""
         await send(START)
         await send({"type": "http.response.body", "body": b"begun", "more_body": True})
         await self._going.wait()
@@ -198,14 +195,14 @@ class Serving:
         self._leaves(scope["path"])
 
     async def _flood(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers with more than all buffers on the way take."""
+        """Answers with more than all buffers hold, in pieces."""
         await send(START)
         for _ in range(LARGE_BYTES // 65536):
             await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
     async def _heap(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers with as much at once."""
+        """Answers with as much in one piece."""
         await answer(send, b"x" * LARGE_BYTES)
 
 
@@ -225,7 +222,7 @@ def request(do: str = "read", path: str = TEXT, method: str = "POST", **headers:
 
 
 def received(connection: socket.socket) -> bytes:
-    """All that comes until the server closes; what it had not taken in by then resets the connection."""
+    """Everything until the server closes; bytes that it has not read by then reset the connection."""
     reply = b""
     with suppress(ConnectionResetError):
         while data := connection.recv(65536):
@@ -234,7 +231,7 @@ def received(connection: socket.socket) -> bytes:
 
 
 def until(connection: socket.socket, wanted: bytes) -> bytes:
-    """What comes up to these bytes."""
+    """Everything up to these bytes."""
     reply = b""
     while wanted not in reply:
         data = connection.recv(65536)
@@ -249,7 +246,7 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def must_be_refused(connection: socket.socket, status: int, code: str = "invalid_request") -> str:
-    """Checks the last answer on a connection; returns its detail."""
+    """Checks the last response of a connection; returns its detail."""
     head, _, content = received(connection).partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0].startswith(f"HTTP/1.1 {status} ")

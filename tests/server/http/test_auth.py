@@ -1,4 +1,4 @@
-"""Keys: who is recognised by which token, what each scope allows, and a file that changes while it is used."""
+"""API keys: which token gives which identity, what each scope allows, and a keys file that changes while in use."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def matches(call: Call, method: str, path: str) -> bool:
 
 
 @given(METHODS, PATHS)
-def test_a_request_is_the_call_that_its_method_and_path_say(method: str, path: str) -> None:
+def test_permissions_find_the_call_of_every_method_and_path(method: str, path: str) -> None:
     assert call_of(method, path) == next((call for call in CALLS if matches(call, method, path)), None)
 
 
 @given(st.sampled_from(CALLS), st.text(st.characters(exclude_characters="/"), min_size=1))
-def test_a_name_in_a_path_may_be_anything_that_the_router_takes(call: Call, name: str) -> None:
+def test_permissions_match_the_same_paths_as_the_router(call: Call, name: str) -> None:
     path = call.path.replace("{id}", name).replace("{name}", name).replace("{model}", name)
     found = call_of(call.method, path)
     # The router matches no line's end within a name, so neither do we.
     assert found == call
 
 
-def test_every_route_of_the_application_is_in_the_table() -> None:
+def test_every_route_has_a_row_in_the_permissions() -> None:
     served = [route for router in (build_app(), *ROUTERS) for route in router.routes]
     routes = {(method, route.path) for route in served if isinstance(route, Route) for method in route.methods or ()}
     assert len(routes) > 20
@@ -68,7 +68,7 @@ def test_every_route_of_the_application_is_in_the_table() -> None:
     }
 
 
-def test_deletion_and_whole_memories_are_for_admins_alone() -> None:
+def test_deletion_export_and_restore_need_the_scope_admin() -> None:
     for call in CALLS:
         if call.method == "DELETE" or call.path.endswith(("/memory", "/restore", "/rebuild")):
             assert call.scope == "admin", call
@@ -77,7 +77,7 @@ def test_deletion_and_whole_memories_are_for_admins_alone() -> None:
 
 
 @given(st.frozensets(st.sampled_from(SCOPES)), st.sampled_from(CALLS))
-def test_a_scope_allows_its_calls_and_admin_allows_all(scopes: frozenset[str], call: Call) -> None:
+def test_a_scope_allows_its_calls_and_admin_allows_every_call(scopes: frozenset[str], call: Call) -> None:
     identity = Identity("t", "k", frozenset(scope for scope in SCOPES if scope in scopes))
     if "admin" in scopes or call.scope is None or call.scope in scopes:
         must_be_allowed(identity, call)
@@ -87,7 +87,7 @@ def test_a_scope_allows_its_calls_and_admin_allows_all(scopes: frozenset[str], c
 
 
 @pytest.mark.anyio
-async def test_a_route_that_the_table_does_not_know_gets_no_tenant() -> None:
+async def test_a_route_without_permissions_gets_no_identity() -> None:
     app = FastAPI()
 
     @app.get("/v1/forgotten")
@@ -136,9 +136,7 @@ UNKNOWN = "unknown key; ask the operator for one"
 
 
 @given(st.data())
-def test_a_token_is_recognised_and_nothing_near_it(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_only_the_exact_token_is_accepted(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("keys") / "api_keys.json"
     token, other = with_key(path), with_key(path, "umbra", ("ask", "admin"))
     found = identified(path, token)
@@ -152,12 +150,12 @@ def test_a_token_is_recognised_and_nothing_near_it(
 
 
 @pytest.mark.parametrize("token", ["", "or_", "or__", "or_0", "x", "é", "or_" + "0" * 16 + "_" + "0" * 64])
-def test_what_is_no_token_is_not_known(path: Path, token: str) -> None:
+def test_a_malformed_token_is_an_invalid_api_key(path: Path, token: str) -> None:
     with_key(path)
     assert refused(path, token) == UNKNOWN
 
 
-def test_a_key_ends_at_its_time_or_when_it_is_revoked(path: Path) -> None:
+def test_an_expired_or_revoked_key_is_refused(path: Path) -> None:
     changed, key, token = EMPTY.with_new("acme", ("ask",), NOW, NOW + 10)
     api_keys.save(path, changed)
     assert identified(path, token, NOW + 9.999).key_id == key.id
@@ -168,7 +166,7 @@ def test_a_key_ends_at_its_time_or_when_it_is_revoked(path: Path) -> None:
     assert refused(path, token[:-1] + ("0" if token[-1] != "0" else "1")) == UNKNOWN
 
 
-def test_every_token_costs_one_comparison(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_token_takes_one_constant_time_comparison(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     token = with_key(path)
     compared: list[tuple[str, str]] = []
     compare = hmac.compare_digest
@@ -186,19 +184,19 @@ def test_every_token_costs_one_comparison(path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "or_0_0"])
-def test_a_request_without_a_key_is_told_how_to_send_one(path: Path, header: str | None) -> None:
+def test_a_request_without_a_bearer_token_is_refused(path: Path, header: str | None) -> None:
     with_key(path)
     with pytest.raises(InvalidApiKey, match="Authorization: Bearer KEY"):
         Auth(path).identify(header)
 
 
-def test_the_scheme_may_be_written_in_any_way(path: Path) -> None:
+def test_the_bearer_scheme_is_case_insensitive(path: Path) -> None:
     token = with_key(path)
     for scheme in ("Bearer", "bearer", "BEARER"):
         assert Auth(path).identify(f"{scheme} {token}").tenant == "acme"
 
 
-def test_without_a_file_everybody_may_do_everything() -> None:
+def test_without_a_keys_file_every_call_is_allowed() -> None:
     assert Auth(None).identify(None) is Auth(None).identify("Bearer x") is EVERYBODY
     assert (EVERYBODY.tenant, EVERYBODY.scopes) == ("default", frozenset(SCOPES))
 
@@ -217,7 +215,7 @@ def watched(path: Path) -> tuple[WatchedKeys, Clock, str]:
     return WatchedKeys(path, clock), clock, token
 
 
-def test_a_change_is_seen_within_a_second_and_the_file_not_looked_at_more_often(
+def test_the_keys_file_is_checked_at_most_once_a_second(
     path: Path, watched: tuple[WatchedKeys, Clock, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known, clock, first = watched
@@ -242,7 +240,7 @@ def test_a_change_is_seen_within_a_second_and_the_file_not_looked_at_more_often(
     assert looks == [path]
 
 
-def test_a_broken_file_changes_nothing_and_says_so_once_a_change(
+def test_a_damaged_keys_file_leaves_the_previous_keys_in_use(
     path: Path, watched: tuple[WatchedKeys, Clock, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     known, clock, first = watched
@@ -271,7 +269,7 @@ def test_a_broken_file_changes_nothing_and_says_so_once_a_change(
     assert known.identify(second, NOW)
 
 
-def test_a_damaged_file_is_told_from_a_missing_one(path: Path) -> None:
+def test_damaged_and_missing_keys_files_have_different_errors(path: Path) -> None:
     with pytest.raises(api_keys.KeysError, match="python -m server keys create"):
         api_keys.load(path)
     with_key(path)
@@ -285,7 +283,7 @@ def test_a_damaged_file_is_told_from_a_missing_one(path: Path) -> None:
         api_keys.load(path)
 
 
-def test_a_new_file_is_its_owners_alone_and_a_changed_one_stays_as_it_was(path: Path) -> None:
+def test_a_new_keys_file_is_private_and_a_changed_one_keeps_its_mode(path: Path) -> None:
     with_key(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.chmod(0o640)
@@ -294,7 +292,7 @@ def test_a_new_file_is_its_owners_alone_and_a_changed_one_stays_as_it_was(path: 
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_change_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_change_leaves_the_keys_file_intact(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_key(path)
     before = path.read_bytes()
 
@@ -308,7 +306,7 @@ def test_a_change_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: 
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_keys_that_are_made_at_the_same_time_are_all_kept(path: Path) -> None:
+def test_concurrent_key_creations_are_all_kept(path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         tokens = list(threads.map(lambda number: with_key(path, f"tenant-{number}"), range(32)))
     for number, token in enumerate(tokens):
@@ -316,12 +314,12 @@ def test_keys_that_are_made_at_the_same_time_are_all_kept(path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_a_server_without_keys_may_serve_its_own_machine(host: str) -> None:
+def test_without_keys_a_server_may_listen_on_loopback(host: str) -> None:
     must_be_guarded(Settings(host=host))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
-def test_it_may_serve_others_only_with_keys_or_when_that_is_wanted(host: str, path: Path) -> None:
+def test_listening_beyond_loopback_needs_keys_or_the_setting_open(host: str, path: Path) -> None:
     with pytest.raises(SettingsError, match="ONCEREAD_KEYS_FILE"):
         must_be_guarded(Settings(host=host))
     must_be_guarded(Settings(host=host, open=True))

@@ -1,4 +1,4 @@
-"""Keys over HTTP: no key, no answer; each scope its calls; no tenant finds another's sessions; no token in the log."""
+"""API keys over HTTP: no response without a key, scopes, tenants' isolation, and no token in the log."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def keyring(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
 
 @pytest.fixture(scope="module")
 def server(tiny_weights: Path, keyring: Keyring) -> Iterator[Server]:
-    # With keys it may serve everybody.
+    # With keys it may listen on all addresses.
     settings = {"keys_file": str(keyring.path), "log_level": "debug", "host": "0.0.0.0"}
     with Server(tiny_weights, "memory://", **settings) as server:
         yield server
@@ -106,14 +106,14 @@ def send(http: httpx.Client, call: Call, session: str, token: str) -> httpx.Resp
 
 
 @pytest.mark.parametrize("path", sorted(OPEN))
-def test_what_is_open_needs_no_key(bare: httpx.Client, path: str) -> None:
+def test_open_paths_need_no_key(bare: httpx.Client, path: str) -> None:
     assert bare.get(path).status_code == 200
     assert bare.get(path, headers=bearer(WRONG)).status_code == 200
     assert bare.post(path).status_code == 405
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.method} {call.path}")
-def test_nothing_else_is_answered_without_a_valid_key(bare: httpx.Client, keyring: Keyring, call: Call) -> None:
+def test_every_other_path_needs_a_valid_key(bare: httpx.Client, keyring: Keyring, call: Call) -> None:
     for token in ("", WRONG, keyring.expired, keyring.of_scope["admin"][:-1]):
         reply = send(bare, call, "never", token)
         assert reply.headers["WWW-Authenticate"] == "Bearer"
@@ -125,14 +125,14 @@ def test_nothing_else_is_answered_without_a_valid_key(bare: httpx.Client, keyrin
             assert token not in reply.text or not token
 
 
-def test_what_is_not_there_is_not_shown_without_a_key_either(bare: httpx.Client, http: httpx.Client) -> None:
+def test_unknown_paths_need_a_key_too(bare: httpx.Client, http: httpx.Client) -> None:
     problem(bare.get("/nowhere"), 401, "invalid_api_key")
     problem(http.get("/nowhere"), 404, "not_found")
     problem(http.put("/v1/sessions"), 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.method} {call.path}")
-def test_a_scope_opens_its_calls_and_no_other(bare: httpx.Client, keyring: Keyring, call: Call) -> None:
+def test_a_key_without_the_scope_gets_403(bare: httpx.Client, keyring: Keyring, call: Call) -> None:
     for scope, token in keyring.of_scope.items():
         reply = send(bare, call, "never", token)
         if call.scope in (None, scope) or scope == "admin":
@@ -146,14 +146,14 @@ def test_a_scope_opens_its_calls_and_no_other(bare: httpx.Client, keyring: Keyri
             assert body["error"]["type"] == "permission_error"
 
 
-def test_a_refusal_needs_no_body(server: Server) -> None:
+def test_a_key_is_refused_before_the_body_is_read(server: Server) -> None:
     head = "POST /v1/sessions/book/text HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(head.encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
-def test_anothers_session_is_as_one_that_never_was(http: httpx.Client, bare: httpx.Client, keyring: Keyring) -> None:
+def test_a_session_of_another_tenant_is_not_found(http: httpx.Client, bare: httpx.Client, keyring: Keyring) -> None:
     theirs = created(http, id="theirs", metadata={"title": "a secret"})
     appended(http, theirs, prose(71, 600).encode())
     http.post(f"/v1/sessions/{theirs}/snapshots", json={"name": "first"})
@@ -180,7 +180,7 @@ def without_names(reply: httpx.Response, *names: str) -> tuple[int, str, set[str
     return reply.status_code, text, set(reply.headers)
 
 
-def test_a_list_has_the_tenants_own_sessions_alone(bare: httpx.Client, http: httpx.Client, keyring: Keyring) -> None:
+def test_a_list_shows_only_the_tenants_sessions(bare: httpx.Client, http: httpx.Client, keyring: Keyring) -> None:
     created(http, id="listed")
     theirs = bearer(keyring.stranger)
     assert bare.post("/v1/sessions", json={"id": "listed"}, headers=theirs).status_code == 201
@@ -189,14 +189,14 @@ def test_a_list_has_the_tenants_own_sessions_alone(bare: httpx.Client, http: htt
     assert "listed" in [found["id"] for found in http.get("/v1/sessions?limit=100").json()["data"]]
 
 
-def test_a_tenants_sessions_are_the_same_with_each_of_its_keys(http: httpx.Client, keyring: Keyring) -> None:
+def test_all_keys_of_a_tenant_see_the_same_sessions(http: httpx.Client, keyring: Keyring) -> None:
     session = created(http)
     for token in keyring.of_scope.values():
         reply = http.get(f"/v1/sessions/{session}", headers=bearer(token))
         assert reply.json()["id"] == session
 
 
-def test_a_key_that_is_added_or_revoked_is_known_without_a_restart(bare: httpx.Client, keyring: Keyring) -> None:
+def test_created_and_revoked_keys_take_effect_without_a_restart(bare: httpx.Client, keyring: Keyring) -> None:
     token = keyring.add("acme", "ask")
     becomes(bare, token, 200)
     done = subprocess.run(
@@ -255,7 +255,7 @@ def test_no_token_is_ever_logged(server: Server, bare: httpx.Client, keyring: Ke
     assert api_keys.Keys.model_validate_json(content.replace('"reed"', '"read"')).pepper not in log
 
 
-def test_a_key_that_may_only_ask_has_nothing_remembered(bare: httpx.Client, keyring: Keyring) -> None:
+def test_remember_needs_the_scope_read(bare: httpx.Client, keyring: Keyring) -> None:
     bare.post("/v1/sessions", json={"id": "remembering"}, headers=bearer(keyring.of_scope["admin"]))
     asking = bearer(keyring.of_scope["ask"])
     native = {"question": "?", "max_tokens": 1}

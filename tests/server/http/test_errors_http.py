@@ -1,4 +1,4 @@
-"""Every error that a request can bring about has its status, its code, and the one body that all routes share."""
+"""Every error has its status, its code and its title, in the one body that all routes share."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ CASES: list[tuple[ProblemType, str | None, Send]] = [
 
 
 @pytest.mark.parametrize(("expected", "param", "send"), CASES)
-def test_a_refusal_is_a_problem(http: httpx.Client, expected: ProblemType, param: str | None, send: Send) -> None:
+def test_every_refusal_is_a_problem_with_status_code_and_title(
+    http: httpx.Client, expected: ProblemType, param: str | None, send: Send
+) -> None:
     body = problem(send(http), expected.status, expected.code, param)
     members = {"type", "title", "status", "detail", "request_id", "error"}
     if expected in (problems.OFFSET_MISMATCH, problems.CONTENT_CONFLICT, problems.INVALID_UTF8):
@@ -131,7 +133,7 @@ def test_a_refusal_is_a_problem(http: httpx.Client, expected: ProblemType, param
     assert shown(http, "book")["text"]["accepted_bytes"] == 6
 
 
-def test_every_code_is_met_here_or_where_it_belongs() -> None:
+def test_every_problem_type_has_a_test() -> None:
     here = {expected for expected, _, _ in CASES}
     assert here.isdisjoint(ELSEWHERE)
     assert here | ELSEWHERE == PROBLEM_TYPES
@@ -147,7 +149,7 @@ def test_every_code_is_met_here_or_where_it_belongs() -> None:
         ("POST", "/livez", {"GET"}),
     ],
 )
-def test_a_method_that_is_not_taken_is_told_which_are(
+def test_method_not_allowed_lists_the_allowed_methods(
     http: httpx.Client, method: str, path: str, allowed: set[str]
 ) -> None:
     reply = http.request(method, path)
@@ -155,17 +157,17 @@ def test_a_method_that_is_not_taken_is_told_which_are(
     assert set(reply.headers["Allow"].split(", ")) == allowed
 
 
-def test_one_client_is_served_on_through_every_refusal(http: httpx.Client) -> None:
+def test_a_connection_survives_every_refusal(http: httpx.Client) -> None:
     for _, _, send in CASES:
         assert send(http).status_code >= 400
         assert asked(http, "book", max_tokens=1)["object"] == "answer"
 
 
-def test_a_body_without_a_type_is_not_taken_for_json(http: httpx.Client) -> None:
+def test_a_body_without_content_type_is_not_parsed_as_json(http: httpx.Client) -> None:
     problem(http.post("/v1/sessions/book/queries", content=b'{"question": "?"}'), 422, "invalid_field", "body")
 
 
-def test_a_refusal_repeats_nothing_of_what_was_sent(http: httpx.Client) -> None:
+def test_a_refusal_does_not_echo_the_body(http: httpx.Client) -> None:
     for content in (b'{"question": 7, "secret": "hunter2"}', b'{"question": ["hunter2"]}'):
         assert "hunter2" not in query(content)(http).text
 
@@ -186,7 +188,7 @@ def test_a_refusal_repeats_nothing_of_what_was_sent(http: httpx.Client) -> None:
         (ExceptionGroup("several", [RuntimeError("secret"), ValueError()]), problems.INTERNAL_ERROR),
     ],
 )
-def test_a_failure_underneath_is_a_problem_too(failure: Exception, expected: ProblemType) -> None:
+def test_failures_of_store_and_engine_are_problems(failure: Exception, expected: ProblemType) -> None:
     response = error_response(failure)
     body = response.body("req_1")
     must_be_problem(body, expected.status, expected.code)

@@ -1,7 +1,4 @@
-"""Requests in a row, each made of what the ones before were answered: sessions made, copied, asked, and gone again.
-
-As many as `ONCEREAD_FUZZ_REQUESTS` says, some hundreds where it says nothing.
-"""
+"""Fuzzing of sequences: sessions created, forked, asked and deleted, each request made from earlier responses."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ REQUESTS = int(os.environ.get("ONCEREAD_FUZZ_REQUESTS", "400"))
 STEPS = 20
 # What the other test of the interface adds to the tool holds here too: how a part of an upload is sent.
 assert test_fuzz_http.CHECKS
-# Of some rules, as that of two fields just one is given, a description can not tell; and the key that is always sent
+# Of some rules, as that of two fields just one is given, a description cannot tell; and the key that is always sent
 # makes good what was left out on purpose.
 LEFT_OUT = {"positive_data_acceptance", "negative_data_rejection"}
 EVERY_CHECK = CHECKS.get_by_names([name for name in CHECKS.get_all_names() if name not in LEFT_OUT])
@@ -58,7 +55,7 @@ def server(
         yield server
 
 
-def test_no_row_of_requests_brings_about_a_failure(server: Server, token: str) -> None:
+def test_no_sequence_of_requests_causes_a_server_error(server: Server, token: str) -> None:
     described: Any = schemathesis.openapi.from_dict(build_app().openapi())
     counts: Counter[int] = Counter()
 

@@ -1,4 +1,4 @@
-"""The interface's page against the server's own description: every route and every field of the one is in the other."""
+"""docs/API.md against the OpenAPI description: routes, fields, error codes and settings of one are in the other."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DESCRIBED: dict[str, Any] = build_app().openapi()
 METHODS = "GET|POST|PUT|PATCH|DELETE|HEAD"
 
 
-def test_every_route_is_told_of() -> None:
-    told = set(re.findall(rf"`({METHODS}) (/[^`\s]*)`", PAGE))
+def test_every_route_is_documented() -> None:
+    documented = set(re.findall(rf"`({METHODS}) (/[^`\s]*)`", PAGE))
     described = {(method.upper(), path) for path, methods in DESCRIBED["paths"].items() for method in methods}
-    assert told == described
+    assert documented == described
 
 
 @pytest.mark.parametrize(
@@ -31,34 +31,34 @@ def test_every_route_is_told_of() -> None:
         ("Snapshot", '{"object": "snapshot"'),
     ],
 )
-def test_every_field_of_an_answer_is_told_of(schema: str, beginning: str) -> None:
+def test_every_field_of_a_response_is_documented(schema: str, beginning: str) -> None:
     shown = PAGE[PAGE.index(beginning) :]
     shown = shown[: shown.index("\n\n")]
     for name in _fields(schema):
         assert f'"{name}"' in shown or "{…}" in shown, name
 
 
-def test_every_field_of_a_question_and_its_answer_is_told_of() -> None:
+def test_every_field_of_a_question_and_its_answer_is_documented() -> None:
     section = PAGE[PAGE.index("## Questions") : PAGE.index("## Copies")]
     for schema in ("Ask", "AnswerOne", "AnswerMany"):
         for name in _fields(schema):
             assert f'"{name}"' in section, name
 
 
-def test_every_field_of_a_creation_is_told_of() -> None:
+def test_every_field_of_a_creation_is_documented() -> None:
     for name in _fields("SessionCreate"):
         assert re.search(rf"\b{name}\??[,:}}]", PAGE), name
 
 
-def test_every_code_is_told_of() -> None:
+def test_every_error_code_and_status_is_documented() -> None:
     table = PAGE[PAGE.index("| status | code |") : PAGE.index("## Settings")]
-    told = set(re.findall(r"`([a-z]+_?[a-z_0-9]*)`", table))
-    assert told == {problem_type.code for problem_type in PROBLEM_TYPES}
+    documented = set(re.findall(r"`([a-z]+_?[a-z_0-9]*)`", table))
+    assert documented == {problem_type.code for problem_type in PROBLEM_TYPES}
     for problem_type in PROBLEM_TYPES:
         assert str(problem_type.status) in table
 
 
-def test_every_setting_that_is_told_of_is_there() -> None:
+def test_every_documented_setting_exists() -> None:
     for name in set(re.findall(r"ONCEREAD_([A-Z_]+)", PAGE)):
         assert name.lower() in Settings.model_fields or f"ONCEREAD_{name}" in CLIENT_NAMES, name
 

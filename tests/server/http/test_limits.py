@@ -1,4 +1,4 @@
-"""Bounds without a server: how deep JSON is, and what a tenant may still use, against twins that are plainly right."""
+"""Limits without a server: JSON nesting and token buckets, against exact counts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def depth_by_hand(body: bytes) -> int:
 @example(b'"\\"[[')
 @example(b'["\\\\"[[]]]')
 @example(b'"\\')
-def test_depth_is_what_counting_by_hand_finds(body: bytes) -> None:
+def test_json_depth_equals_a_byte_by_byte_count(body: bytes) -> None:
     assert depth(body) == depth_by_hand(body)
 
 
@@ -58,7 +58,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.booleans(), st.sampled_from([None, 2]))
-def test_depth_is_how_deep_a_value_is_nested(value: Any, ascii_only: bool, indent: int | None) -> None:
+def test_json_depth_is_the_nesting_of_the_value(value: Any, ascii_only: bool, indent: int | None) -> None:
     body = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode(errors="surrogatepass")
     assert depth(body) == nested(value)
 
@@ -75,7 +75,7 @@ def test_depth_is_how_deep_a_value_is_nested(value: Any, ascii_only: bool, inden
         ("", False),
     ],
 )
-def test_what_is_parsed_as_json(content_type: str, so: bool) -> None:
+def test_which_content_types_are_json(content_type: str, so: bool) -> None:
     assert is_json(content_type) is so
 
 
@@ -96,7 +96,7 @@ def take_in(pieces: list[bytes], body_bytes: int = 1000, json_depth: int | None 
 
 
 @given(st.data())
-def test_a_body_is_as_deep_however_it_is_cut(data: st.DataObject) -> None:
+def test_json_depth_does_not_depend_on_chunks(data: st.DataObject) -> None:
     levels = data.draw(st.integers(1, 6))
     body = b'["\\"[[", ' + b"[" * (levels - 1) + b"1" + b"]" * levels
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)))))
@@ -110,13 +110,13 @@ def test_a_body_is_as_deep_however_it_is_cut(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be"])
-def test_json_that_is_not_utf8_can_not_hide_how_deep_it_is(encoding: str) -> None:
+def test_json_that_is_not_utf8_is_refused(encoding: str) -> None:
     with pytest.raises(InvalidRequest, match="UTF-8"):
         take_in(['{"Ģ": 1}'.encode(encoding)])
 
 
 @pytest.mark.parametrize(("length", "fits"), [(999, True), (1000, True), (1001, False)])
-def test_a_body_has_a_bound_however_it_comes(length: int, fits: bool) -> None:
+def test_the_body_limit_does_not_depend_on_chunks(length: int, fits: bool) -> None:
     for pieces in ([b" " * length], [b" " * 500, b" " * (length - 500)]):
         if fits:
             assert len(take_in(pieces)) == length
@@ -148,9 +148,7 @@ EVENTS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 50)), max_size=20
 
 
 @given(st.integers(1, 9), st.integers(1, 9), EVENTS)
-def test_a_bucket_is_as_full_as_counting_by_hand_finds(
-    per_second: int, window: int, events: list[tuple[int, int]]
-) -> None:
+def test_a_token_bucket_equals_an_exact_count(per_second: int, window: int, events: list[tuple[int, int]]) -> None:
     bucket, twin, tick = Bucket(per_second, 0.0, window), ByHand(per_second, window), 0
     for pause, amount in events:
         tick += pause
@@ -161,7 +159,7 @@ def test_a_bucket_is_as_full_as_counting_by_hand_finds(
 
 
 @given(st.integers(1, 9), st.integers(1, 9), EVENTS)
-def test_who_waits_as_told_has_what_was_asked_for_and_no_sooner(
+def test_after_wait_seconds_the_amount_is_available_and_not_before(
     per_second: int, window: int, events: list[tuple[int, int]]
 ) -> None:
     bucket, now = Bucket(per_second, 0.0, window), 0.0
@@ -197,7 +195,7 @@ def lists(headers: Mapping[str, str]) -> tuple[Any, Any]:
     return taken_apart("RateLimit-Policy"), taken_apart("RateLimit")
 
 
-def test_so_many_requests_a_minute_and_one_more() -> None:
+def test_the_request_rate_limit_and_its_headers() -> None:
     clock = Clock()
     limited = quotas(clock, tenant_requests_per_second=0.25)
     for number in range(15):
@@ -210,7 +208,7 @@ def test_so_many_requests_a_minute_and_one_more() -> None:
     headers = refused.value.headers
     assert headers["Retry-After"] == "4"
     assert lists(headers)[1] == {"requests": {"r": 0, "t": 60}}
-    # Another's are counted apart, and waiting as told is enough.
+    # Another tenant's are counted separately, and waiting for Retry-After is enough.
     limited.begin("umbra", None)
     clock.now = 3.999
     with pytest.raises(RateLimited):
@@ -225,7 +223,7 @@ def test_so_many_requests_a_minute_and_one_more() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_so_many_answers_at_the_same_time_and_one_more(most: int) -> None:
+def test_the_concurrent_answers_limit_and_its_headers(most: int) -> None:
     limited = quotas(Clock(), tenant_answers_max=most)
     turns = []
     for number in range(most):
@@ -245,7 +243,7 @@ def test_so_many_answers_at_the_same_time_and_one_more(most: int) -> None:
         limited.begin("acme", "queries")
 
 
-def test_a_refused_request_costs_nothing() -> None:
+def test_a_refused_request_does_not_count_against_a_limit() -> None:
     clock = Clock()
     limited = quotas(clock, tenant_answers_max=1, tenant_requests_per_second=0.05)
     with limited.begin("acme", "queries"):
@@ -282,7 +280,7 @@ def upload(turn: Turn, pieces: list[int], clock: Clock, monkeypatch: pytest.Monk
     return came
 
 
-def test_text_comes_no_faster_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_is_throttled_to_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     limited = quotas(clock, tenant_text_bytes_per_second=10)
     # A minute's worth at once, then ten bytes a second.
@@ -303,9 +301,7 @@ def test_text_comes_no_faster_than_it_may(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(("length", "refused"), [(599, False), (600, True), (601, True)])
-def test_a_minutes_worth_of_text_and_a_byte_less_and_more(
-    length: int, refused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_upload_burst_is_one_window(length: int, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     limited = quotas(clock, tenant_text_bytes_per_second=10)
     upload(limited.begin("acme", "text"), [length], clock, monkeypatch)
@@ -317,5 +313,5 @@ def test_a_minutes_worth_of_text_and_a_byte_less_and_more(
         limited.begin("acme", "text")
 
 
-def test_without_limits_nothing_is_said_of_them() -> None:
+def test_without_limits_there_are_no_ratelimit_headers() -> None:
     assert quotas(Clock()).begin("acme", "text").headers() == {}

@@ -1,4 +1,4 @@
-"""Every limit over HTTP: at one less and at the limit a request is answered, at one more it is refused by name."""
+"""Every limit over HTTP: a request at the limit is accepted, and one beyond it refused by name."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ LIMITS: dict[str, tuple[int, int, str, Send]] = {
 
 
 @pytest.mark.parametrize("what", LIMITS)
-def test_at_a_limit_it_is_taken_and_beyond_it_refused(http: httpx.Client, what: str) -> None:
+def test_a_request_at_a_limit_is_accepted_and_one_beyond_it_refused(http: httpx.Client, what: str) -> None:
     limit, status, code, send = LIMITS[what]
     for taken in (limit - 1, limit):
         assert send(http, taken).status_code == 200, send(http, taken).text
@@ -107,7 +107,7 @@ def test_at_a_limit_it_is_taken_and_beyond_it_refused(http: httpx.Client, what: 
 
 
 @pytest.mark.parametrize("path", ["/v1/sessions", "/v1/sessions/book/queries", "/v1/sessions/book/text"])
-def test_json_may_be_nested_so_deep(http: httpx.Client, path: str) -> None:
+def test_json_nesting_limit(http: httpx.Client, path: str) -> None:
     for levels in (JSON_DEPTH - 1, JSON_DEPTH):
         # Not too deep: what is wrong is the field.
         problem(http.post(path, content=nested(levels), headers=JSON), 422, "invalid_field", "nested")
@@ -142,7 +142,7 @@ def raw(server: Server, request: bytes) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.parametrize(("more", "status"), [(-1, 200), (0, 200), (1, 400)])
 @pytest.mark.parametrize("count", [1, 20])
-def test_headers_have_a_bound_together(server: Server, more: int, status: int, count: int) -> None:
+def test_the_size_of_all_headers_is_limited(server: Server, more: int, status: int, count: int) -> None:
     first = b"Host: x\r\nConnection: close\r\n"
     left = HEADER_BYTES + more - len(first)
     lengths = [left // count] * (count - 1) + [left - left // count * (count - 1)]
@@ -156,20 +156,20 @@ def test_headers_have_a_bound_together(server: Server, more: int, status: int, c
 
 
 @pytest.mark.parametrize(("more", "status"), [(0, b"100"), (1, b"413")])
-def test_a_body_that_is_announced_too_large_is_not_asked_for(server: Server, more: int, status: bytes) -> None:
+def test_a_too_large_content_length_is_refused_without_100_continue(server: Server, more: int, status: bytes) -> None:
     head = "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(f"{head}Content-Length: {BODY_BYTES + more}\r\n\r\n".encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)
 
 
-def test_a_url_that_never_ends_is_refused_before_it_has_come(server: Server) -> None:
+def test_an_endless_url_is_refused_before_it_ends(server: Server) -> None:
     status, body = raw(server, b"GET /" + b"x" * URL_BYTES)
     assert (status, body["error"]["code"]) == (400, "invalid_request")
     assert f"longer than {URL_BYTES} bytes" in body["detail"]
 
 
-def test_such_refusals_are_counted(server: Server, http: httpx.Client) -> None:
+def test_refusals_of_limits_are_counted(server: Server, http: httpx.Client) -> None:
     raw(server, b"GET /" + b"x" * URL_BYTES)
     before = metric(http, 'onceread_requests_rejected_total{reason="invalid_request"}')
     raw(server, b"GET /" + b"x" * URL_BYTES)
@@ -228,7 +228,7 @@ def of(limited: Server, tenants: Tenants) -> Iterator[Callable[[str], httpx.Clie
         http.close()
 
 
-def test_so_many_requests_in_a_minute(of: Callable[[str], httpx.Client]) -> None:
+def test_request_rate_limit_over_http(of: Callable[[str], httpx.Client]) -> None:
     busy = of("busy")
     replies = [busy.get("/v1/sessions") for _ in range(REQUESTS)]
     assert {reply.status_code for reply in replies} == {200}
@@ -249,11 +249,11 @@ def test_so_many_requests_in_a_minute(of: Callable[[str], httpx.Client]) -> None
     assert of("other").get("/v1/sessions").status_code == 200
 
 
-def test_so_much_text_in_a_minute(of: Callable[[str], httpx.Client]) -> None:
+def test_upload_rate_limit_over_http(of: Callable[[str], httpx.Client]) -> None:
     writer = of("writer")
     session = created(writer)
     text = prose(81, 100).encode()[:40]
-    # Text that has come is taken, though it is more than may come, and the next is told to wait.
+    # An upload that has begun is accepted beyond the limit, and the next one is refused.
     for piece in (text[:9], text[9:29], text[29:]):
         assert post(writer, session, piece).status_code == 200
     reply = post(writer, session, b"more")
@@ -263,7 +263,7 @@ def test_so_much_text_in_a_minute(of: Callable[[str], httpx.Client]) -> None:
     assert writer.get(f"/v1/sessions/{session}").json()["text"]["accepted_bytes"] == len(text)
 
 
-def test_so_many_answers_at_the_same_time(of: Callable[[str], httpx.Client]) -> None:
+def test_concurrent_answers_limit_over_http(of: Callable[[str], httpx.Client]) -> None:
     asker, another = of("asker"), of("asker")
     session = created(asker)
     appended(asker, session, b"some text")

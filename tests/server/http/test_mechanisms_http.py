@@ -1,4 +1,4 @@
-"""Every mechanism serves sessions: read over HTTP in cuts, through a kill, it answers as the model itself does."""
+"""Every mechanism serves sessions: text read in cuts, through a kill, gives the model's own answers."""
 
 from __future__ import annotations
 

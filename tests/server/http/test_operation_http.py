@@ -1,4 +1,4 @@
-"""Operation over HTTP: liveness, readiness, identity, and metrics that name no session."""
+"""Probes, version and metrics over HTTP."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def server(tiny_weights: Path) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-def test_it_lives_and_is_ready(http: httpx.Client, path: str) -> None:
+def test_liveness_and_readiness(http: httpx.Client, path: str) -> None:
     reply = http.get(path)
     assert (reply.status_code, reply.content) == (200, b"")
 
 
-def test_health_and_version_name_what_is_served(http: httpx.Client) -> None:
+def test_health_and_version_name_model_and_store(http: httpx.Client) -> None:
     version = http.get("/version").json()
     named = {"version": VERSION, "model": "tiny", "store": "memory", "durability": "volatile"}
     assert version == {**named, "fingerprint": version["fingerprint"]}
@@ -38,7 +38,7 @@ def test_health_and_version_name_what_is_served(http: httpx.Client) -> None:
     assert http.get("/health").json() == {"status": "ready", **version}
 
 
-def test_every_metric_appears_and_none_names_a_session(http: httpx.Client) -> None:
+def test_every_metric_is_exported_and_none_names_a_session(http: httpx.Client) -> None:
     session = created(http, id="whose-name-is-secret")
     appended(http, session, prose(41, 2000).encode())
     asked(http, session)
@@ -57,7 +57,7 @@ def test_every_metric_appears_and_none_names_a_session(http: httpx.Client) -> No
     assert "default" not in reply.text
 
 
-def test_what_is_done_is_counted(http: httpx.Client) -> None:
+def test_requests_move_the_metrics(http: httpx.Client) -> None:
     session = created(http)
     counted = (
         "onceread_read_tokens_total",
@@ -91,6 +91,6 @@ def test_what_is_done_is_counted(http: httpx.Client) -> None:
     assert metric(http, 'onceread_memory_bytes{tier="device"}') > 0
 
 
-def test_whether_the_store_can_be_used_is_counted(http: httpx.Client) -> None:
+def test_store_up_is_exported(http: httpx.Client) -> None:
     assert http.get("/readyz").status_code == 200
     assert metric(http, "onceread_store_up") == 1

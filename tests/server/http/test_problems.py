@@ -20,7 +20,7 @@ from server.sessions.errors import Refusal
 from server.store.redis.errors import Unfit
 from server.store.sqlite.writer_thread import Undone
 
-# Nobody raises the bases; the two of the stores are caught and translated before a call of the store ends.
+# The bases are never raised; the two of the stores are translated inside the store.
 WITHOUT_A_ROW = {Refusal, HttpError, Undone, Unfit}
 
 
@@ -42,7 +42,7 @@ def test_every_exception_has_a_row(kind: type[Exception]) -> None:
     assert kind in ROWS or any(base in ROWS for base in kind.__bases__)
 
 
-def test_every_row_is_of_an_exception_that_is_there() -> None:
+def test_every_row_is_of_an_existing_exception() -> None:
     assert set(ROWS) <= NAMED
 
 
@@ -53,7 +53,7 @@ def test_an_exception_without_a_row_is_an_internal_error(caplog: pytest.LogCaptu
     assert [record.getMessage() for record in caplog.records] == ["unexpected failure"]
 
 
-def test_a_refusal_that_fastapi_wraps_while_it_reads_a_body_stays_what_it_is() -> None:
+def test_a_refusal_that_fastapi_wraps_is_unwrapped() -> None:
     wrapped = HTTPException(400, "There was an error parsing the body")
     wrapped.__cause__ = BodyTooLarge("a JSON body has at most 10 bytes", "body")
     response = error_response(wrapped)

@@ -1,4 +1,4 @@
-"""Slow clients are cut, on real sockets and in a time that passes when the test says so; nobody else is."""
+"""Slow clients are cut, and no others, on real sockets and with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def serving() -> Iterator[Serving]:
 
 
 @pytest.mark.parametrize("begun", [b"", b"\r\n", b"G", b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\n", request()[:-1]])
-def test_headers_have_so_long(serving: Serving, begun: bytes) -> None:
+def test_headers_time_out(serving: Serving, begun: bytes) -> None:
     with serving.connect(begun) as connection:
         serving.passes(10)
         assert is_open(connection)
@@ -33,7 +33,7 @@ def test_headers_have_so_long(serving: Serving, begun: bytes) -> None:
 
 
 @pytest.mark.parametrize("dribbled", [b"X: y\r\n", b"x", b"\r\n"])
-def test_dribbled_headers_get_no_longer(serving: Serving, dribbled: bytes) -> None:
+def test_trickled_headers_do_not_extend_the_timeout(serving: Serving, dribbled: bytes) -> None:
     for first in (b"", request(path="/", method="GET")):
         with serving.connect(first) as connection:
             if first:
@@ -46,7 +46,7 @@ def test_dribbled_headers_get_no_longer(serving: Serving, dribbled: bytes) -> No
             must_be_refused(connection, 408)
 
 
-def test_headers_in_time_are_answered_however_they_come(serving: Serving) -> None:
+def test_headers_in_small_pieces_are_accepted_in_time(serving: Serving) -> None:
     head = request(path="/", method="GET")
     with serving.connect() as connection:
         for start in range(0, len(head), 8):
@@ -56,7 +56,7 @@ def test_headers_in_time_are_answered_however_they_come(serving: Serving) -> Non
     assert serving.rejected == []
 
 
-def test_every_request_of_a_connection_has_its_own_time(serving: Serving) -> None:
+def test_timeouts_start_again_with_every_request_of_a_connection(serving: Serving) -> None:
     head = request(path="/", Content_Length=2900)
     with serving.connect() as connection:
         for _ in range(3):
@@ -70,7 +70,9 @@ def test_every_request_of_a_connection_has_its_own_time(serving: Serving) -> Non
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_dribbles_is_cut_and_its_application_told(serving: Serving, chunked: bool) -> None:
+def test_a_body_below_the_minimum_rate_is_cut_and_the_application_sees_a_disconnect(
+    serving: Serving, chunked: bool
+) -> None:
     framing: dict[str, Any] = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": 10**9}
     piece = b"1\r\nx\r\n" if chunked else b"x"
     with serving.connect(request(X_Request_ID="mine", **framing)) as connection:
@@ -83,13 +85,13 @@ def test_a_body_that_dribbles_is_cut_and_its_application_told(serving: Serving, 
     assert serving.rejected == ["invalid_request"]
 
 
-def test_a_body_that_is_fast_enough_may_take_for_ever(serving: Serving) -> None:
+def test_a_body_above_the_minimum_rate_has_no_deadline(serving: Serving) -> None:
     with serving.connect(request(Content_Length=100 * 200)) as connection:
         serving.passes(200, lambda: serving.send(connection, b"x" * 100))
         assert until(connection, b"20000").startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_body_may_stall_and_catch_up(serving: Serving) -> None:
+def test_a_body_may_stall_and_catch_up_within_the_allowance(serving: Serving) -> None:
     with serving.connect(request(Content_Length=30 * 500)) as connection:
         for _ in range(30):
             serving.send(connection, b"x" * 500)
@@ -108,9 +110,7 @@ def test_a_body_may_stall_and_catch_up(serving: Serving) -> None:
         ("/nowhere", "text/plain", True),
     ],
 )
-def test_a_body_that_is_no_long_text_has_a_deadline_too(
-    serving: Serving, path: str, content_type: str, bounded: bool
-) -> None:
+def test_a_json_body_has_a_deadline(serving: Serving, path: str, content_type: str, bounded: bool) -> None:
     with serving.connect(request(path=path, Content_Type=content_type, Content_Length=10**9)) as connection:
         serving.passes(30, lambda: serving.send(connection, b"x" * 1000))
         assert is_open(connection)
@@ -121,7 +121,7 @@ def test_a_body_that_is_no_long_text_has_a_deadline_too(
             assert is_open(connection)
 
 
-def test_a_client_that_waits_for_the_server_is_not_slow(serving: Serving) -> None:
+def test_waiting_for_the_server_does_not_count_as_slow(serving: Serving) -> None:
     length = 10**6
     with (
         serving.connect(request("wait", Content_Length=length)) as paused,
@@ -140,7 +140,7 @@ def test_a_client_that_waits_for_the_server_is_not_slow(serving: Serving) -> Non
         assert is_open(paused)
         assert is_open(asking)
         must_be_refused(slow, 408)
-        serving.lets_go()
+        serving.release()
         paused.settimeout(60)
         paused.sendall(b"x" * (length - sent))
         until(paused, str(length).encode())
@@ -149,7 +149,7 @@ def test_a_client_that_waits_for_the_server_is_not_slow(serving: Serving) -> Non
         until(asking, b"\r\n\r\n5")
 
 
-def test_the_rest_of_a_body_that_was_answered_has_a_deadline(serving: Serving) -> None:
+def test_the_rest_of_an_answered_body_has_a_deadline(serving: Serving) -> None:
     for piece in (b"", b"x" * 1000):
         with serving.connect(request("early", Content_Length=10**9)) as connection:
             until(connection, b"early")
@@ -166,7 +166,7 @@ def test_the_rest_of_a_body_that_was_answered_has_a_deadline(serving: Serving) -
     assert serving.rejected == []
 
 
-def test_an_answer_takes_as_long_as_it_takes(serving: Serving) -> None:
+def test_a_response_has_no_deadline(serving: Serving) -> None:
     half = request(path="/next", method="GET")
     with serving.connect(request("stream", method="GET")) as connection:
         until(connection, b"begun")
@@ -174,7 +174,7 @@ def test_an_answer_takes_as_long_as_it_takes(serving: Serving) -> None:
         serving.send(connection, half[:20])
         serving.passes(1000)
         assert is_open(connection)
-        serving.lets_go()
+        serving.release()
         until(connection, b"0\r\n\r\n")
         serving.passes(10)
         serving.send(connection, half[20:])
@@ -186,7 +186,7 @@ def test_an_answer_takes_as_long_as_it_takes(serving: Serving) -> None:
 
 @pytest.mark.parametrize("do", ["flood", "heap"])
 @pytest.mark.parametrize("after", ["keep-alive", "close"])
-def test_an_answer_that_nobody_reads_is_given_up(serving: Serving, do: str, after: str) -> None:
+def test_a_response_that_the_client_does_not_read_is_aborted(serving: Serving, do: str, after: str) -> None:
     with serving.connect(request(do, method="GET", Connection=after)) as connection:
         serving.passes(15)
         assert serving.open == 1
@@ -201,7 +201,7 @@ def test_an_answer_that_nobody_reads_is_given_up(serving: Serving, do: str, afte
         assert len(received(connection)) < LARGE_BYTES - taken
 
 
-def test_a_server_that_stood_still_cuts_nobody(serving: Serving) -> None:
+def test_a_pause_of_the_server_cuts_no_connection(serving: Serving) -> None:
     with (
         serving.connect(request()[:-1]) as head,
         serving.connect(request(Content_Length=2)) as body,
@@ -220,7 +220,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 500)), max_size=30
 
 
 @given(st.integers(1, 100), st.integers(1, 30), STEPS)
-def test_a_body_is_too_slow_once_a_stretch_of_time_brought_too_little(
+def test_body_rate_equals_the_worst_window_of_an_exact_count(
     rate: int, stall: int, steps: list[tuple[int, int]]
 ) -> None:
     body = BodyRate(rate, stall)
@@ -239,7 +239,7 @@ def test_a_body_is_too_slow_once_a_stretch_of_time_brought_too_little(
 
 
 @given(st.lists(st.floats(0, 1e6)))
-def test_the_clock_of_the_connections_follows_but_takes_no_leaps(pauses: list[float]) -> None:
+def test_the_connections_clock_does_not_jump(pauses: list[float]) -> None:
     now = 0.0
     checks = ConnectionChecks(lambda: now)
     seen: list[float] = []

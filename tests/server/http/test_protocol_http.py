@@ -1,4 +1,4 @@
-"""A thousand slow clients are all cut, and whoever asks meanwhile is answered all along."""
+"""A thousand slow clients are cut while other clients are served."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def server(tiny_weights: Path) -> Iterator[Server]:
         "body_stall_seconds": "1",
         "idle_connection_seconds": "1",
     }
-    # The server is begun with fewer files than it takes connections, as many systems would, and helps itself.
+    # The server starts with fewer files than connections, as on many systems, and raises the limit itself.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (CROWD // 2, hard))
     with Server(tiny_weights, "memory://", **settings) as server:
@@ -58,7 +58,7 @@ def server(tiny_weights: Path) -> Iterator[Server]:
 
 
 class Asking:
-    """Somebody who asks one thing after another until the block ends; `failures` are the answers that were none."""
+    """A client that asks one question after another until the block ends; `failures` are the error responses."""
 
     def __init__(self, server: Server) -> None:
         self._server, self._ended = server, threading.Event()
@@ -89,7 +89,7 @@ class Asking:
 
 
 def ends_of(server: Server, kinds: list[str]) -> Counter[tuple[str, bytes]]:
-    """How each of these slow clients ended: its kind, and the first line of what it was told."""
+    """How each slow client ended: its kind, and the status line of its response."""
     ends: Counter[tuple[str, bytes]] = Counter()
     with selectors.DefaultSelector() as selector:
         open_ones: dict[socket.socket, tuple[str, bytearray]] = {}
@@ -107,31 +107,31 @@ def ends_of(server: Server, kinds: list[str]) -> Counter[tuple[str, bytes]]:
                         connection.send(more)
             for key, _ in selector.select(PASS_SECONDS):
                 connection = key.data
-                kind, told = open_ones[connection]
+                kind, reply = open_ones[connection]
                 try:
                     data = connection.recv(65536)
                 except ConnectionResetError:
                     data = b""
-                told += data
+                reply += data
                 if not data:
                     selector.unregister(connection)
                     connection.close()
                     del open_ones[connection]
-                    ends[kind, bytes(told.partition(b"\r\n")[0])] += 1
+                    ends[kind, bytes(reply.partition(b"\r\n")[0])] += 1
             if not open_ones:
                 return ends
         raise AssertionError(f"{len(open_ones)} connections are still open")
 
 
-def test_a_thousand_slow_clients_are_cut_and_nobody_else_notices(server: Server, http: httpx.Client) -> None:
+def test_a_thousand_slow_clients_are_cut_without_delaying_others(server: Server, http: httpx.Client) -> None:
     kinds = [list(BEGINNINGS)[number % len(BEGINNINGS)] for number in range(CROWD)]
     before = offsets(http, "book")
     with Asking(server) as others:
         ends = ends_of(server, kinds)
     assert others.answers > 0
     assert others.failures == []
-    told = {kind: b"HTTP/1.1 408 Request Timeout" for kind in BEGINNINGS} | {"idle": b"HTTP/1.1 200 OK"}
-    assert ends == Counter((kind, told[kind]) for kind in kinds)
+    expected = {kind: b"HTTP/1.1 408 Request Timeout" for kind in BEGINNINGS} | {"idle": b"HTTP/1.1 200 OK"}
+    assert ends == Counter((kind, expected[kind]) for kind in kinds)
     assert metric(http, 'onceread_requests_rejected_total{reason="invalid_request"}') == CROWD - kinds.count("idle")
     # Of a body that was cut off nothing was kept that was not acknowledged, and all is as before.
     assert offsets(http, "book") == before

@@ -1,4 +1,4 @@
-"""Heads that are too large or none at all, and too many connections, are refused cleanly on real sockets."""
+"""Too large or malformed heads and too many connections are refused, on real sockets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def serving() -> Iterator[Serving]:
         yield serving
 
 
-def test_so_many_connections_may_be_open_and_no_more(serving: Serving) -> None:
+def test_the_number_of_connections_is_limited(serving: Serving) -> None:
     connections = [serving.connect() for _ in range(SETTINGS.connections_max)]
     for connection in connections:
         serving.send(connection, request(path="/", method="GET"))
@@ -38,7 +38,7 @@ def sized_head(length: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 100, 10_000])
-def test_headers_and_urls_have_bounds_in_whatever_pieces_they_come(serving: Serving, size: int) -> None:
+def test_header_and_url_limits_do_not_depend_on_chunks(serving: Serving, size: int) -> None:
     urls = [b"GET /" + b"x" * (length - 1) + b" HTTP/1.1\r\nConnection: close\r\n\r\n" for length in (199, 200, 201)]
     for whole in (*(sized_head(length) for length in (999, 1000, 1001)), *urls):
         with serving.connect() as connection:
@@ -52,7 +52,7 @@ def test_headers_and_urls_have_bounds_in_whatever_pieces_they_come(serving: Serv
                 assert received(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_header_that_never_ends_is_refused_before_it_has_come(serving: Serving) -> None:
+def test_an_endless_header_is_refused_before_it_ends(serving: Serving) -> None:
     with serving.connect(b"GET / HTTP/1.1\r\nX: ") as connection:
         serving.passes(1)
         for _ in range(20):
@@ -62,7 +62,7 @@ def test_a_header_that_never_ends_is_refused_before_it_has_come(serving: Serving
         assert "more than 1000 bytes" in must_be_refused(connection, 400)
 
 
-def test_requests_that_follow_at_once_are_counted_apart(serving: Serving) -> None:
+def test_pipelined_requests_are_limited_separately(serving: Serving) -> None:
     each = request(path="/", method="GET", X="x" * 500)
     with serving.connect(each * 100 + each[:50]) as connection:
         replies = b""
@@ -89,13 +89,13 @@ def test_trailers_count_as_headers(serving: Serving) -> None:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
-def test_what_is_no_request_is_a_problem(serving: Serving, garbage: bytes) -> None:
+def test_malformed_http_is_a_problem(serving: Serving, garbage: bytes) -> None:
     with serving.connect(garbage) as connection:
         assert "not an HTTP/1.1 request" in must_be_refused(connection, 400)
     assert serving.rejected == ["invalid_request"]
 
 
-def test_garbage_behind_a_request_spoils_no_answer(serving: Serving) -> None:
+def test_garbage_after_a_request_does_not_corrupt_its_response(serving: Serving) -> None:
     with serving.connect(request("stream", method="GET")) as connection:
         until(connection, b"begun")
         serving.send(connection, b"\x00garbage\r\n\r\n")
@@ -103,22 +103,22 @@ def test_garbage_behind_a_request_spoils_no_answer(serving: Serving) -> None:
     assert serving.rejected == []
 
 
-def test_a_slow_body_behind_a_request_spoils_no_answer(serving: Serving) -> None:
+def test_a_slow_pipelined_body_does_not_corrupt_a_response(serving: Serving) -> None:
     with serving.connect(request("listen", method="GET")) as connection:
         until(connection, b"begun")
         serving.send(connection, request(path="/next", Content_Length=10) + b"x")
         serving.passes(1)
-        # While the next one waits nothing more is read, until somebody wants to know of the client.
-        serving.lets_go()
+        # While the next request waits nothing is read, until the application waits for a disconnect.
+        serving.release()
         serving.passes(20)
         assert b"HTTP/1.1" not in received(connection)
     assert serving.rejected == []
 
 
-def test_whoever_is_answered_is_known_to_be_gone_whatever_came_behind(serving: Serving) -> None:
+def test_a_disconnect_is_noticed_with_a_pipelined_request_waiting(serving: Serving) -> None:
     with serving.connect(request("listen", path="/first", method="GET")) as connection:
         until(connection, b"begun")
         serving.send(connection, request(path="/next", method="GET"))
         serving.passes(1)
-        serving.lets_go()
+        serving.release()
     serving.until_gone("/first")

@@ -1,4 +1,4 @@
-"""Sessions over HTTP: created within bounds, listed newest first page by page, shown, and deleted for good."""
+"""Sessions over HTTP: create within limits, list by pages, get, and delete."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_new_session_has_every_field(http: httpx.Client) -> None:
     assert http.get(reply.headers["Location"]).json() == body
 
 
-def test_without_an_id_the_server_makes_one(http: httpx.Client) -> None:
+def test_without_an_id_the_server_creates_one(http: httpx.Client) -> None:
     for body in (None, b"", b"{}", b'{"id": null}'):
         reply = http.post("/v1/sessions", content=body, headers={"Content-Type": "application/json"})
         assert reply.status_code == 201, body
@@ -54,19 +54,19 @@ def test_without_an_id_the_server_makes_one(http: httpx.Client) -> None:
         assert shown(http, id_)["metadata"] == {}
 
 
-def test_an_id_is_given_once(http: httpx.Client) -> None:
+def test_an_id_is_unique(http: httpx.Client) -> None:
     created(http, id="twice", metadata={"first": "yes"})
     problem(http.post("/v1/sessions", json={"id": "twice"}), 409, "session_exists")
     assert shown(http, "twice")["metadata"] == {"first": "yes"}
 
 
 @pytest.mark.parametrize("id_", ["", "a b", "a/b", "é", "a.b", "x" * 65, "line\n", 7])
-def test_a_bad_id_is_refused_by_name(http: httpx.Client, id_: object) -> None:
+def test_an_invalid_id_is_refused_by_field(http: httpx.Client, id_: object) -> None:
     problem(http.post("/v1/sessions", json={"id": id_}), 422, "invalid_field", "id")
 
 
 @pytest.mark.parametrize("id_", ["a b", "é", "a.b", "x" * 65, "line\n"])
-def test_a_bad_id_in_the_path_is_refused_by_name(http: httpx.Client, id_: str) -> None:
+def test_an_invalid_id_in_the_path_is_refused_by_field(http: httpx.Client, id_: str) -> None:
     quoted = f"/v1/sessions/{quote(id_)}"
     for reply in (
         http.get(quoted),
@@ -77,7 +77,7 @@ def test_a_bad_id_in_the_path_is_refused_by_name(http: httpx.Client, id_: str) -
         problem(reply, 422, "invalid_field", "id")
 
 
-def test_the_longest_id_is_taken(http: httpx.Client) -> None:
+def test_the_longest_id_is_accepted(http: httpx.Client) -> None:
     assert created(http, id="x" * 64) == "x" * 64
 
 
@@ -90,7 +90,7 @@ def test_the_longest_id_is_taken(http: httpx.Client) -> None:
         {"é" * 64: "🙂" * 512},
     ],
 )
-def test_metadata_within_its_bounds_is_kept(http: httpx.Client, metadata: dict[str, str]) -> None:
+def test_metadata_within_its_limits_is_kept(http: httpx.Client, metadata: dict[str, str]) -> None:
     assert shown(http, created(http, metadata=metadata))["metadata"] == metadata
 
 
@@ -98,7 +98,7 @@ def test_metadata_within_its_bounds_is_kept(http: httpx.Client, metadata: dict[s
     "metadata",
     [{str(number): "" for number in range(17)}, {"k" * 65: ""}, {"": ""}, {"key": "v" * 513}, {"key": 1}, [], "x"],
 )
-def test_metadata_beyond_its_bounds_is_refused_by_name(http: httpx.Client, metadata: object) -> None:
+def test_metadata_beyond_its_limits_is_refused_by_field(http: httpx.Client, metadata: object) -> None:
     body = problem_of_creation(http, {"metadata": metadata})
     assert body["error"]["param"].split(".")[0] == "metadata"
 
@@ -109,16 +109,16 @@ def problem_of_creation(http: httpx.Client, body: dict[str, Any]) -> dict[str, A
 
 
 @pytest.mark.parametrize("body", [{"metadata": {"key": "\ud800"}}, {"metadata": {"\ud800": "value"}}, {"id": "\ud800"}])
-def test_half_a_character_is_refused(http: httpx.Client, body: dict[str, Any]) -> None:
+def test_a_lone_surrogate_is_refused(http: httpx.Client, body: dict[str, Any]) -> None:
     reply = http.post("/v1/sessions", content=json.dumps(body), headers={"Content-Type": "application/json"})
     problem(reply, 422, "invalid_field", reply.json()["error"]["param"])
 
 
-def test_a_field_that_is_not_known_is_named(http: httpx.Client) -> None:
+def test_an_unknown_field_is_refused_by_name(http: httpx.Client) -> None:
     assert problem_of_creation(http, {"name": "x"})["error"]["param"] == "name"
 
 
-def test_pages_hold_every_session_once_newest_first(http: httpx.Client) -> None:
+def test_pages_list_every_session_once_newest_first(http: httpx.Client) -> None:
     ids = [created(http) for _ in range(7)]
     found: list[str] = []
     after: dict[str, str] = {}
@@ -134,7 +134,7 @@ def test_pages_hold_every_session_once_newest_first(http: httpx.Client) -> None:
     assert page["data"][0] == shown(http, page["data"][0]["id"])
 
 
-def test_the_last_page_says_so(tiny_weights: Path) -> None:
+def test_the_last_page_has_no_more(tiny_weights: Path) -> None:
     with Server(tiny_weights, "memory://") as server, client(server) as http:
         assert http.get("/v1/sessions").json() == {"data": [], "has_more": False, "last_id": None}
         ids = [created(http) for _ in range(5)][::-1]
@@ -148,11 +148,11 @@ def test_the_last_page_says_so(tiny_weights: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("limit", "0"), ("limit", "101"), ("limit", "x"), ("after", "a b")])
-def test_a_bad_page_is_refused_by_name(http: httpx.Client, name: str, value: str) -> None:
+def test_an_invalid_page_is_refused_by_field(http: httpx.Client, name: str, value: str) -> None:
     problem(http.get("/v1/sessions", params={name: value}), 422, "invalid_field", name)
 
 
-def test_a_deleted_session_is_gone(http: httpx.Client) -> None:
+def test_a_deleted_session_is_not_found(http: httpx.Client) -> None:
     session = created(http)
     http.post(f"/v1/sessions/{session}/text", params={"wait": "read"}, content=b"text that is read " * 20)
     reply = http.delete(f"/v1/sessions/{session}")
@@ -169,14 +169,14 @@ def test_a_deleted_session_is_gone(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("given", ["mine", "a.b:c-d_e", "x" * 128])
-def test_a_request_keeps_the_id_it_came_with(http: httpx.Client, given: str) -> None:
+def test_a_valid_request_id_is_echoed(http: httpx.Client, given: str) -> None:
     session = created(http)
     for path in (f"/v1/sessions/{session}", "/v1/sessions/never", "/nowhere", "/livez"):
         assert http.get(path, headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "a b", '"><script>'])
-def test_a_request_without_a_sound_id_gets_one_of_its_own(http: httpx.Client, given: str) -> None:
+def test_an_invalid_request_id_is_replaced(http: httpx.Client, given: str) -> None:
     ids = {http.get("/v1/sessions", headers={"X-Request-ID": given}).headers["X-Request-ID"] for _ in range(3)}
     assert len(ids) == 3
     assert all(id_.startswith("req_") for id_ in ids)

@@ -1,4 +1,4 @@
-"""Events as a browser would read them."""
+"""Server-sent events as a browser parses them."""
 
 import json
 
@@ -9,7 +9,7 @@ from server.http.routes.shared import event
 
 
 @given(st.text())
-def test_an_event_is_one_line_of_data_whatever_the_text(text: str) -> None:
+def test_an_event_has_one_line_of_data_for_any_text(text: str) -> None:
     name, data, end = event("delta", {"text": text}).decode().split("\n", 2)
     assert name == "event: delta"
     assert end == "\n"

@@ -1,4 +1,4 @@
-"""Lines of the log: what they hold, and that nothing from outside can make one or be read in one."""
+"""Log lines: their fields, and that no input can forge or leak into one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_json_line_has_time_level_logger_message_and_counts() -> None:
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
-def test_the_request_at_hand_is_named_once_it_has_an_id(formatter: logging.Formatter) -> None:
+def test_log_lines_carry_the_current_requests_id(formatter: logging.Formatter) -> None:
     state: dict[str, Any] = {}
     token = request_state.set(state)
     try:
@@ -56,7 +56,7 @@ def test_a_message_is_one_line(formatter: logging.Formatter) -> None:
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
 @pytest.mark.parametrize("shape", ["alone", "cause", "group"])
-def test_words_of_others_errors_are_not_shown_and_where_they_came_from_is(
+def test_texts_of_foreign_exceptions_are_hidden_and_their_tracebacks_shown(
     formatter: logging.Formatter, shape: str
 ) -> None:
     foreign = failed(ValueError("invalid literal: 'Mr Casaubon'"))
@@ -71,7 +71,7 @@ def test_words_of_others_errors_are_not_shown_and_where_they_came_from_is(
     assert "test_logs.py" in line
 
 
-def test_our_own_errors_words_and_the_systems_are_shown() -> None:
+def test_texts_of_our_own_and_system_exceptions_are_shown() -> None:
     error = failed(StoreUnavailable("the store at its address is gone"), failed(OSError(111, "Connection refused")))
     line = json.loads(JsonFormatter().format(record("it failed", error=error)))
     assert "the store at its address is gone" in line["exception"]

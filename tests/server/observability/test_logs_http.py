@@ -1,4 +1,4 @@
-"""The log of a server at work: a line a request, each one JSON, and nothing in it of what was sent or answered."""
+"""The log of a running server: one line per request, JSON, without any text of requests or answers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def access(server: Server, reply: httpx.Response) -> dict[str, Any]:
     return line
 
 
-def test_a_request_has_one_line_with_its_route_and_its_counts(server: Server, http: httpx.Client) -> None:
+def test_the_access_log_has_one_line_per_request_with_route_and_counts(server: Server, http: httpx.Client) -> None:
     session = created(http)
     text = prose(71, 2000).encode()
     reply = post(http, session, text, X_Request_ID="the-one")
@@ -54,7 +54,7 @@ def test_a_request_has_one_line_with_its_route_and_its_counts(server: Server, ht
     assert line["seconds"] > 0
 
 
-def test_a_question_tells_at_which_offset_it_stood(server: Server, http: httpx.Client) -> None:
+def test_the_access_log_of_a_question_has_its_offset(server: Server, http: httpx.Client) -> None:
     session = created(http)
     appended(http, session, prose(72, 1000).encode())
     with http.stream(
@@ -67,14 +67,14 @@ def test_a_question_tells_at_which_offset_it_stood(server: Server, http: httpx.C
     assert line["sent_bytes"] == len(body)
 
 
-def test_where_no_route_is_the_path_is_told_without_its_query(server: Server, http: httpx.Client) -> None:
+def test_the_access_log_of_an_unknown_path_omits_the_query(server: Server, http: httpx.Client) -> None:
     reply = http.get("/v2/%0Aforged?secret=7")
     assert reply.status_code == 404
     line = access(server, reply)
     assert (line["message"], line["status"]) == ("GET /v2/%0Aforged", 404)
 
 
-def test_nothing_that_was_sent_or_answered_is_in_the_log(server: Server, http: httpx.Client) -> None:
+def test_no_text_of_requests_or_answers_is_logged(server: Server, http: httpx.Client) -> None:
     """Through good and bad requests alike, at the level that says most."""
     key = {"Authorization": f"Bearer {CANARY}-key"}
     session = created(http, metadata={"title": f"{CANARY} title"})
@@ -99,19 +99,19 @@ def test_nothing_that_was_sent_or_answered_is_in_the_log(server: Server, http: h
     access(server, last)
     log = "".join(server.log)
     assert CANARY not in log
-    told = [answer for answer in answers if len(answer) > 8]
-    assert told
-    assert not any(answer in log or json.dumps(answer)[1:-1] in log for answer in told)
+    long = [answer for answer in answers if len(answer) > 8]
+    assert long
+    assert not any(answer in log or json.dumps(answer)[1:-1] in log for answer in long)
 
 
-def test_every_line_is_an_object_the_libraries_own_too(server: Server, http: httpx.Client) -> None:
+def test_every_json_log_line_is_an_object_even_of_libraries(server: Server, http: httpx.Client) -> None:
     access(server, http.get("/livez"))
     found = [json.loads(line) for line in list(server.log)]
     assert all(line.keys() >= {"time", "level", "logger", "message"} for line in found)
     assert any(line["logger"].startswith("uvicorn") for line in found)
 
 
-def test_for_people_it_is_a_line_of_text(tiny_weights: Path) -> None:
+def test_the_text_format_is_one_plain_line(tiny_weights: Path) -> None:
     with Server(tiny_weights, "memory://") as server, client(server) as http:
         reply = http.get("/version", headers={"X-Request-ID": "the-one"})
         assert reply.status_code == 200

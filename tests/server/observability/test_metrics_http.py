@@ -1,4 +1,4 @@
-"""Every metric has the name that was promised, none is labelled with whom it is about, and the server moves them."""
+"""Every metric has its promised name, none is labelled by session, and the server moves each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ onceread_checkpoint_seconds_count onceread_store_up onceread_step_seconds_count
 ROUNDS_MAX = 20
 
 
-def test_the_names_and_labels_are_those_promised() -> None:
+def test_metric_names_and_labels() -> None:
     metrics = [metric for metric in vars(Metrics()).values() if hasattr(metric, "_labelnames")]
     names = {
         f"{family.name}{'_total' if family.type == 'counter' else ''}" + f"{{{','.join(labels)}}}" * bool(labels)
@@ -76,7 +76,7 @@ def all_become_positive(http: httpx.Client, names: list[str]) -> None:
     raise AssertionError(f"never above zero: {left}")
 
 
-def test_work_that_waits_is_seen(roomy_weights: Path) -> None:
+def test_waiting_and_running_work_is_exported(roomy_weights: Path) -> None:
     never = {"idle_seconds": "3600", "checkpoint_segments": "65536", "checkpoint_seconds": "3600"}
     with (
         Server(roomy_weights, "memory://", answers_max="1", reading_sessions_max="1", **never) as server,
@@ -108,7 +108,7 @@ def server(tiny_weights: Path, valkey: RedisServer) -> Iterator[Server]:
         yield server
 
 
-def test_work_that_is_done_is_counted(http: httpx.Client) -> None:
+def test_finished_work_is_counted(http: httpx.Client) -> None:
     session = created(http)
     appended(http, session, prose(63, 3000).encode())
     before = scraped(http)
@@ -136,7 +136,7 @@ def test_refusals_are_counted_by_their_code(http: httpx.Client) -> None:
     assert not any(name.endswith('{reason="404"}') for name in samples)
 
 
-def test_text_that_a_receipt_knows_and_the_store_does_not_is_counted(http: httpx.Client) -> None:
+def test_rolled_back_text_is_counted(http: httpx.Client) -> None:
     session = created(http)
     receipt = post(http, session, b"text").headers["Onceread-Receipt"]
     http.delete(f"/v1/sessions/{session}")
@@ -145,7 +145,7 @@ def test_text_that_a_receipt_knows_and_the_store_does_not_is_counted(http: httpx
     assert scraped(http)["onceread_text_rolled_back_total"] == 1
 
 
-def test_a_memory_that_the_store_does_not_take_is_counted(http: httpx.Client, valkey: RedisServer) -> None:
+def test_failed_checkpoints_are_counted(http: httpx.Client, valkey: RedisServer) -> None:
     name = 'onceread_checkpoints_refused_total{reason="session_missing"}'
     for _ in range(ROUNDS_MAX):
         session = created(http)
@@ -162,7 +162,7 @@ def test_a_memory_that_the_store_does_not_take_is_counted(http: httpx.Client, va
     raise AssertionError("no memory was refused")
 
 
-def test_a_store_that_is_gone_is_seen(http: httpx.Client, valkey: RedisServer) -> None:
+def test_an_unavailable_store_is_exported(http: httpx.Client, valkey: RedisServer) -> None:
     session = created(http)
     before = scraped(http)
     valkey.kill()

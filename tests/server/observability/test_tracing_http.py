@@ -1,4 +1,4 @@
-"""Traces of a server at work, as a collector on a real socket receives them."""
+"""Traces of a running server, as a collector on a real socket receives them."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def collector(tiny_weights: Path) -> Iterator[Collector]:
         yield collector
 
 
-def test_a_request_is_a_span_below_the_clients(collector: Collector) -> None:
+def test_a_request_is_a_span_below_the_clients_span(collector: Collector) -> None:
     for number, name, status in (
         (1, "POST /v1/sessions/{id}/text", 200),
         (2, "POST /v1/sessions/{id}/queries", 200),
@@ -129,7 +129,7 @@ def test_a_request_is_a_span_below_the_clients(collector: Collector) -> None:
         assert codes == {"http.response.status_code": status}
 
 
-def test_what_the_store_does_for_a_request_is_below_it(collector: Collector) -> None:
+def test_store_operations_are_spans_below_the_request(collector: Collector) -> None:
     trace, _ = traced(1)
     request = collector.span("POST /v1/sessions/{id}/text", trace)
     end = counts(request)["accepted_bytes"]
@@ -143,7 +143,7 @@ def test_what_the_store_does_for_a_request_is_below_it(collector: Collector) -> 
 
 
 @pytest.mark.parametrize("number", [2, 3])
-def test_answering_is_below_its_question_streamed_or_not(collector: Collector, number: int) -> None:
+def test_answers_are_spans_below_the_question_streamed_or_not(collector: Collector, number: int) -> None:
     trace, _ = traced(number)
     question = collector.span("POST /v1/sessions/{id}/queries", trace)
     answer = collector.span("answer", trace)
@@ -154,12 +154,12 @@ def test_answering_is_below_its_question_streamed_or_not(collector: Collector, n
     assert question.start_time_unix_nano < answer.start_time_unix_nano < answer.end_time_unix_nano
 
 
-def test_no_text_question_key_or_query_is_sent(collector: Collector) -> None:
+def test_spans_carry_no_text_question_key_or_query(collector: Collector) -> None:
     assert collector.spans
     assert not any(CANARY.encode() in body for body in collector.bodies)
 
 
-def test_without_the_setting_there_is_no_trace(tiny_weights: Path) -> None:
+def test_without_a_traces_url_there_are_no_traces(tiny_weights: Path) -> None:
     with Server(tiny_weights, "memory://") as server, client(server) as http:
         session = created(http)
         appended(http, session, b"text")
@@ -167,7 +167,7 @@ def test_without_the_setting_there_is_no_trace(tiny_weights: Path) -> None:
         assert "traceparent" not in http.get("/livez", headers=traced(1)[1]).headers
 
 
-def test_where_the_extra_is_missing_the_server_says_what_to_do(tiny_weights: Path) -> None:
+def test_a_missing_tracing_extra_is_explained_at_start(tiny_weights: Path) -> None:
     without = "import sys; sys.modules['opentelemetry.sdk.trace'] = None; sys.argv = ['server']; import runpy; "
     ended = subprocess.run(
         [sys.executable, "-c", without + "runpy.run_module('server', run_name='__main__')"],
