@@ -17,7 +17,7 @@ from server.sessions import errors
 from server.sessions.receipts import BadReceipt, Receipts
 from server.settings import Settings
 from server.store.base import SessionKey, SessionRecord, SessionTaken, Store, StoredCheckpoint
-from server.store.rules import expired, is_over, used
+from server.store.rules import begun, expired, is_over, used
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,7 @@ class SessionRegistry:
             keep_text=new.keep_text,
         )
         if start is not None:
-            record = record.updated(
-                accepted_bytes=start.offset,
-                read_bytes=start.offset,
-                tokens=start.tokens,
-                segments=start.segments,
-                memory_bytes=start.memory_bytes,
-                version=start.version,
-                chain=start.chain,
-                read_chain=start.chain,
-            )
+            record = begun(record, start)
         record = used(record, now)
         try:
             await self._store.create(record, start)

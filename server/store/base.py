@@ -62,8 +62,9 @@ class SessionRecord:
     """What the store knows of a session: offsets count UTF-8 bytes, times are Unix seconds.
 
     `lineage` tells a session from an earlier one of its name. `chain` is that of the accepted text,
-    `read_chain` that of its first `read_bytes`. A session that is not used for `ttl_seconds` ends at `expires_at`.
-    Of one that keeps its text (`keep_text`) the journal is never trimmed.
+    `read_chain` that of its first `read_bytes`. `open_bytes` are the 0 to 3 bytes at the end of the accepted text
+    that begin a UTF-8 character which is not complete yet, None where they are not known. A session that is not used
+    for `ttl_seconds` ends at `expires_at`. The journal of one that keeps its text (`keep_text`) is never trimmed.
     """
 
     key: SessionKey
@@ -85,6 +86,7 @@ class SessionRecord:
     ttl_seconds: float | None = None
     expires_at: float | None = None
     keep_text: bool = False
+    open_bytes: bytes | None = b""
 
     def updated(self, **changes: object) -> "SessionRecord":
         return replace(self, **changes)  # type: ignore[arg-type]

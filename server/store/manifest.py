@@ -121,14 +121,17 @@ class Manifest:
         return under[-1] if under else self.record.lineage
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), default=bytes.hex).encode()
 
 
 def decode(value: bytes) -> Manifest:
     entry = json.loads(value)
     record = entry["record"]
+    # Records from before there were open bytes do not tell them.
+    opened = record.get("open_bytes")
+    record |= {"key": SessionKey(*record["key"]), "open_bytes": None if opened is None else bytes.fromhex(opened)}
     return Manifest(
-        record=SessionRecord(**record | {"key": SessionKey(*record["key"])}),
+        record=SessionRecord(**record),
         journal_offset=entry["journal_offset"],
         marks=tuple(CheckpointInfo(*mark) for mark in entry["marks"]),
         # Entries from before there were snapshots have neither.

@@ -3,6 +3,7 @@
 It is pure: it knows neither where anything is kept nor how.
 """
 
+import codecs
 from collections.abc import Iterable, Mapping
 
 from server.store import text_hash
@@ -27,6 +28,9 @@ from server.store.base import (
 )
 
 _REVISED = ("metadata", "ttl_seconds")
+# A UTF-8 character has up to four bytes, and all but its first are continuation bytes.
+_OPEN_BYTES_MAX = 3
+_CONTINUATION = range(0x80, 0xC0)
 
 
 def check_new(record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
@@ -135,10 +139,24 @@ def is_over(record: SessionRecord, at: float) -> bool:
     return record.expires_at is not None and record.expires_at <= at
 
 
+def open_bytes(before: bytes | None, new: bytes) -> bytes | None:
+    """The bytes at the end of a text that begin a character which is not complete yet.
+
+    `before` are those of the text in front of `new`. None where `before` is None and `new` does not show them.
+    """
+    if before is None and len(new) < _OPEN_BYTES_MAX and all(byte in _CONTINUATION for byte in new):
+        return None
+    end = ((before or b"") + new)[-_OPEN_BYTES_MAX:]
+    _, complete_bytes = codecs.utf_8_decode(end, "ignore", False)
+    return end[complete_bytes:]
+
+
 def grown(record: SessionRecord, new: bytes, at: float) -> SessionRecord:
     """The record once `new` is behind the accepted text."""
     return used(record, at).updated(
-        accepted_bytes=record.accepted_bytes + len(new), chain=text_hash.extended(record.chain, new)
+        accepted_bytes=record.accepted_bytes + len(new),
+        chain=text_hash.extended(record.chain, new),
+        open_bytes=open_bytes(record.open_bytes, new),
     )
 
 
@@ -165,6 +183,8 @@ def begun(record: SessionRecord, checkpoint: StoredCheckpoint) -> SessionRecord:
         tokens=checkpoint.tokens,
         segments=checkpoint.segments,
         memory_bytes=checkpoint.memory_bytes,
+        # What the memory's text ends with is inside its value, which is opaque here.
+        open_bytes=None if checkpoint.offset else b"",
     )
 
 

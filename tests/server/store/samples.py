@@ -53,6 +53,7 @@ def beginning(record: SessionRecord, memory: StoredCheckpoint) -> SessionRecord:
         memory_bytes=memory.memory_bytes,
         chain=memory.chain,
         read_chain=memory.chain,
+        open_bytes=None if memory.offset else b"",
     )
 
 

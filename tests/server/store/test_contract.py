@@ -136,6 +136,22 @@ async def test_an_append_goes_behind_the_accepted_text(store: Store) -> None:
     )
 
 
+async def test_the_record_keeps_the_bytes_of_a_character_that_is_not_complete_yet(store: Store) -> None:
+    await store.create(record())
+    one, two = "第".encode(), "😀".encode()
+    pieces = (b"a" + one[:1], one[1:2], one[2:] + two[:3], two[3:])
+    end, seen = 0, []
+    for piece in pieces:
+        appended = await store.append(key(), end, piece, at=2.0)
+        end = appended.accepted_bytes
+        assert await store.get(key()) == appended.record
+        seen.append(appended.record.open_bytes)
+    assert seen == [one[:1], one[:2], two[:3], b""]
+    # A piece that is all there already leaves them as they are.
+    again = await store.append(key(), 1, one + two[:2], at=3.0)
+    assert (again.replayed, again.record.open_bytes) == (True, b"")
+
+
 async def test_an_append_beyond_the_end_names_the_end_and_changes_nothing(store: Store) -> None:
     await with_text(store, b"once")
     before = await store.get(key())

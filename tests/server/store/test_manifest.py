@@ -14,13 +14,21 @@ def test_an_entry_comes_back() -> None:
     mark = CheckpointInfo.of(read(b"text", 3), "attempt")
     kept = SnapshotInfo.of(record().updated(lineage="old"), "name", 2.0, mark)
     entry = Manifest(
-        record().updated(keep_text=True), 5, (mark, mark), (kept, kept), (LineageSpan(0, "a"), LineageSpan(5, "b"))
+        record().updated(keep_text=True, open_bytes="第".encode()[:2]),
+        5,
+        (mark, mark),
+        (kept, kept),
+        (LineageSpan(0, "a"), LineageSpan(5, "b")),
     )
     assert decode(entry.encode()) == entry
     assert decode(Manifest(record(), 0).encode()) == Manifest(record(), 0)
+    unknown = Manifest(record().updated(open_bytes=None), 0)
+    assert decode(unknown.encode()) == unknown
 
 
-def test_an_earlier_entry_is_of_a_session_without_snapshots_that_keeps_no_text() -> None:
+def test_an_earlier_entry_is_of_a_session_without_snapshots_that_keeps_no_text_and_whose_open_bytes_are_unknown() -> (
+    None
+):
     entry = decode(EARLIER)
     assert (entry.snapshots, entry.stretches, entry.record.keep_text) == ((), (), False)
     assert entry.marks == (
@@ -28,8 +36,9 @@ def test_an_earlier_entry_is_of_a_session_without_snapshots_that_keeps_no_text()
         CheckpointInfo(2, 9, 4, 2, 170, "c2", "a2", 170),
     )
     assert entry.record == SessionRecord(
-        SessionKey("acme", "book"), 1.0, 3.0, "delta", "f00d", {"a": "b"}, 12, 9, 4, 2, 170, 2, None, "l", "c3", "c2"
-    )
+        SessionKey("acme", "book"), 1.0, 3.0, "delta", "f00d", {"a": "b"}, 12, 9, 4, 2, 170, 2, None, "l", "c3", "c2",
+        open_bytes=None,
+    )  # fmt: skip
     assert entry.lineage_at(0) == entry.lineage_at(11) == "l"
 
 
