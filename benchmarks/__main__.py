@@ -1,7 +1,4 @@
-"""`python -m benchmarks`: runs the command.
-
-It knows nothing of what is measured.
-"""
+"""`python -m benchmarks`."""
 
 import sys
 

@@ -1,7 +1,4 @@
-"""A client of one running server, as a program that uses the HTTP interface would write it.
-
-It knows routes and replies, and nothing of what is measured with them.
-"""
+"""A minimal client of the HTTP interface, and a server to use it with."""
 
 from __future__ import annotations
 
@@ -36,25 +33,25 @@ class Client:
         self._http.close()
 
     def await_ready(self) -> None:
-        """Returns when the server says that it takes questions."""
+        """Returns when the server is ready."""
         while self._http.get("/readyz").is_error:
             time.sleep(POLL_SECONDS)
 
     def create(self, session: str) -> None:
-        self._sound(self._http.post("/v1/sessions", json={"id": session}))
+        self._checked(self._http.post("/v1/sessions", json={"id": session}))
 
     def view(self, session: str) -> dict[str, Any]:
-        return self._sound(self._http.get(f"/v1/sessions/{session}"))
+        return self._checked(self._http.get(f"/v1/sessions/{session}"))
 
     def append(self, session: str, text: str, wait: bool = False) -> dict[str, Any]:
         """Appends at the end; with `wait`, returns when the text has been read."""
         query = {"wait": "read"} if wait else {}
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         path = f"/v1/sessions/{session}/text"
-        return self._sound(self._http.post(path, params=query, content=text.encode(), headers=headers))
+        return self._checked(self._http.post(path, params=query, content=text.encode(), headers=headers))
 
     def read_whole(self, session: str, text: str, description: str) -> None:
-        """Creates a session that has read the text."""
+        """Creates a session and returns when it has read the text; shows progress."""
         self.create(session)
         self.append(session, text)
         total_bytes, read_bytes = len(text.encode()), 0
@@ -65,7 +62,7 @@ class Client:
                 bar.update(read_bytes - bar.n)
 
     def settle(self, session: str, idle_seconds: float) -> None:
-        """Returns when the session has been read and its memory is stored: its version then stays as it is."""
+        """Returns when the session is read and its memory stored, so that its version no longer changes."""
         version, since = 0, time.monotonic()
         while not version or time.monotonic() - since < 2 * idle_seconds + 2 * POLL_SECONDS:
             time.sleep(POLL_SECONDS)
@@ -74,17 +71,17 @@ class Client:
                 version, since = view["memory"]["version"], time.monotonic()
 
     def steps(self) -> tuple[float, float]:
-        """Seconds that the engine's steps have taken since the start, and how many there were."""
+        """The total time of the engine's steps since the start, in seconds, and their number."""
         families = {family.name: family for family in text_string_to_metric_families(self._http.get("/metrics").text)}
         samples = {sample.name: sample.value for sample in families["onceread_step_seconds"].samples}
         return samples["onceread_step_seconds_sum"], samples["onceread_step_seconds_count"]
 
     def ask(self, session: str, question: str, tokens_max: int) -> dict[str, Any]:
         body = {"question": question, "max_tokens": tokens_max}
-        return self._sound(self._http.post(f"/v1/sessions/{session}/queries", json=body))
+        return self._checked(self._http.post(f"/v1/sessions/{session}/queries", json=body))
 
     def first_token_seconds(self, session: str, question: str, tokens_max: int) -> float:
-        """From sending the question to the first `delta`, or to `done` where the answer has no text."""
+        """TTFT: from sending the question to the first `delta`, or to `done` if the answer has no text."""
         body = {"question": question, "max_tokens": tokens_max, "stream": True}
         first_seconds = None
         began = time.perf_counter()
@@ -94,10 +91,10 @@ class Client:
                 if first_seconds is None and line in ("event: delta", "event: done"):
                     first_seconds = time.perf_counter() - began
         if first_seconds is None:
-            raise RuntimeError("an answer ended without a token and without an end")
+            raise RuntimeError("the stream of an answer ended without a token and without `done`")
         return first_seconds
 
-    def _sound(self, reply: httpx.Response) -> dict[str, Any]:
+    def _checked(self, reply: httpx.Response) -> dict[str, Any]:
         if reply.is_error:
             raise RuntimeError(f"{reply.request.url} answered {reply.status_code}: {reply.text}")
         answer: dict[str, Any] = json.loads(reply.text)
@@ -106,10 +103,10 @@ class Client:
 
 @contextmanager
 def served(plan: Plan, store: str | None = None, **settings: str) -> Iterator[tuple[Server, Client]]:
-    """A server in a process of its own, its store in a folder that goes with it unless another is named."""
+    """A server in its own process, by default with a SQLite store in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="onceread-bench-") as folder:
         keys = {"seal_keys_file": f"{folder}/seal.keys"}
-        # An empty setting counts as none: the server takes as many threads as it would by itself.
+        # An empty setting is unset: the server takes its default number of threads.
         server = Server(plan.weights.resolve(), store or f"sqlite:///{folder}", threads="", **keys, **settings)
         with server, Client(server.url) as client:
             yield server, client

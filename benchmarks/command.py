@@ -1,7 +1,4 @@
-"""The command line: measures everything in one run, prints a table and writes JSON.
-
-It knows the measurements by name, and nothing of how they are taken.
-"""
+"""The command `python -m benchmarks`: runs the measurements, prints a table and writes JSON."""
 
 from __future__ import annotations
 
@@ -77,13 +74,13 @@ def main() -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     settings = Settings.from_environment({})
-    # The bare model gets what the server gives it, so that only the server is compared.
+    # The model alone gets the same number of threads as in the server.
     torch.set_num_threads(settings.threads)
     size = quick(options.tokens_short) if options.quick else Sizes(options.tokens_short, options.tokens_long)
     plan = Plan(options.weights, loaded, settings, size)
     host = machine.description()
     if host["load_average"] > BUSY_LOAD:
-        print(f"the machine is busy (load {host['load_average']}): the figures will be worse than they could be")
+        print(f"the machine is busy (load {host['load_average']}): the figures will be worse than on an idle one")
     sections: list[Section] = []
     failed: list[str] = []
     for name in options.only or MEASUREMENTS:
@@ -112,11 +109,28 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures speed and sizes in one run.")
-    parser.add_argument("--weights", type=Path, default=Path("model/default"), help="folder of weights [%(default)s]")
-    parser.add_argument("--tokens-long", type=int, default=250_000, help="the long text [%(default)s tokens]")
-    parser.add_argument("--tokens-short", type=int, default=10_000, help="the short text [%(default)s tokens]")
-    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="where the JSON goes [%(default)s]")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, measures little")
-    parser.add_argument("--only", action="append", choices=list(MEASUREMENTS), help="measure this alone; repeatable")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure the speed and the sizes of Onceread; print a table and write JSON.",
+    )
+    parser.add_argument(
+        "--weights", type=Path, default=Path("model/default"), help="folder of weights (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tokens-long", type=int, default=250_000, help="tokens of the long text (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tokens-short", type=int, default=10_000, help="tokens of the short text (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/bench.json"), help="JSON file to write (default: %(default)s)"
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, for a smoke test of some minutes")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(MEASUREMENTS),
+        metavar="NAME",
+        help=f"run only this measurement; repeatable: {', '.join(MEASUREMENTS)}",
+    )
     return parser

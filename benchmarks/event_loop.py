@@ -1,8 +1,7 @@
 """How long the server's event loop is blocked, idle and while reads and questions saturate the server.
 
-Seen from inside: the server runs with its callbacks timed (`benchmarks/watched.py`). What the kernel and the sockets
-add is not in it; what other processes take of the cores is, in the wall clock's figures, but not in the processor's.
-It does not know which request a callback belonged to.
+Measured inside the server, whose callbacks are timed (`benchmarks/timed_server.py`), so without kernel and sockets. The
+wall-clock figures include the time that other processes take of the cores; the CPU figures do not.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from benchmarks.plan import Plan
 from benchmarks.report import Figure, Goal, Section
 from benchmarks.sending import Sender
 from benchmarks.text import prose_of_bytes
+from benchmarks.timed_server import REPORT, Callback
 from benchmarks.timing import percentile
-from benchmarks.watched import REPORT, Callback
 from testing.serving import Server
 
 NAME = "event_loop"
-CLAIM = "the event loop is never blocked over 10 ms, while 16 sessions are read and questions come all the time"
+CLAIM = "the event loop is never blocked for more than 10 ms, while 16 sessions are read and questions arrive"
 BLOCKED_SECONDS = 0.010
 NEVER_LONGER = Goal("at most", BLOCKED_SECONDS * 1e3)
 READ_SESSIONS, ASKED_SESSIONS = 16, 16
@@ -38,8 +37,8 @@ READ_BYTES, APPENDED_BYTES = 64 * 1024, 1024
 NAMED_CALLBACKS = 5
 
 
-class WatchedServer(Server):
-    program = "benchmarks.watched"
+class TimedServer(Server):
+    module = ("benchmarks.timed_server",)
 
 
 def measure(plan: Plan) -> Section:
@@ -47,20 +46,20 @@ def measure(plan: Plan) -> Section:
     asked = [f"asked-{number}" for number in range(ASKED_SESSIONS)]
     with tempfile.TemporaryDirectory(prefix="onceread-bench-") as folder:
         settings = {"threads": "", "seal_keys_file": f"{folder}/seal.keys"}
-        with WatchedServer(plan.weights.resolve(), f"sqlite:///{folder}", **settings) as server:
+        with TimedServer(plan.weights.resolve(), f"sqlite:///{folder}", **settings) as server:
             with Client(server.url) as client:
                 client.await_ready()
                 open_sessions(client, [*read, *asked])
             phases = {"idle": _idle(plan), "saturated": asyncio.run(_saturated(plan, server.url, read, asked))}
             server.terminate()
-            (told,) = (line for line in server.log if line.startswith(REPORT))
-    seen = json.loads(told.removeprefix(REPORT))
+            (report,) = (line for line in server.log if line.startswith(REPORT))
+    seen = json.loads(report.removeprefix(REPORT))
     return Section(NAME, CLAIM, tuple(f for name, phase in phases.items() for f in _figures(name, phase, seen)))
 
 
 def _idle(plan: Plan) -> tuple[float, float]:
-    """From when until when nobody asked for anything."""
-    # Until the memories of the sessions have been stored.
+    """Start and end of a time without requests."""
+    # Until the checkpoints of the sessions have been stored.
     time.sleep(2 * plan.settings.idle_seconds)
     began = time.monotonic()
     for _ in tqdm(range(10), desc="an idle server"):
@@ -69,7 +68,7 @@ def _idle(plan: Plan) -> tuple[float, float]:
 
 
 async def _saturated(plan: Plan, url: str, read: Sequence[str], asked: Sequence[str]) -> tuple[float, float]:
-    """From when until when some sessions always had text to read, and others were asked and appended to."""
+    """Start and end of a time in which some sessions always have text to read, and others get questions and appends."""
     texts = [prose_of_bytes(length_bytes, seed=14) for length_bytes in (READ_BYTES, APPENDED_BYTES)]
     async with (
         Sender(url, read, texts[0]) as reader,
@@ -90,7 +89,7 @@ async def _saturated(plan: Plan, url: str, read: Sequence[str], asked: Sequence[
         for task in reading:
             task.cancel()
     if faults := [outcome.fault for outcome in outcomes if outcome.fault is not None]:
-        print(f"{len(faults)} of {len(outcomes)} requests were not answered; the first one: {faults[0]}")
+        print(f"{len(faults)} of {len(outcomes)} requests failed; the first: {faults[0]}")
     return began, ended
 
 
@@ -101,11 +100,11 @@ def _figures(name: str, phase: tuple[float, float], seen: dict[str, Any]) -> lis
         for kind in ("callbacks", "collections")
     )
     late = [seconds for at, seconds in seen["late"] if began <= at <= ended]
-    for _, seconds, processor_seconds, what in [*callbacks[-NAMED_CALLBACKS:], *collections[-NAMED_CALLBACKS:]]:
-        print(f"{name}: {what} took {seconds * 1e3:.1f} ms, {processor_seconds * 1e3:.1f} of them of a processor")
+    for _, seconds, cpu_seconds, what in [*callbacks[-NAMED_CALLBACKS:], *collections[-NAMED_CALLBACKS:]]:
+        print(f"{name}: {what} took {seconds * 1e3:.1f} ms, {cpu_seconds * 1e3:.1f} ms of CPU time")
     longest, collection = (some[-1].seconds if some else 0.0 for some in (callbacks, collections))
     blocked = sum(callback.seconds > BLOCKED_SECONDS for callback in callbacks)
-    processor = max((callback.processor_seconds for callback in callbacks), default=0.0)
+    processor = max((callback.cpu_seconds for callback in callbacks), default=0.0)
     goal = NEVER_LONGER if name == "saturated" else None
     return [
         Figure(f"{name}_longest_callback_milliseconds", longest * 1e3, goal),

@@ -1,6 +1,6 @@
-"""What a tenant's question and session wait for while another has 100 sessions being read and 100 questions waiting.
+"""How long one tenant's question and session wait while another tenant has 100 sessions reading and 100 questions.
 
-Taken at the engine, with no HTTP and no store around it. It does not know whether an answer is right.
+Measured at the engine, without HTTP and store.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from server.engine.scheduler import Batch, Scheduler
 
 NAME = "fairness"
 CLAIM = (
-    "a tenant with 100 sessions being read and 100 questions waiting holds up another's question for three steps at "
-    "most, and another's session has a part in every step that reads"
+    "a tenant with 100 sessions reading and 100 questions waiting delays another tenant's question by three steps at "
+    "most, and another tenant's session has a share of every step that reads"
 )
 FLOOD, OTHER = "flood", "other"
 SESSIONS = QUESTIONS = 100
@@ -40,7 +40,7 @@ ALWAYS = Goal("at least", 1.0)
 
 @dataclass
 class Steps:
-    """The engine's steps as they are done."""
+    """The engine's steps so far: their durations, and how many read segments of whom."""
 
     seconds: list[float] = field(default_factory=list)
     reading: int = 0
@@ -53,8 +53,8 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How long the first tokens took, and in how many steps they came."""
+class FirstTokens:
+    """TTFT of each question, in seconds and in steps of the engine."""
 
     seconds: list[float]
     steps: list[int]
@@ -71,7 +71,7 @@ async def _measured(plan: Plan) -> list[Figure]:
     engine.start()
     try:
         work = Work(plan, engine, steps)
-        # The first ones warm up and are not counted.
+        # A warm-up, not counted.
         await work.ask(OTHER, 3, "questions to warm up")
         alone = await work.ask(OTHER, plan.sizes.questions, "questions, alone")
         session_alone = await work.read(OTHER)
@@ -104,7 +104,7 @@ async def _measured(plan: Plan) -> list[Figure]:
 
 
 class Work:
-    """Questions and reads as the server would put them to the engine."""
+    """Questions and reads as the server submits them to the engine."""
 
     def __init__(self, plan: Plan, engine: Engine, steps: Steps) -> None:
         model, step = plan.loaded.model, plan.segment_tokens
@@ -114,10 +114,10 @@ class Work:
         ids = token_ids(plan.loaded.tokenizer, SEGMENTS * step, seed=5)
         self._segments = [ids[i * step : (i + 1) * step] for i in range(SEGMENTS)]
 
-    async def ask(self, tenant: str, count: int, description: str) -> Asked:
-        asked = Asked([], [])
+    async def ask(self, tenant: str, count: int, description: str) -> FirstTokens:
+        asked = FirstTokens([], [])
         for _ in tqdm(range(count), desc=description, unit="question"):
-            # Without a pause each question would come just after the step that ended the answer before it.
+            # Without a pause each question would arrive right after the step that ended the previous answer.
             await asyncio.sleep(self._random.uniform(0, PAUSE_SECONDS_MAX))
             before, began = len(self._steps.seconds), time.perf_counter()
             (stream,) = self._engine.answer([self._request(tenant)])
@@ -134,7 +134,7 @@ class Work:
 
     @asynccontextmanager
     async def flood(self) -> AsyncIterator[None]:
-        """As many sessions always being read, and as many questions always waiting."""
+        """Keeps `SESSIONS` sessions reading and at least `QUESTIONS` questions waiting."""
         tasks = [asyncio.create_task(self._keep_reading()) for _ in range(SESSIONS)]
         while self._engine.load().answers_waiting < QUESTIONS:
             tasks += [asyncio.create_task(self._keep_asking()) for _ in range(QUESTIONS)]

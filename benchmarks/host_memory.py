@@ -1,7 +1,6 @@
-"""How much memory of the host a session takes: one that is at hand, and one whose memory has left for the store.
+"""Host memory per session, for a resident session and for one that was evicted to the store.
 
-It is the growth of the server process as the system counts it (VmRSS), with what allocators keep for later.
-It does not know what the bytes are used for.
+It is the growth of the server process (VmRSS), including what allocators keep for later.
 """
 
 from __future__ import annotations
@@ -14,30 +13,30 @@ from benchmarks.plan import Plan
 from benchmarks.report import Figure, Section
 
 NAME = "host_memory"
-CLAIM = "what the server's process grows by for a session at hand, and for one whose memory has left for the store"
-# Sessions before the first look, so that what is made once is there by then.
+CLAIM = "growth of the server process per resident session, and per session that was evicted to the store"
+# Sessions before the first sample, so that one-time allocations are not counted.
 WARM_UP = 32
 PARTS = ("none", "half", "all")
 
 
 def measure(plan: Plan) -> Section:
-    """The same sessions on two servers: one keeps all of them at hand, the other only as many as warmed it up."""
+    """The same sessions on two servers: one keeps all of them resident, the other only the warm-up's."""
     memory_bytes = plan.loaded.model.initial_memory(1).nbytes
-    keeping, leaving = (WARM_UP + 2 * plan.sizes.open_sessions) * memory_bytes, WARM_UP * memory_bytes
+    all_bytes, few_bytes = (WARM_UP + 2 * plan.sizes.open_sessions) * memory_bytes, WARM_UP * memory_bytes
     return Section(
         NAME,
         CLAIM,
         (
             Figure("sessions_count", plan.sizes.open_sessions),
             Figure("memory_of_a_session_bytes", memory_bytes),
-            *_grown(plan, "at_hand", keeping),
-            *_grown(plan, "stored", leaving),
+            *_grown(plan, "resident", all_bytes),
+            *_grown(plan, "stored", few_bytes),
         ),
     )
 
 
 def _grown(plan: Plan, name: str, resident_bytes: int) -> list[Figure]:
-    """The process with none of the sessions, with half of them and with all, and the slopes between."""
+    """The size of the process with none, half and all of the sessions, and the growth per session in between."""
     half = plan.sizes.open_sessions // 2
     with served(plan, resident_bytes=str(max(resident_bytes, 1 << 16))) as (server, client):
         held = []

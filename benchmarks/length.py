@@ -1,7 +1,4 @@
-"""Whether reading and answering cost the same after a long text as after a short one, with the bare model.
-
-It knows no server: what a request costs on top is measured elsewhere.
-"""
+"""The cost of reading and answering after a long text and after a short one, with the model alone."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ QUESTION = "Where is the letter that he wrote?"
 
 
 def measure(plan: Plan) -> Section:
-    """Keeps the memory after the short and after the long text, and goes on from both in turn with the same text."""
+    """Reads the same text from the memory after the short and after the long text, in alternation."""
     sizes, model = plan.sizes, plan.loaded.model
     segments = bare.segments_of(model, token_ids(plan.loaded.tokenizer, sizes.long_tokens, seed=1))
     cut = sizes.short_tokens // plan.segment_tokens
@@ -54,7 +51,7 @@ def _read_to(plan: Plan, segments: Tensor, memory: MemoryState, description: str
 
 
 def _reading(plan: Plan, short: MemoryState, long: MemoryState, rows: int) -> Comparison:
-    """The rows are copies of one memory: what is timed does not depend on how they differ."""
+    """All rows are copies of one memory: the time does not depend on their content."""
     model, windows = plan.loaded.model, plan.sizes.windows
     ids = token_ids(plan.loaded.tokenizer, (windows + 1) * WINDOW_SEGMENTS * plan.segment_tokens, seed=2)
     segments = bare.segments_of(model, ids)
@@ -68,7 +65,7 @@ def _reading(plan: Plan, short: MemoryState, long: MemoryState, rows: int) -> Co
 
 
 def _answering(plan: Plan, short: MemoryState, long: MemoryState) -> tuple[Comparison, int]:
-    """The comparison, and the tokens that one answer takes in and writes."""
+    """The comparison, and the number of tokens that one answer prefills and decodes."""
     forward = ModelRunner(plan.loaded.model)
     prompt = prompt_ids(plan.loaded.model.config, plan.loaded.tokenizer.encode(QUESTION))
     compared = in_turn(

@@ -1,9 +1,8 @@
-"""How many requests a second a server takes before first tokens come too late, by how many of its sessions are active.
+"""Up to which rate of requests TTFT meets its objective, by the share of sessions that are active.
 
-The objective of 200 ms is stated for a GPU, and is held here against whatever device there is. The generator runs on
-the same machine and takes its share of it: how late it sent is told, and counts as waiting. Percentiles are of what was
-answered; what was refused or failed is counted, and has not met the objective. A p99 of some hundred requests is nearly
-the worst of them. It knows the load and the times, and not whether answers are right.
+The objective of 200 ms is for a GPU, and is applied here to any device. The load generator runs on the same machine; a
+request that it sends late counts as waiting, and its lateness is reported. Percentiles are of answered requests; a
+refused or failed request is counted, and misses the objective. The p99 of some hundred requests is nearly the maximum.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from benchmarks.timing import percentile
 
 NAME = "load"
 CLAIM = (
-    "requests that arrive by chance, a tenth of them with text: up to which rate 99 % of first tokens come within "
-    "200 ms (stated for a GPU) of when their questions were due"
+    "Poisson arrivals, a tenth of them appends: up to which rate 99 % of first tokens come within 200 ms (objective "
+    "for a GPU) of the planned arrival of their questions"
 )
 OBJECTIVE_SECONDS = 0.2
 OBJECTIVE_SHARE = 0.99
 ACTIVE_PERCENTS = (1, 10, 50)
-# Of this share everything is told, of the others what they differ in.
-TOLD_PERCENT = 10
+# All figures are reported for this share, and for the others only those that differ.
+WHOLE_PERCENT = 10
 APPEND_SHARE = 0.1
 APPENDED_BYTES = 1024
 WARM_UP = 20
 
 
 def measure(plan: Plan) -> Section:
-    """One server with all sessions open; for each share of them a sweep of rates, each after the one before is over."""
+    """One server with all sessions open; for each share of active sessions a sweep of rates, one after the other."""
     names = [f"session-{number}" for number in range(plan.sizes.open_sessions)]
     with served(plan) as (server, client):
         open_sessions(client, names)
@@ -57,7 +56,7 @@ async def _swept(plan: Plan, url: str, names: list[str]) -> list[Figure]:
                 schedule = poisson(rate, rate, plan.sizes.load_seconds, active, APPEND_SHARE)
                 outcomes = await offered(schedule, send, f"{percent} % active, {rate} a second")
                 name = f"active_{percent}_percent_at_{rate}_per_second"
-                figures += _figures(name, schedule, outcomes, whole=percent == TOLD_PERCENT)
+                figures += _figures(name, schedule, outcomes, whole=percent == WHOLE_PERCENT)
                 met.append(share_within(outcomes, OBJECTIVE_SECONDS) >= OBJECTIVE_SHARE)
             figures += _bounds(f"active_{percent}_percent", dict(zip(rates, met, strict=True)))
     return figures
@@ -84,7 +83,7 @@ def _figures(name: str, schedule: Schedule, outcomes: list[Outcome], whole: bool
 
 
 def _bounds(name: str, met: dict[int, bool]) -> list[Figure]:
-    """The highest rate up to which all met the objective, 0 for none; and the first that did not, where one did not."""
+    """The highest rate up to which every rate met the objective (0: none), and the first that did not, if any."""
     beyond = next((rate for rate, kept in met.items() if not kept), None)
     within = max((rate for rate in met if beyond is None or rate < beyond), default=0)
     figures = [Figure(f"{name}_within_objective_up_to_per_second_requests", within)]

@@ -1,7 +1,4 @@
-"""What the figures were measured on.
-
-It does not know the figures.
-"""
+"""The machine that the figures were measured on."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ import torch
 
 
 def description() -> dict[str, Any]:
-    """Processor, cores, torch and its threads, and how busy the machine was before anything was measured."""
+    """Processor, cores, torch and its threads, and the load average before the measurements."""
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -28,7 +25,7 @@ def description() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name as the system gives it."""
+    """The processor's name."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text(encoding="utf-8").splitlines():

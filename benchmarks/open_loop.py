@@ -1,7 +1,6 @@
-"""Load that does not wait for answers: arrivals planned beforehand, each counted from the moment planned for it.
+"""Open-loop load: arrivals are planned beforehand, and each is timed from its planned moment.
 
-A server that stalls so delays everything planned meanwhile, and a generator that falls behind counts against itself.
-It knows nothing of HTTP nor of what is sent.
+So a stalled server delays all arrivals planned meanwhile (no coordinated omission), and so does a slow generator.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ WAIT_SECONDS_MAX = 60.0
 
 
 class Refused(Exception):
-    """The server took no more work (429)."""
+    """The server refused the request (429)."""
 
 
 class Failed(Exception):
-    """No whole answer came, for any other reason."""
+    """No complete answer came, for any other reason."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A request to one of the sessions, by its number, so many seconds after the beginning."""
+    """A request to session number `session`, `seconds` after the start."""
 
     seconds: float
     session: int
@@ -35,7 +34,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What is sent when, whatever comes back; `per_second` is what was asked for, the arrivals are what chance made."""
+    """The planned arrivals; `per_second` is their expected rate."""
 
     per_second: float
     seconds: float
@@ -44,7 +43,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Reply:
-    """When an answer began and when it had ended, by the event loop's clock."""
+    """When the first token and the end of an answer came, by the event loop's clock."""
 
     first_at: float
     whole_at: float
@@ -52,7 +51,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an arrival; all seconds since the moment planned for it. Without a reply, `fault` says why."""
+    """The result of an arrival, in seconds since its planned moment; `fault` is the reason if there is no reply."""
 
     arrival: Arrival
     sent_seconds: float
@@ -68,7 +67,7 @@ class Outcome:
 def poisson(
     seed: int, per_second: float, seconds: float, sessions: Sequence[int], append_share: float = 0.0
 ) -> Schedule:
-    """Arrivals independent of one another, at so many a second on average, each to any of the sessions."""
+    """Poisson arrivals at a mean rate, each to a random one of the sessions."""
     random = Random(seed)
     arrivals = []
     at = random.expovariate(per_second)
@@ -81,7 +80,7 @@ def poisson(
 async def offered(
     schedule: Schedule, send: Callable[[Arrival], Awaitable[Reply]], description: str | None = None
 ) -> list[Outcome]:
-    """Sends every arrival at its time, however many are under way, and returns when each has come to its end."""
+    """Sends every arrival at its planned time, without waiting for others; returns when all have ended."""
     loop = asyncio.get_running_loop()
     began = loop.time()
 
@@ -95,7 +94,7 @@ async def offered(
         except (Refused, Failed) as fault:
             return Outcome(arrival, sent_seconds, fault=fault)
         except TimeoutError:
-            return Outcome(arrival, sent_seconds, fault=Failed(f"no whole answer within {WAIT_SECONDS_MAX:g} s"))
+            return Outcome(arrival, sent_seconds, fault=Failed(f"no complete answer within {WAIT_SECONDS_MAX:g} s"))
         finally:
             bar.update()
         return Outcome(arrival, sent_seconds, reply.first_at - planned_at, reply.whole_at - planned_at)
@@ -105,7 +104,7 @@ async def offered(
 
 
 def answers(outcomes: Sequence[Outcome]) -> list[tuple[float, float]]:
-    """Of every question that was answered, the seconds to its first token and to its answer's end."""
+    """Seconds to the first token and to the end, of every answered question."""
     return [
         (outcome.first_seconds, outcome.whole_seconds)
         for outcome in outcomes
@@ -114,12 +113,12 @@ def answers(outcomes: Sequence[Outcome]) -> list[tuple[float, float]]:
 
 
 def share_within(outcomes: Sequence[Outcome], seconds: float) -> float:
-    """Which share of all questions had a first token in time; what was never answered had none."""
+    """The share of all questions, answered or not, whose first token came within `seconds`."""
     asked = sum(not outcome.arrival.appends for outcome in outcomes)
     return sum(first <= seconds for first, _ in answers(outcomes)) / asked
 
 
 def done_per_second(schedule: Schedule, outcomes: Sequence[Outcome]) -> float:
-    """What was answered and acknowledged, over the time planned or until the last of it came, whichever is longer."""
+    """Completed requests, over the planned time or the time until the last completion, whichever is longer."""
     ends = [o.arrival.seconds + o.whole_seconds for o in outcomes if o.whole_seconds is not None]
     return len(ends) / max(schedule.seconds, *ends, 0.0)

@@ -1,7 +1,6 @@
-"""How much of the bare engine's reading rate is left when HTTP, journal and checkpoints are around it.
+"""The server's reading rate relative to the engine alone: the cost of HTTP, journal and checkpoints.
 
-`rate` holds the server against the bare model; here the engine, its steps and its queue are on both sides.
-It does not know where the rest goes.
+`rate` compares the server with the model alone; here both sides have the engine with its steps and its queue.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from server.engine.scheduler import Scheduler
 from testing.serving import Server
 
 NAME = "overhead"
-CLAIM = "HTTP, journal and checkpoints together leave at least 90 % of the bare engine's rate at saturation"
+CLAIM = "at saturation the server reads at no less than 90 % of the rate of the engine alone"
 MOST_OF_IT = Goal("at least", 0.9)
-# With as many sessions as a step has rows, steps are not full while one session is between two turns.
+# With as many sessions as a step has rows, a step is not full while one session waits for its next text.
 SESSIONS_A_ROW = (1, 4)
 
 
 def measure(plan: Plan) -> Section:
     forward = ModelRunner(plan.loaded.model)
-    # As the server does at its start: the engine reads in the way that is found fastest here.
+    # As at the server's start: autotune the way to read segments.
     forward.warm(plan.settings.step_tokens)
     figures = [Figure("step_rows", plan.step_rows)]
     with served(plan) as (server, client):
@@ -44,7 +43,7 @@ def measure(plan: Plan) -> Section:
 
 
 def _compared(plan: Plan, forward: ModelRunner, server: Server, client: Client, count: int) -> list[Figure]:
-    """Engine, server, engine, server, …, engine: each server round is held against the engine's on both its sides."""
+    """Rounds engine, server, engine, …, engine: each of the server is compared with the two beside it."""
     rounds, tokens = plan.sizes.rounds, plan.sizes.round_tokens * plan.step_rows // count // 2
     names = [f"{count}-sessions-{number}" for number in range(count)]
     memories = [plan.loaded.model.initial_memory(1)] * count
@@ -52,7 +51,7 @@ def _compared(plan: Plan, forward: ModelRunner, server: Server, client: Client, 
     for name in names:
         client.create(name)
     with ThreadPoolExecutor(count) as pool, tqdm(total=2 * rounds + 3, desc=f"engine and server, {count}") as bar:
-        # The first round of each warms up and is not counted.
+        # The first round of each is a warm-up, not counted.
         for turn in range(-1, rounds + 1):
             text = prose_of_tokens(plan.loaded.tokenizer, tokens, seed=turn + 20)
             rate, memories = asyncio.run(_engine_rate(plan, forward, memories, text))
@@ -64,7 +63,7 @@ def _compared(plan: Plan, forward: ModelRunner, server: Server, client: Client, 
                 bar.update()
                 if turn >= 0:
                     rates["server"].append(rate)
-                # The engine has the machine for itself then.
+                # The next round of the engine has the machine to itself.
                 await_stored(server)
     engine = rates["engine"]
     shares = [2 * s / (before + after) for s, before, after in zip(rates["server"], engine, engine[1:], strict=False)]
@@ -78,7 +77,7 @@ def _compared(plan: Plan, forward: ModelRunner, server: Server, client: Client, 
 async def _engine_rate(
     plan: Plan, forward: ModelRunner, memories: Sequence[MemoryState], text: str
 ) -> tuple[float, list[MemoryState]]:
-    """Tokens a second that the engine reads when it is given the whole text as segments, for every session."""
+    """Tokens per second of the engine, given the whole text as segments for every session."""
     step, ids = plan.segment_tokens, plan.loaded.tokenizer.encode(text)
     segments = [ids[start : start + step] for start in range(0, len(ids) - step + 1, step)]
     scheduler = Scheduler(plan.settings.step_tokens, plan.settings.answers_max, step)
@@ -94,7 +93,7 @@ async def _engine_rate(
 
 
 def _server_rate(client: Client, pool: ThreadPoolExecutor, names: Sequence[str], text: str) -> float:
-    """Tokens a second from the first byte sent to the last session's text read, by the wall clock."""
+    """Tokens per second from the first byte sent until all texts are read."""
     before = _tokens(client, names)
     began = time.perf_counter()
     list(pool.map(lambda name: client.append(name, text, wait=True), names))

@@ -1,7 +1,4 @@
-"""Pictures of what `python -m benchmarks` measured, drawn from its JSON: SVG, the same bytes for the same JSON.
-
-They know figures by their names, and nothing of how they were measured. The background is white in dark pages too.
-"""
+"""Pictures of the report of `python -m benchmarks`, as SVG; the same report gives the same bytes."""
 
 from __future__ import annotations
 
@@ -24,11 +21,11 @@ Points = dict[int, float]
 
 
 class MissingFigures(LookupError):
-    """What a picture is made of is not in the report; the message says what."""
+    """Figures that a picture needs are not in the report; the message names them."""
 
 
 class Report:
-    """What was measured, by section and by patterns of names."""
+    """The figures of a report, by section and by patterns of names."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._sections = {
@@ -39,7 +36,7 @@ class Report:
         machine, quick = content["machine"], content.get("quick", False)
         device = machine["processor"] if machine["device"] == "cpu" else machine["device"]
         where = f"{device}, model on {machine['threads']} of {machine['cores']} cores, {content['date'][:10]}"
-        self.origin = where + (", sizes that mean little (--quick)" if quick else "")
+        self.origin = where + (", smoke-test sizes (--quick)" if quick else "")
 
     def figures(self, section: str) -> dict[str, float]:
         if section not in self._sections:
@@ -49,20 +46,20 @@ class Report:
 
     def value(self, section: str, name: str) -> float:
         if name not in self.figures(section):
-            raise MissingFigures(f"section {section} has no figure {name}: it was measured by another version")
+            raise MissingFigures(f"section {section} has no figure {name}: the report is of another version")
         return self.figures(section)[name]
 
     def points(self, section: str, pattern: str) -> Points:
-        """The values of all figures that a pattern with one number fits, by that number, in order."""
+        """The values of all figures that match a pattern with one number, by that number, sorted."""
         found = ((re.fullmatch(pattern, name), value) for name, value in self.figures(section).items())
         points = {int(match[1]): value for match, value in found if match}
         if not points:
-            raise MissingFigures(f"section {section} has no figure {pattern}: it was measured by another version")
+            raise MissingFigures(f"section {section} has no figure {pattern}: the report is of another version")
         return dict(sorted(points.items()))
 
 
 def draw(report: Report, folder: Path) -> tuple[list[Path], list[str]]:
-    """Draws all that the report has the figures for; which files were written, and a line for each that was not."""
+    """Draws each picture whose figures the report has; returns the files, and a line for each picture left out."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -87,14 +84,14 @@ def draw(report: Report, folder: Path) -> tuple[list[Path], list[str]]:
     return written, left_out
 
 
-# A picture is drawn into axes from a report, and says what had to be left out of it.
+# Each function draws one picture into axes, and returns what had to be left out of it.
 
 
 def _time_per_token(report: Report, axes: Any) -> list[str]:
     pattern = r"_at_(\d+)_tokens_reading_per_token_microseconds"
     both = [report.points("compared", way + pattern) for way in ("full_attention", "onceread")]
     _lines(axes, both, ["full attention", "Onceread"])
-    _by_length(axes, both, "tokens of a text", "reading it, µs a token")
+    _by_length(axes, both, "tokens of a text", "reading it, µs per token")
     return []
 
 
@@ -135,7 +132,7 @@ def _throughput(report: Report, axes: Any) -> list[str]:
     axes.set_xticks(sessions, [str(n) for n in sessions])
     axes.set_ylim(0, 1.3 * highest)
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
-    axes.set(xlabel=f"sessions that are read at once, {longest} segments each", ylabel="tokens a second")
+    axes.set(xlabel=f"sessions that are read at once, {longest} segments each", ylabel="tokens per second")
     axes.legend(loc="center left", fontsize="small")
     return left_out
 
@@ -149,7 +146,7 @@ def _first_token(report: Report, axes: Any) -> list[str]:
             try:
                 points = report.points("load", f"{name}{p}_milliseconds")
             except MissingFigures:
-                # The median is told of one share of active sessions only.
+                # The median is reported for one share of active sessions only.
                 continue
             label = f"{p}, {percent} % of sessions active"
             axes.plot(*_columns(points), label=label, marker="o", color=shade, linestyle=linestyle)
@@ -159,7 +156,7 @@ def _first_token(report: Report, axes: Any) -> list[str]:
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(rates), [str(rate) for rate in sorted(rates)])
     _decades(axes, [*lines, {0: OBJECTIVE_MILLISECONDS}])
-    axes.set(xlabel="requests offered a second", ylabel="first token, ms")
+    axes.set(xlabel="requests offered per second", ylabel="TTFT, ms")
     axes.legend(loc="upper left", fontsize="small")
     return []
 
@@ -188,7 +185,7 @@ def _by_length(axes: Any, ways: list[Points], below: str, beside: str) -> None:
 
 
 def _decades(axes: Any, ways: Iterable[Points]) -> None:
-    """A vertical axis of whole decades, with one more than is needed, where the legend finds its place."""
+    """A vertical axis of whole decades, with one more at the top for the legend."""
     values = [value for points in ways for value in points.values()]
     lowest, highest = floor(log10(min(values))), ceil(log10(max(values)))
     ticks = [10.0**power for power in range(lowest, highest + 2)]
@@ -211,16 +208,16 @@ def _short(value: float) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.pictures", description="Draws what was measured, as SVG."
+        prog="python -m benchmarks.pictures", description="Draw the report of python -m benchmarks as SVG pictures."
     )
-    parser.add_argument("report", type=Path, help="the JSON that python -m benchmarks wrote")
-    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("report", type=Path, help="JSON file of python -m benchmarks")
+    parser.add_argument("folder", type=Path, help="folder for the pictures")
     options = parser.parse_args(arguments)
     try:
         report = Report(json.loads(options.report.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"
-        print(f"pictures: {options.report} is no report of python -m benchmarks ({problem})", file=sys.stderr)
+        print(f"pictures: {options.report} is not a report of python -m benchmarks ({problem})", file=sys.stderr)
         return 2
     try:
         written, left_out = draw(report, options.folder)

@@ -1,7 +1,4 @@
-"""What every measurement is given: the model, the server's settings, and how much to measure.
-
-It knows sizes, and nothing of what is done with them.
-"""
+"""The input of every measurement: the model, the server's settings, and the sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from server.settings import Settings
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is read, and how often a thing is repeated before its median is taken."""
+    """How much is read, and how often each measurement is repeated."""
 
     short_tokens: int
     long_tokens: int
@@ -35,7 +32,7 @@ class Sizes:
 
 
 def quick(short_tokens: int) -> Sizes:
-    """Sizes that show in a minute or two that everything works; their figures mean little."""
+    """Sizes for a smoke test of one or two minutes; the figures are not meaningful."""
     return Sizes(
         short_tokens=short_tokens,
         long_tokens=2 * short_tokens,
@@ -57,7 +54,7 @@ def quick(short_tokens: int) -> Sizes:
 
 @dataclass(frozen=True)
 class Plan:
-    """`weights` is the folder that `loaded` came from; `settings` are those of a server that is told nothing else."""
+    """`weights` is the folder of `loaded`; `settings` are the server's defaults."""
 
     weights: Path
     loaded: LoadedModel

@@ -1,7 +1,4 @@
-"""How much of the bare model's reading rate is left when the whole server reads: HTTP, journal, checkpoints and all.
-
-It does not know where the rest goes.
-"""
+"""The reading rate of the whole server relative to the model alone."""
 
 from __future__ import annotations
 
@@ -19,12 +16,12 @@ from benchmarks.text import prose_of_tokens, token_ids
 from benchmarks.timing import seconds_of
 
 NAME = "rate"
-CLAIM = "the whole server reads at no less than 80 % of the bare model's rate in the same batch"
+CLAIM = "the whole server reads at no less than 80 % of the rate of the model alone in the same batch"
 MOST_OF_IT = Goal("at least", 0.8)
 
 
 def measure(plan: Plan) -> Section:
-    """Bare, server, bare, server, …, bare: each server round is held against the bare rounds on both its sides."""
+    """Rounds model, server, model, …, model: each of the server is compared with the two beside it."""
     sizes, rows = plan.sizes, plan.step_rows
     sessions = [f"row-{row}" for row in range(rows)]
     bare_rates: list[float] = []
@@ -36,7 +33,7 @@ def measure(plan: Plan) -> Section:
     ):
         for session in sessions:
             client.create(session)
-        # The first round of each warms up and is not counted.
+        # The first round of each is a warm-up, not counted.
         for turn in range(-1, sizes.rounds):
             rate = _bare_rate(plan, turn)
             bar.update()
@@ -48,7 +45,7 @@ def measure(plan: Plan) -> Section:
                 server_rates.append(rate)
             _idle(plan, client, sessions)
         bare_rates.append(_bare_rate(plan, sizes.rounds))
-        silent = _silent_rate(plan, client)
+        no_facts_rate = _no_facts_rate(plan, client)
     shares = [
         2 * server / (before + after)
         for server, before, after in zip(server_rates, bare_rates, bare_rates[1:], strict=False)
@@ -61,13 +58,13 @@ def measure(plan: Plan) -> Section:
             Figure("bare_per_second_tokens", median(bare_rates)),
             Figure("server_per_second_tokens", median(server_rates)),
             Figure("server_to_bare_ratio", median(shares), MOST_OF_IT),
-            Figure("server_without_facts_per_second_tokens", silent),
+            Figure("server_without_facts_per_second_tokens", no_facts_rate),
         ),
     )
 
 
 def _bare_rate(plan: Plan, turn: int) -> float:
-    """Tokens a second that the bare model reads in batches of the server's rows."""
+    """Tokens per second of the model alone in batches of the server's rows."""
     model, rows = plan.loaded.model, plan.step_rows
     segments = bare.segments_of(model, token_ids(plan.loaded.tokenizer, plan.sizes.round_tokens, seed=turn + 10))
     seconds = seconds_of(lambda: bare.read(model, segments, model.initial_memory(rows)))
@@ -75,7 +72,7 @@ def _bare_rate(plan: Plan, turn: int) -> float:
 
 
 def _server_rate(plan: Plan, client: Client, pool: ThreadPoolExecutor, sessions: list[str], turn: int) -> float:
-    """Tokens a second from the first byte sent to the last session's text read, by the wall clock."""
+    """Tokens per second from the first byte sent until all texts are read."""
     text = prose_of_tokens(plan.loaded.tokenizer, plan.sizes.round_tokens, seed=turn + 10)
     tokens_before = _tokens(client, sessions)
     began = time.perf_counter()
@@ -84,14 +81,14 @@ def _server_rate(plan: Plan, client: Client, pool: ThreadPoolExecutor, sessions:
     return (_tokens(client, sessions) - tokens_before) / seconds
 
 
-def _silent_rate(plan: Plan, client: Client) -> float:
-    """The same of one session whose text says nothing that is remembered, and a long one, since it takes less time."""
-    client.create("silent")
+def _no_facts_rate(plan: Plan, client: Client) -> float:
+    """The same of one session with a long text without facts, whose segments the model skips."""
+    client.create("no-facts")
     text = prose_of_tokens(plan.loaded.tokenizer, 8 * plan.sizes.round_tokens, seed=99, facts=False)
     began = time.perf_counter()
-    client.append("silent", text, wait=True)
+    client.append("no-facts", text, wait=True)
     seconds = time.perf_counter() - began
-    return _tokens(client, ["silent"]) / seconds
+    return _tokens(client, ["no-facts"]) / seconds
 
 
 def _tokens(client: Client, sessions: list[str]) -> int:
@@ -99,6 +96,6 @@ def _tokens(client: Client, sessions: list[str]) -> int:
 
 
 def _idle(plan: Plan, client: Client, sessions: list[str]) -> None:
-    """Waits until the last checkpoints are written, so that the bare model has the machine for itself."""
+    """Waits until the last checkpoints are written, so that the model alone has the machine to itself."""
     for session in sessions:
         client.settle(session, plan.settings.idle_seconds)

@@ -1,7 +1,4 @@
-"""Figures with their goals, as a table for the screen and as JSON.
-
-It does not know how a figure was measured.
-"""
+"""Figures with their goals, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound that a figure should keep to."""
+    """A bound on a figure."""
 
     bound: Literal["at most", "at least"]
     limit: float
@@ -40,7 +37,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """The figures of one measurement, and the claim that they speak to."""
+    """The figures of one measurement, and the claim that they support or refute."""
 
     name: str
     claim: str
@@ -48,7 +45,7 @@ class Section:
 
 
 def unmet(sections: Iterable[Section]) -> list[str]:
-    """A plain line for every goal that was missed."""
+    """A line for each goal that was not met."""
     return [
         f"not met: {section.name}: {figure.name} is {_short(figure.value)}, the goal is {figure.goal}"
         for section in sections
@@ -58,7 +55,7 @@ def unmet(sections: Iterable[Section]) -> list[str]:
 
 
 def as_table(sections: Iterable[Section]) -> str:
-    """Every section's claim with its figures below, in columns that hold across sections."""
+    """Each section's claim with its figures below, in columns of one width."""
     sections = list(sections)
     width = max((len(figure.name) for section in sections for figure in section.figures), default=0)
     lines = []
@@ -90,7 +87,7 @@ def as_json(header: Mapping[str, Any], sections: Iterable[Section]) -> str:
 
 
 def _short(value: float) -> str:
-    """Whole numbers with separators, others with four digits that count."""
+    """Large numbers with separators, others with four significant digits."""
     if isinstance(value, int) or abs(value) >= 10_000:
         return f"{value:,.0f}"
     return f"{value:.4g}"

@@ -1,7 +1,4 @@
-"""What it costs to have a session back after the server was killed, against reading its text again.
-
-It does not know whether the memory came back right: the tests do.
-"""
+"""Time to restore a session after the server was killed, compared with reading its text again."""
 
 from __future__ import annotations
 
@@ -18,14 +15,14 @@ from benchmarks.timing import seconds_of
 from testing.serving import Server
 
 NAME = "restart"
-CLAIM = "restoring after a restart takes under 1/100 of reading 100,000 tokens again"
+CLAIM = "restoring a session after a restart takes less than 1/100 of the time to read 100,000 tokens again"
 HUNDREDTH = Goal("at most", 0.01)
 SESSION = "restarted"
 QUESTION = "Where is the letter that he wrote?"
 
 
 def measure(plan: Plan) -> Section:
-    """Reads the text once, then kills the server, starts it and asks, several times."""
+    """Reads the text once; then, several times, kills the server, starts it and asks."""
     sizes = plan.sizes
     with served(plan) as (server, client):
         text = prose_of_tokens(plan.loaded.tokenizer, sizes.restart_tokens, seed=5)
@@ -54,12 +51,12 @@ def measure(plan: Plan) -> Section:
 
 
 def _restart(server: Server) -> tuple[float, float, float, float]:
-    """Seconds of: restoring as the server says, the first question, the second, and the start."""
+    """Seconds of the restore (by the server), the first question, the second, and the start until ready."""
     server.kill()
     began = time.perf_counter()
     server.start()
     with Client(server.url) as client:
-        # Whoever sends questions to a new server asks first whether it is ready, and so does a balancer.
+        # A balancer sends no question before the server is ready.
         client.await_ready()
         start_seconds = time.perf_counter() - began
         began = time.perf_counter()

@@ -1,7 +1,4 @@
-"""Sends what a schedule plans, over HTTP: questions whose answers are streamed, and pieces of text.
-
-It knows requests and replies, and nothing of when they are due or how long they took.
-"""
+"""Sends the arrivals of a schedule over HTTP: questions with streamed answers, and appends."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ REPLY_SECONDS_MAX = 60.0
 
 
 class Sender:
-    """Arrivals' requests to the sessions; no request waits for another's connection."""
+    """Sends each arrival's request to its session; no request waits for another's connection."""
 
     def __init__(self, url: str, sessions: Sequence[str], piece: str) -> None:
         self._url, self._sessions, self._piece = url, sessions, piece.encode()
@@ -41,34 +38,34 @@ class Sender:
             raise Failed(f"{type(error).__name__}: {error}") from None
 
     async def append(self, session: str, wait: bool = False) -> Reply:
-        """One piece of text; with `wait`, until it has been read."""
+        """Appends one piece of text; with `wait`, returns when it has been read."""
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         query = {"wait": "read"} if wait else {}
         path = f"/v1/sessions/{session}/text"
         async with self._client() as http:
-            must_be_sound(await http.post(path, params=query, content=self._piece, headers=headers))
+            check_reply(await http.post(path, params=query, content=self._piece, headers=headers))
         now = asyncio.get_running_loop().time()
         return Reply(now, now)
 
     async def _ask(self, session: str) -> Reply:
-        """The first token is the first `delta`, or `done` where the answer has no text."""
+        """The first token is the first `delta`, or `done` if the answer has no text."""
         loop, body = asyncio.get_running_loop(), {"question": QUESTION, "max_tokens": ANSWER_TOKENS, "stream": True}
         first_at = whole_at = None
         path = f"/v1/sessions/{session}/queries"
         async with self._client() as http, http.stream("POST", path, json=body) as reply:
-            must_be_sound(reply)
+            check_reply(reply)
             async for line in reply.aiter_lines():
                 if first_at is None and line in ("event: delta", "event: done"):
                     first_at = loop.time()
                 if line == "event: done":
                     whole_at = loop.time()
         if first_at is None or whole_at is None:
-            raise Failed("an answer did not come to its end")
+            raise Failed("the stream of an answer ended before `done`")
         return Reply(first_at, whole_at)
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client for this request alone: one for all looks through its connections at every request."""
+        """An idle client: one for all requests would scan its connections at each request."""
         if self._idle:
             http = self._idle.pop()
         else:
@@ -79,7 +76,7 @@ class Sender:
             self._idle.append(http)
 
 
-def must_be_sound(reply: httpx.Response) -> None:
+def check_reply(reply: httpx.Response) -> None:
     if reply.status_code == httpx.codes.TOO_MANY_REQUESTS:
         raise Refused("429")
     if reply.is_error:

@@ -1,7 +1,4 @@
-"""Shapes of known models and of a tiny one, as configurations with random weights to be made from them.
-
-It knows sizes, and no weights.
-"""
+"""Configurations in the shape of known models and of a tiny one, for models with random weights."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ def shape(name: str, mechanism: Mechanism, segment_tokens: int, memory_tokens: i
         "memory_tokens": memory_tokens,
         "memory_key_dim": 64,
         "window_tokens": 2 * (segment_tokens + memory_tokens),
-        # Every token may write: nothing is known of random weights' write gate.
+        # Every token may write: the write gate of random weights means nothing.
         "write_threshold": 0.0,
     }
     if name == "llama-3.2-1b":

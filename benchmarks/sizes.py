@@ -1,7 +1,4 @@
-"""The size of a session's memory, against the keys and values that the same blocks would keep of the whole text.
-
-It knows shapes, and measures no time.
-"""
+"""The size of a session's memory, compared with a KV cache of the whole text in the same layers."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from model.checkpoint import Checkpoint, encode
 from model.config import ModelConfig
 
 NAME = "sizes"
-CLAIM = "a memory's size does not grow with what was read; a full key-value cache's does"
+CLAIM = "the size of a memory does not grow with the text read; that of a full KV cache does"
 LENGTHS_TOKENS = (10_000, 100_000, 1_000_000)
 
 
@@ -31,5 +28,5 @@ def measure(plan: Plan) -> Section:
 
 
 def cache_bytes(config: ModelConfig, tokens: int, element_bytes: int) -> int:
-    """Keys and values of every layer and every token."""
+    """The size of the keys and values of all layers and tokens."""
     return 2 * config.n_layers * config.n_kv_heads * config.head_dim * element_bytes * tokens

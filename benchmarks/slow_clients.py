@@ -1,7 +1,4 @@
-"""How long small requests take while a thousand slow clients hold connections, and while nobody does.
-
-It does not know what the requests are about, nor how slow clients are told from others.
-"""
+"""Latency of small requests while a thousand slow clients hold connections, and without them."""
 
 from __future__ import annotations
 
@@ -22,10 +19,10 @@ from benchmarks.text import prose_of_bytes
 from benchmarks.timing import percentile, seconds_of
 
 NAME = "slow_clients"
-CLAIM = "a thousand slow clients, who come again when they are cut off, at most double what small requests take"
+CLAIM = "a thousand slow clients that reconnect when cut off at most double the latency of small requests"
 TWICE = Goal("at most", 2.0)
 CLIENTS = 1000
-# Each goes on with a byte so often; they come fifty a second, as slowhttptest has them come.
+# Each sends a byte per interval; fifty connect per second, as with slowhttptest.
 DRIBBLE_SECONDS = 1.0
 SLICES = 100
 COMING_PER_SECOND = 50
@@ -41,7 +38,7 @@ BEGINNINGS = (
 
 
 def measure(plan: Plan) -> Section:
-    """Quiet and crowded rounds in turn; in each, views of a session and questions with answers of one token."""
+    """Quiet and crowded rounds in alternation, each with views of a session and questions of one output token."""
     seconds: dict[str, list[float]] = {"quiet_view": [], "crowded_view": [], "quiet_ask": [], "crowded_ask": []}
     with served(plan) as (server, client):
         client.create("small")
@@ -74,7 +71,7 @@ def _ask(plan: Plan, client: Client, views: list[float], asks: list[float], desc
 
 @contextmanager
 def crowd(port: int) -> Iterator[None]:
-    """Slow clients in a process of their own, all of them connected, until the block ends."""
+    """Slow clients in their own process, all connected, until the block ends."""
     spawning = multiprocessing.get_context("spawn")
     complete, ended = spawning.Event(), spawning.Event()
     process = spawning.Process(target=dribble, args=(port, complete, ended), daemon=True)
@@ -89,7 +86,7 @@ def crowd(port: int) -> Iterator[None]:
 
 
 def dribble(port: int, complete: Event, ended: Event) -> None:
-    """Holds the connections, a byte on each now and then, and connects anew where the server has cut one off."""
+    """Holds the connections, sends a byte on each per interval, and reconnects where the server has cut one off."""
     slow = []
     for number in range(CLIENTS):
         slow.append(connect(port, number))
@@ -113,7 +110,7 @@ def connect(port: int, number: int) -> socket.socket:
 
 
 def is_cut(connection: socket.socket) -> bool:
-    """Sends a byte; whether the server has answered or closed."""
+    """Sends a byte; whether the server has replied or closed the connection."""
     try:
         connection.send(b"x")
         connection.recv(1)

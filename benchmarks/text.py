@@ -1,7 +1,4 @@
-"""Text to read: common words as prose, made from a seed alone, with a fact so often that every segment has one.
-
-It knows words and token counts, and nothing of who reads them.
-"""
+"""Text to read: prose of common words from a seed, with a fact in every segment."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ WORDS = (
     "seemed felt knew called spoke wrote read opened closed waited answered old young great small long short white "
     "black dark cold warm quiet happy strange true poor rich early late never always often again still perhaps"
 ).split()
-# So that the model reads every segment without skipping; of prose without facts it would read next to none.
+# The model skips segments without facts.
 FACT = " Mary went to the kitchen."
 WORDS_A_FACT = 48
 ENDS = ("",) * 8 + (",", ".", ".", ".\n")
 
 
 def token_ids(tokenizer: TextTokenizer, tokens: int, seed: int, facts: bool = True) -> list[int]:
-    """Exactly so many tokens of prose."""
+    """Exactly `tokens` tokens of prose."""
     random = Random(seed)
     ids: list[int] = []
     while len(ids) < tokens:
@@ -36,20 +33,20 @@ def token_ids(tokenizer: TextTokenizer, tokens: int, seed: int, facts: bool = Tr
 
 
 def prose_of_tokens(tokenizer: TextTokenizer, tokens: int, seed: int, facts: bool = True) -> str:
-    """Prose of so many tokens, give or take one where it is cut off."""
-    # Encoded once more as a whole: where passages meet, white space can become one token.
+    """Prose of `tokens` tokens, plus or minus one at the cut."""
+    # Encoded again as a whole: white space between two passages can become one token.
     text = tokenizer.decode(token_ids(tokenizer, tokens + tokens // 100 + 64, seed, facts)).decode()
     return tokenizer.decode(tokenizer.encode(text)[:tokens]).decode()
 
 
 def prose_of_bytes(length_bytes: int, seed: int) -> str:
-    """Prose of exactly so many bytes: all of it is ASCII."""
+    """Prose of exactly `length_bytes` bytes, all ASCII."""
     random = Random(seed)
     return _passage(random, length_bytes, facts=True)[:length_bytes]
 
 
 def _passage(random: Random, words: int, facts: bool) -> str:
-    """So many words, each with a space in front and now and then a sign behind."""
+    """`words` words with spaces and some punctuation."""
     return "".join(
         f" {word}{random.choice(ENDS)}" + (FACT if facts and not index % WORDS_A_FACT else "")
         for index, word in enumerate(random.choices(WORDS, k=words))

@@ -1,7 +1,4 @@
-"""Durations turned into figures: percentiles, and two things timed in turn so that the machine's drift is shared.
-
-It does not know what is being timed.
-"""
+"""Percentiles, and two functions timed in alternation, so that the machine's drift affects both."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from tqdm import tqdm
 
 
 class Comparison(NamedTuple):
-    """Medians of two things timed in turn; `ratio` is the median of the second's share in each turn."""
+    """Medians of two functions timed in alternation; `ratio` is the median of second to first in each turn."""
 
     first_seconds: float
     second_seconds: float
@@ -25,12 +22,12 @@ class Comparison(NamedTuple):
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile: one of the values, never one between two."""
+    """The nearest-rank percentile: always one of the values."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """How long the work takes, a device's queue included."""
+    """The duration of `work`, including the device's queue."""
     began = time.perf_counter()
     work()
     if torch.cuda.is_available():
@@ -41,7 +38,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 def in_turn(
     first: Callable[[int], object], second: Callable[[int], object], turns: int, description: str
 ) -> Comparison:
-    """Times both in every turn; each goes first in every other turn, and is given the turn's number."""
+    """Times both in every turn, in alternating order; each is called with the turn's number."""
     pairs = []
     # Turn -1 warms up and is not counted.
     for turn in tqdm(range(-1, turns), desc=description):

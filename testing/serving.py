@@ -1,10 +1,10 @@
-"""A real server in a process of its own, on a free port of the loopback, to be asked, killed and started again."""
+"""A real server in its own process, on a free port of the loopback, which can be killed and started again."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,25 +12,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import httpx
 
 ROOT = Path(__file__).resolve().parents[1]
+HOST = "127.0.0.1"
+START_SECONDS = 120
+LISTENING = re.compile(r"Uvicorn running on http://\S+:(\d+)")
 
 
 class Server:
-    """`python -m server` on a folder of weights and a store; `log` is what it wrote so far."""
+    """`python -m server` with a folder of weights and a store; `log` has the lines that it has logged.
 
-    program = "server"
+    The system picks the port at the first start; later starts have the same one.
+    """
+
+    # The module and its arguments.
+    module: tuple[str, ...] = ("server",)
 
     def __init__(self, weights: Path, store: str, **settings: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = 0
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ONCEREAD_")},
-            "ONCEREAD_PORT": str(self.port),
+            "ONCEREAD_HOST": HOST,
             "ONCEREAD_WEIGHTS": str(weights),
             "ONCEREAD_STORE": store,
             "ONCEREAD_THREADS": "1",
@@ -40,22 +45,30 @@ class Server:
         self._follower: threading.Thread | None = None
         self.log: list[str] = []
 
-    def start(self) -> Server:
-        """Returns when the server says that it listens."""
+    @property
+    def url(self) -> str:
+        assert self.port, "the server has a port once it has started"
+        return f"http://{HOST}:{self.port}"
+
+    def start(self) -> Self:
+        """Returns when the server listens; AssertionError with its log where it does not start."""
         before = len(self.log)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", self.program],
+            [sys.executable, "-m", *self.module],
             cwd=ROOT,
-            env=self._environment,
+            env=self._environment | {"ONCEREAD_PORT": str(self.port)},
             stderr=subprocess.PIPE,
             text=True,
         )
         listening = threading.Event()
         self._follower = threading.Thread(target=self._follow, args=(self._process, listening), daemon=True)
         self._follower.start()
-        if not listening.wait(60) or not any("Uvicorn running on" in line for line in self.log[before:]):
-            self._process.kill()
+        listening.wait(START_SECONDS)
+        ports = [int(found[1]) for line in self.log[before:] if (found := LISTENING.search(line))]
+        if not ports:
+            self.kill()
             raise AssertionError("the server did not start:\n" + "".join(self.log[before:]))
+        self.port = ports[0]
         return self
 
     def _follow(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
@@ -63,7 +76,7 @@ class Server:
         with process.stderr:
             for line in process.stderr:
                 self.log.append(line)
-                if "Uvicorn running on" in line:
+                if LISTENING.search(line):
                     listening.set()
         listening.set()
 
@@ -73,7 +86,7 @@ class Server:
         return self._process.pid
 
     def kill(self) -> None:
-        """SIGKILL: no warning, no last word."""
+        """SIGKILL: the server cannot clean up."""
         self._end(signal.SIGKILL)
 
     def terminate(self) -> int:
@@ -85,7 +98,7 @@ class Server:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """The exit status, once the process has ended and its whole log is here."""
+        """The exit status, once the process has ended and `log` is complete."""
         assert self._process is not None
         assert self._follower is not None
         status = self._process.wait(60)
@@ -96,7 +109,7 @@ class Server:
         self.send(number)
         return self.wait()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -24,7 +21,7 @@ from model.tokenizer import TextTokenizer
 from server.store.open import StoreOptions
 from testing.models import prose, random_model, tiny_config
 from testing.redis_servers import RedisServer, free_port
-from testing.serving import ROOT, Server
+from testing.serving import Server
 
 REPLICAS = 3
 SEGMENT_TOKENS = 128
@@ -39,25 +36,11 @@ SETTINGS = {
 
 
 class Replica(Server):
-    """A server, or another module in its place, whose port nobody takes while it is dead."""
+    """A server, or another module in its place, on a port that stays reserved for it while it is down."""
 
     def __init__(self, module: tuple[str, ...], weights: Path, store: str, **settings: str) -> None:
         super().__init__(weights, store, **settings)
-        self._module, self.port = module, free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._environment["ONCEREAD_PORT"] = str(self.port)
-
-    def start(self) -> Replica:
-        before = len(self.log)
-        command = [sys.executable, "-m", *self._module]
-        self._process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stderr=subprocess.PIPE, text=True)
-        listening = threading.Event()
-        self._follower = threading.Thread(target=self._follow, args=(self._process, listening), daemon=True)
-        self._follower.start()
-        if not listening.wait(60) or not any("Uvicorn running on" in line for line in self.log[before:]):
-            self._process.kill()
-            raise AssertionError("the server did not start:\n" + "".join(self.log[before:]))
-        return self
+        self.module, self.port = module, free_port()
 
     def start_again(self) -> None:
         """Starts until it runs: one that finds no Valkey ends, and whoever watches over it starts it anew."""
@@ -68,11 +51,6 @@ class Replica(Server):
             except AssertionError:
                 self.wait()
         self.start()
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
 
     def pause(self) -> None:
         """Returns when it stands still: connections stay, answers do not come."""

@@ -1,4 +1,4 @@
-"""Load comes when it was planned to come, and is counted from then, whatever the server and the generator do."""
+"""Open-loop load is sent as planned and timed from the plan, whatever the server and the generator do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEEDS, RATES = st.integers(0, 2**32), st.floats(1, 500)
 
 
 @given(SEEDS, RATES, st.floats(0.1, 4))
-def test_a_plan_is_made_by_its_seed_and_keeps_to_its_time(seed: int, per_second: float, seconds: float) -> None:
+def test_a_schedule_follows_from_its_seed_and_keeps_to_its_time(seed: int, per_second: float, seconds: float) -> None:
     schedule = poisson(seed, per_second, seconds, range(5), 0.5)
     times = [arrival.seconds for arrival in schedule.arrivals]
     assert schedule == poisson(seed, per_second, seconds, range(5), 0.5)
@@ -43,8 +43,8 @@ def test_a_plan_is_made_by_its_seed_and_keeps_to_its_time(seed: int, per_second:
 
 
 @given(SEEDS, st.floats(1, 500))
-def test_arrivals_come_at_the_rate_that_was_asked_for_by_chance(seed: int, per_second: float) -> None:
-    """As many as a Poisson process has, with gaps that are as often over the mean as an exponential law says."""
+def test_arrivals_are_a_poisson_process(seed: int, per_second: float) -> None:
+    """The number of arrivals and the share of gaps above the mean are those of a Poisson process."""
     expected = 2000
     schedule = poisson(seed, per_second, expected / per_second, range(4), 0.25)
     arrivals = schedule.arrivals
@@ -59,8 +59,8 @@ def test_arrivals_come_at_the_rate_that_was_asked_for_by_chance(seed: int, per_s
 
 
 @given(st.lists(st.floats(0.001, 10) | st.sampled_from([Refused("429"), Failed("cut off")]), min_size=1))
-def test_what_was_not_answered_has_not_met_the_objective(came: list[float | Exception]) -> None:
-    """99 in 100 within a bound is the same as a p99 within it, where what never came counts as later than all."""
+def test_an_unanswered_question_misses_the_objective(came: list[float | Exception]) -> None:
+    """99 of 100 within a bound is the same as a p99 within it, where an unanswered question counts as the latest."""
     outcomes = [
         Outcome(arrival(0.0), 0.0, fault=one) if isinstance(one, Exception) else Outcome(arrival(0.0), 0.0, one, one)
         for one in came
@@ -71,7 +71,7 @@ def test_what_was_not_answered_has_not_met_the_objective(came: list[float | Exce
     assert len(answers(outcomes)) + sum(o.fault is not None for o in outcomes) == len(came)
 
 
-def test_appends_are_done_and_are_no_questions() -> None:
+def test_appends_count_as_done_but_not_as_questions() -> None:
     append = Outcome(Arrival(1.0, 0, True), 0.0, 3.0, 3.0)
     asked = Outcome(arrival(0.5), 0.0, 0.1, 0.2)
     schedule = Schedule(1.0, 2.0, (append.arrival, asked.arrival))
@@ -83,7 +83,7 @@ def test_appends_are_done_and_are_no_questions() -> None:
 
 
 class Stalling:
-    """A server over HTTP that answers nobody before so many requests are waiting, then everybody at once."""
+    """An HTTP server that answers only when a number of requests is waiting, then all at once."""
 
     def __init__(self, requests: int, status: bytes = b"200 OK") -> None:
         self._expected, self._status = requests, status
@@ -115,7 +115,7 @@ class Stalling:
 
 
 async def test_a_stall_of_the_server_counts_for_all_that_was_planned_meanwhile() -> None:
-    """A generator that waited for answers would never send the last request, and this would not end."""
+    """A closed-loop generator would never send the last request, and this would not end."""
     schedule = poisson(1, 400.0, 0.1, range(3), append_share=0.2)
     last = schedule.arrivals[-1].seconds
     stalling = Stalling(len(schedule.arrivals))
@@ -148,8 +148,8 @@ async def test_a_connection_that_is_refused_is_a_failure() -> None:
     assert isinstance(outcome.fault, Failed)
 
 
-def test_a_generator_that_was_held_up_counts_from_the_moment_planned() -> None:
-    """The first request's sending takes the generator five seconds, in which it can send no other."""
+def test_a_late_request_is_timed_from_its_planned_moment() -> None:
+    """Sending the first request blocks the generator for five seconds."""
     loop = Hastening()
     schedule = Schedule(100.0, 0.03, tuple(arrival(number / 100) for number in range(3)))
 
@@ -168,7 +168,7 @@ def test_a_generator_that_was_held_up_counts_from_the_moment_planned() -> None:
     assert all(outcome.sent_seconds >= 5 - outcome.arrival.seconds for outcome in outcomes[1:])
 
 
-def test_a_request_without_an_end_is_given_up() -> None:
+def test_a_request_that_never_ends_times_out() -> None:
     loop = Hastening()
 
     async def send(_: Arrival) -> Reply:
@@ -184,7 +184,7 @@ def test_a_request_without_an_end_is_given_up() -> None:
 
 
 class Hastening(asyncio.SelectorEventLoop):
-    """An event loop whose time goes ahead when the test says so."""
+    """An event loop whose time the test advances."""
 
     hurried_seconds = 0.0
 

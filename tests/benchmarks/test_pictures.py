@@ -1,4 +1,4 @@
-"""Pictures are drawn from a report alone, the same bytes each time, and what is missing is said and not drawn."""
+"""Pictures follow from the report alone; those without figures are left out with a line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST_BYTES = 60_000
 
 
 def report() -> dict[str, Any]:
-    """As `python -m benchmarks` writes it, of a processor whose name has what XML must escape."""
+    """A report of `python -m benchmarks`, with a processor whose name has characters that XML must escape."""
     compared = [Figure(f"onceread_at_{n}_tokens_kept_bytes", 262_208) for n in (*LENGTHS, 262_144, 1_048_576)]
     compared += [Figure(f.name.replace("kept_bytes", "question_seconds"), 0.04) for f in compared]
     compared += [Figure(f"onceread_at_{n}_tokens_reading_per_token_microseconds", 60.0) for n in (*LENGTHS, 262_144)]
@@ -56,7 +56,7 @@ def report() -> dict[str, Any]:
 
 
 def texts(path: Path) -> list[str]:
-    """What matplotlib notes in front of each text that it draws as outlines."""
+    """The comment that matplotlib writes before each text drawn as outlines."""
     return re.findall(r"<!-- (.*?) -->", path.read_text(encoding="utf-8"))
 
 
@@ -91,7 +91,7 @@ def test_other_figures_give_another_picture(tmp_path: Path) -> None:
         ("load", ["first_token"]),
     ],
 )
-def test_a_missing_section_costs_its_pictures_and_a_line_each(
+def test_pictures_of_a_missing_section_are_left_out_with_a_line_each(
     section: str, pictures: list[str], tmp_path: Path
 ) -> None:
     content = report()
@@ -106,7 +106,7 @@ def test_a_missing_section_costs_its_pictures_and_a_line_each(
     ]
 
 
-def test_without_a_floor_the_throughput_is_drawn_and_the_line_says_so(tmp_path: Path) -> None:
+def test_the_throughput_is_drawn_without_its_floor(tmp_path: Path) -> None:
     content = report()
     del content["sections"]["floor"]
     content["failed"] = ["floor"]
@@ -118,7 +118,7 @@ def test_without_a_floor_the_throughput_is_drawn_and_the_line_says_so(tmp_path: 
     ]
 
 
-def test_figures_of_another_version_are_missing_too(tmp_path: Path) -> None:
+def test_figures_of_another_version_are_left_out(tmp_path: Path) -> None:
     content = report()
     for section in ("floor", "load"):
         figures = content["sections"][section]["figures"]
@@ -129,10 +129,10 @@ def test_figures_of_another_version_are_missing_too(tmp_path: Path) -> None:
         "left out of throughput.svg: the floor",
         "left out: first_token.svg",
     ]
-    assert all(line.endswith("it was measured by another version") for line in left_out)
+    assert all(line.endswith("the report is of another version") for line in left_out)
 
 
-def test_without_matplotlib_the_command_says_how_to_get_it(
+def test_the_command_names_the_extra_with_matplotlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -141,7 +141,7 @@ def test_without_matplotlib_the_command_says_how_to_get_it(
     assert "pip install '.[train]'" in capsys.readouterr().err
 
 
-def test_the_command_says_what_it_wrote_and_what_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_lists_written_and_left_out_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = report()
     del content["sections"]["load"]
     (tmp_path / "bench.json").write_text(json.dumps(content), encoding="utf-8")
@@ -152,11 +152,11 @@ def test_the_command_says_what_it_wrote_and_what_not(tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"sections": {"load": 3}}', '{"sections": {}, "machine": {}}'])
-def test_what_is_no_report_is_refused_in_a_line(
+def test_a_file_that_is_not_a_report_is_refused(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bench.json").write_text(content, encoding="utf-8")
     assert main([str(tmp_path / "bench.json"), str(tmp_path / "pictures")]) == 2
-    assert "is no report of python -m benchmarks" in capsys.readouterr().err
+    assert "is not a report of python -m benchmarks" in capsys.readouterr().err
     assert main([str(tmp_path / "nowhere.json"), str(tmp_path / "pictures")]) == 2
     assert not (tmp_path / "pictures").exists()

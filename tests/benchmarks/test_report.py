@@ -1,4 +1,4 @@
-"""A report says of each figure what was measured, what was wanted and whether that is met."""
+"""A report has the value, the goal and the verdict of each figure."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_the_table_names_value_goal_and_verdict() -> None:
     ]
 
 
-def test_the_json_keeps_every_digit_and_says_null_where_there_is_no_goal() -> None:
+def test_the_json_has_every_digit_and_null_for_no_goal() -> None:
     report = json.loads(as_json({"quick": False}, SECTIONS))
     assert report["quick"] is False
     assert report["sections"]["length"] == {
@@ -44,7 +44,7 @@ def test_the_json_keeps_every_digit_and_says_null_where_there_is_no_goal() -> No
     assert report["sections"]["sizes"]["figures"]["memory_bytes"] == {"value": 1_474_560, "goal": None, "met": None}
 
 
-def test_unmet_goals_are_said_plainly() -> None:
+def test_each_unmet_goal_has_a_line() -> None:
     assert unmet(SECTIONS) == ["not met: length: answering_ratio is 1.2, the goal is at most 1.05"]
 
 
@@ -52,7 +52,7 @@ def test_unmet_goals_are_said_plainly() -> None:
     ("bound", "value", "met"),
     [("at most", 3.0, True), ("at most", 3.1, False), ("at least", 3.0, True), ("at least", 2.9, False)],
 )
-def test_a_goal_is_met_at_its_very_limit(bound: str, value: float, met: bool) -> None:
+def test_a_goal_includes_its_limit(bound: str, value: float, met: bool) -> None:
     assert Figure("some_ratio", value, Goal(bound, 3.0)).met is met  # type: ignore[arg-type]
 
 
