@@ -1,1 +1,1 @@
-"""The proof that nothing is lost: each check makes faults, reads the histories back, and counts what it found."""
+"""Fault injection: each check injects faults, checks the clients' histories, and counts violations."""

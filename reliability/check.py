@@ -1,7 +1,4 @@
-"""What a check of reliability is: a number of cases made from a seed, counts that add up, and a control that must fail.
-
-It knows no store and no fault.
-"""
+"""A check: a number of cases made from a seed, the counts of a run, and a control that must find violations."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ Tick = Callable[[int], None]
 
 @dataclass
 class Counts:
-    """What a run counted: cases that were gone through, what was found wrong in words, and amounts by name."""
+    """The counts of a run: cases that were run, violations in words, and amounts by name."""
 
     cases: int = 0
     violations: list[str] = field(default_factory=list)
@@ -28,9 +25,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class Check:
-    """`run` goes through so many cases of a seed and ticks as it goes; `control` does so with the guard taken out.
+    """`run` runs a number of cases of a seed and reports progress; `control` runs some with the guard removed.
 
-    A control that finds nothing wrong is itself wrong: then the check could not have found anything either.
+    A control that finds no violation fails: the check could not have found one either.
     """
 
     name: str

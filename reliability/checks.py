@@ -1,4 +1,4 @@
-"""All checks of reliability, in the order of the table."""
+"""All checks, in the order of the table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The ledger of all runs, a line of JSON each, and the table that is summed from it.
-
-It knows what was counted, not how.
-"""
+"""The ledger of all runs, one line of JSON each, and the table of their sums."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Namespaces of the kernel's: a network or a tree of mounts apart, for the programs that are started through them.
+"""Linux namespaces: a separate network or mount tree for the programs that are started in them.
 
-Nobody needs to be root for one, and nothing is left of it when the last program in it has ended. It knows neither what
-is mounted nor what is connected in it.
+They need no root, and end with the last program in them.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ OWNED = ("--user", "--map-root-user")
 
 
 class Namespace:
-    """A process that only waits, in namespaces of these kinds; inside another one's, where one is given.
+    """A process that holds namespaces of these kinds, optionally inside those of another.
 
-    It waits for the end of a pipe, so that it ends with whoever made it. `through` in front of a command runs it there.
+    It waits for the end of a pipe, so that it ends with its creator. A command runs in them with `through` in front.
     """
 
     def __init__(self, *kinds: str, inside: Namespace | None = None) -> None:
@@ -40,11 +39,11 @@ class Namespace:
         if self._holder.stdout.readline() != b"there\n":
             error = self._holder.stderr.read().decode()
             self._end()
-            raise AssertionError(f"no namespace can be made here: {error}")
+            raise AssertionError(f"cannot create a namespace: {error}")
         return self
 
     def run(self, *command: str, words: str = "") -> None:
-        """Runs a command in it, with the words as its input."""
+        """Runs a command in the namespaces, with `words` as its standard input."""
         done = subprocess.run([*self.through, *command], input=words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
 
@@ -59,7 +58,7 @@ class Namespace:
 
 
 def allowed() -> bool:
-    """Whether this user may have any here."""
+    """Whether this user may create namespaces."""
     try:
         with Namespace(NETWORK, MOUNTS):
             return True

@@ -1,1 +1,1 @@
-"""Servers and their store under load and faults for as long as wanted; what they hold must not grow."""
+"""Soak test: servers and their store under load and faults; their memory, descriptors and keys must not grow."""

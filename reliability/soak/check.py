@@ -1,6 +1,6 @@
-"""A fleet under load for so many seconds, with faults now and then, while sessions come, are written and go.
+"""A fleet under load and faults for a time, while sessions are created, written and deleted.
 
-It knows neither how a server keeps what it has nor what could make it grow; it looks at the processes from outside.
+The processes are measured from outside.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ FAULT_SECONDS = (1.0, 8.0)
 STEP_SECONDS = 0.05
 CONTROL_SECONDS, CONTROL_RUNS_MAX = 10, 3
 LEAKS = ("memory grew", "descriptors more", "but the key")
-# What is forgotten again by servers that work: small, so that it is full soon and grows no further.
+# The session cache: small, so that it is soon full and grows no further.
 RESIDENT_BYTES = 1 << 20
 INDEXES = {UNREAD, EXPIRY, SEALED_WITH}
 LISTED = sessions_of("default")
-# Taken out by a sweep after a minute.
+# A sweep removes them after a minute.
 UNREAD_SECONDS = 90.0
-# What Redis says of the time that a key has left that has gone meanwhile.
+# The time to live that Redis reports for a key that no longer exists.
 GONE = -2
 
 
 class Soak:
-    """Generations of sessions, one after the other, while faults come from a thread of their own."""
+    """Generations of sessions, one after the other, while another thread injects faults."""
 
     def __init__(self, fleet: Fleet, door: HAProxy, seconds: int, dice: Random, counts: Counts, tick: Tick) -> None:
         self._fleet, self._door, self._dice, self._counts, self._tick = fleet, door, dice, counts, tick
@@ -69,7 +69,7 @@ class Soak:
                 disturb(self._fleet, dice, self._counts)
 
     def _generate(self) -> None:
-        """Sessions from their creation until they are judged and deleted."""
+        """One generation of sessions: created, written, checked and deleted."""
         history, self._generation = History(), self._generation + 1
         customers = [self._customer(number, history) for number in range(SESSIONS)]
         for customer in customers:
@@ -86,7 +86,7 @@ class Soak:
         count(self._counts, history, customers)
 
     def come_and_go(self) -> None:
-        """Sessions that no fault disturbs, and nobody writes; nothing at all may be left of these."""
+        """Sessions without faults and without text; nothing may be left of them."""
         history = History()
         for number in range(CALM_SESSIONS):
             customer = Customer(self._door.url, f"{CALM}-{number}", b"", history, self._dice)
@@ -97,12 +97,12 @@ class Soak:
 
     def _customer(self, number: int, history: History) -> Customer:
         document = prose(self._dice.randrange(1 << 30), DOCUMENT_CHARACTERS).encode()
-        # The first one's name comes again, and must bring nothing of the session that had it.
+        # The first one's id is used again, and must bring back nothing of the session that had it.
         session = f"session-{number and self._generation}-{number}"
         return Customer(self._door.url, session, document, history, Random(self._dice.random()))
 
     def _pass(self, seconds: float) -> None:
-        """Lets the clients work for so long, and counts every second of it."""
+        """Waits while the clients work, and counts each second as a case."""
         before, began, passed = self._loaded_seconds, time.monotonic(), 0.0
         while passed < seconds:
             time.sleep(STEP_SECONDS)
@@ -114,7 +114,7 @@ class Soak:
 
 
 def disturb(fleet: Fleet, dice: Random, counts: Counts) -> None:
-    """Of Valkey and the replicas one is killed, or a replica stands still; the first replica is never killed."""
+    """Kills Valkey or a replica, or stops a replica for a while; the first replica is never killed."""
     running = fleet.running(2)
     mortal = [replica for replica in running if replica is not fleet.replicas[0]]
     fault = dice.choice(("kills of Valkey", "kills of a replica", "stops of a replica"))
@@ -131,23 +131,23 @@ def disturb(fleet: Fleet, dice: Random, counts: Counts) -> None:
 
 
 def left_in(fleet: Fleet, counts: Counts) -> None:
-    """Finds what is there though no session is."""
+    """Finds keys that are left although no session exists."""
     kills = counts.amounts.get("kills of Valkey", 0) + counts.amounts.get("kills of a replica", 0)
     with fleet.valkey.client() as client:
         for key in client.scan_iter(count=1000):
             seconds, name = client.ttl(key), key.decode(errors="replace")
             if name == LISTED:
-                # A hint, written before the session is; where that never came, it stays until it is looked for.
+                # A hint, written before the session; if that was never written, it stays until it is next read.
                 listed = [each.decode(errors="replace") for each in client.zrange(key, 0, -1)]
                 if len(listed) > kills * SESSIONS or any(each.startswith(CALM) for each in listed):
-                    counts.wrong(f"after {kills} kills no session is there, but these are listed: {', '.join(listed)}")
+                    counts.wrong(f"after {kills} kills no session exists, but these are listed: {', '.join(listed)}")
             elif 0 <= seconds <= UNKEPT_SECONDS:
                 counts.add("keys that run out by themselves")
             elif name not in INDEXES and seconds != GONE:
-                counts.wrong(f"no session is there, but the key {name}")
+                counts.wrong(f"no session exists, but the key {name}")
         unread = client.zcount(UNREAD, "-inf", time.time() - UNREAD_SECONDS)
         if unread:
-            counts.wrong(f"{unread} sessions are to be read since {UNREAD_SECONDS} s, and none is there")
+            counts.wrong(f"{unread} sessions have been unread for {UNREAD_SECONDS} s, but none exists")
 
 
 def run(cases: int, seed: int, tick: Tick, module: tuple[str, ...] = ("server",)) -> Counts:
@@ -162,12 +162,12 @@ def run(cases: int, seed: int, tick: Tick, module: tuple[str, ...] = ("server",)
     counts.violations += soak.vitals.grown()
     counts.add("processes long enough alive", len(soak.vitals.judged()))
     if not soak.vitals.judged():
-        counts.wrong("no process lived long enough to be judged: let it run for longer")
+        counts.wrong("no process lived long enough to be judged: run it for longer")
     return counts
 
 
 def control(seed: int) -> Counts:
-    """Of a server that keeps memories, sockets and keys each must be found, sooner or later."""
+    """With a server that leaks memory, sockets and keys, each leak must be found in one of a few runs."""
     for number in range(1, CONTROL_RUNS_MAX + 1):
         counts = run(number * CONTROL_SECONDS, seed + number, lambda cases: None, ("reliability.soak.leaking",))
         if all(any(leak in what for what in counts.violations) for leak in LEAKS):

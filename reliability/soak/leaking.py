@@ -1,7 +1,4 @@
-"""`python -m reliability.soak.leaking`: the server, keeping what it should let go of, for the control.
-
-It knows the one place of each leak, and nothing of who looks for them.
-"""
+"""`python -m reliability.soak.leaking`: the server with leaks, for the control."""
 
 from __future__ import annotations
 
@@ -14,46 +11,46 @@ from server.__main__ import main
 from server.store.base import SessionKey, SessionRecord
 from server.store.redis import RedisStore, client
 
-# The memory of a model of some size.
-KEPT_BYTES = 4 << 20
+# About the size of a memory.
+LEAKED_BYTES = 4 << 20
 _ALL_FORGOTTEN = "for i = 3, #KEYS do"
 
 
-def keep_of_every_append() -> None:
-    """As much as a memory."""
+def leak_memory() -> None:
+    """Leaks some memory at each append."""
     append = RedisStore.append
-    kept: list[bytes] = []
+    leaked: list[bytes] = []
 
-    async def keeping(self: RedisStore, *arguments: Any, **options: Any) -> Any:
-        kept.append(b"?" * KEPT_BYTES)
+    async def leaking(self: RedisStore, *arguments: Any, **options: Any) -> Any:
+        leaked.append(b"?" * LEAKED_BYTES)
         return await append(self, *arguments, **options)
 
-    RedisStore.append = keeping  # type: ignore[method-assign]
+    RedisStore.append = leaking  # type: ignore[method-assign]
 
 
-def keep_of_every_look() -> None:
-    """A socket."""
+def leak_sockets() -> None:
+    """Leaks a socket at each get."""
     get = RedisStore.get
-    kept: list[socket.socket] = []
+    leaked: list[socket.socket] = []
 
-    async def keeping(self: RedisStore, key: SessionKey) -> SessionRecord:
-        kept.append(socket.socket())
+    async def leaking(self: RedisStore, key: SessionKey) -> SessionRecord:
+        leaked.append(socket.socket())
         return await get(self, key)
 
-    RedisStore.get = keeping  # type: ignore[method-assign]
+    RedisStore.get = leaking  # type: ignore[method-assign]
 
 
-def keep_of_every_session() -> None:
-    """All of its keys but the record, when it is deleted."""
+def leak_keys() -> None:
+    """Leaves all keys of a deleted session but its record."""
     text = client.SCRIPTS["forget"]
-    assert _ALL_FORGOTTEN in text, "the script forgets in other words now"
+    assert _ALL_FORGOTTEN in text, "the script has changed: adapt this leak"
     text = text.replace(_ALL_FORGOTTEN, "for i = 1, 0 do")
     client.SCRIPTS["forget"] = text
     client._DIGESTS["forget"] = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 if __name__ == "__main__":
-    keep_of_every_append()
-    keep_of_every_look()
-    keep_of_every_session()
+    leak_memory()
+    leak_sockets()
+    leak_keys()
     sys.exit(main())

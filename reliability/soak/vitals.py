@@ -1,7 +1,4 @@
-"""What processes hold over time, memory and descriptors, and whether it still grows once they are warm.
-
-It knows process ids by name, and nothing of what the processes do.
-"""
+"""Resident memory and open descriptors of processes over time, and whether they grow after the warm-up."""
 
 from __future__ import annotations
 
@@ -16,11 +13,11 @@ from threading import Event
 
 from server.store.open import CONNECTIONS
 
-LOOK_SECONDS = 0.2
-# A life with fewer has not come to rest: six seconds under load.
+SAMPLE_SECONDS = 0.2
+# With fewer, which is six seconds, a process is still warming up.
 SAMPLES_MIN = 30
 GROWN_BYTES = 16 << 20
-# The pools of connections to a store, which fill and empty.
+# The connection pools of the store grow and shrink by so many.
 GROWN_DESCRIPTORS = 2 * CONNECTIONS
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -32,14 +29,14 @@ class Sample:
 
 
 def sample(pid: int) -> Sample:
-    """What a process that runs holds now; an OSError where there is none."""
+    """The process now; OSError where it has ended."""
     process = Path("/proc", str(pid))
     pages = int((process / "statm").read_text().split()[1])
     return Sample(pages * _PAGE_BYTES, len(os.listdir(process / "fd")))
 
 
 def growth(samples: Sequence[Sample]) -> tuple[int, int]:
-    """How much higher the median of a life's last third is than that of its second: bytes, and descriptors."""
+    """By how much the median grew from the second third of the samples to the last: bytes, descriptors."""
     third = len(samples) // 3
     middle, end = samples[third : 2 * third], samples[2 * third :]
     return (
@@ -49,7 +46,7 @@ def growth(samples: Sequence[Sample]) -> tuple[int, int]:
 
 
 class Vitals:
-    """Looks at the processes that there are, while they are watched; one that was started again is another."""
+    """Samples the processes while `watching`; a restarted process counts as a new one."""
 
     def __init__(self, processes: Callable[[], Mapping[str, int]]) -> None:
         self._processes = processes
@@ -67,9 +64,9 @@ class Vitals:
             watch.result()
 
     def _watch(self, over: Event) -> None:
-        while not over.wait(LOOK_SECONDS):
+        while not over.wait(SAMPLE_SECONDS):
             for name, pid in self._processes().items():
-                # It may have been killed since; then there is nothing, or nothing in it.
+                # It may have been killed meanwhile: then it is missing, or a zombie without memory.
                 with suppress(OSError):
                     if (now := sample(pid)).resident_bytes:
                         self.lives.setdefault((name, pid), []).append(now)
@@ -78,10 +75,10 @@ class Vitals:
         return {life: samples for life, samples in self.lives.items() if len(samples) >= SAMPLES_MIN}
 
     def grown(self) -> Iterator[str]:
-        """In words, what grew in lives that were long enough."""
+        """What grew, in words, in each process with enough samples."""
         for (name, _), samples in self.judged().items():
             grown_bytes, grown_descriptors = growth(samples)
-            lived = f"{name}, in a life of {len(samples)} looks"
+            lived = f"{name}, {len(samples)} samples"
             if grown_bytes > GROWN_BYTES:
                 yield f"{lived}: memory grew by {grown_bytes >> 20} MiB from its second third to its last"
             if grown_descriptors > GROWN_DESCRIPTORS:

@@ -1,7 +1,4 @@
-"""What counts as growth, on lives that are made up, and that a process is seen as it is.
-
-No server is started here.
-"""
+"""What counts as growth, in made-up samples, and the sample of a real process."""
 
 from __future__ import annotations
 
@@ -21,19 +18,19 @@ def grown(samples: list[Sample]) -> list[str]:
     return list(vitals.grown())
 
 
-def test_what_only_warms_up_does_not_grow() -> None:
+def test_a_warm_up_is_not_growth() -> None:
     warm = [Sample(min(look, SAMPLES_MIN // 3) * GROWN_BYTES, min(look, SAMPLES_MIN // 3) * 10) for look in LIFE]
     assert growth(warm) == (0, 0)
     assert grown(warm) == []
 
 
-def test_what_swings_does_not_grow() -> None:
+def test_fluctuation_is_not_growth() -> None:
     dice = Random(1)
     assert grown([Sample(GROWN_BYTES * dice.randint(5, 6), 50 + dice.randint(0, 20)) for _ in range(3000)]) == []
 
 
 @pytest.mark.parametrize("looks", [SAMPLES_MIN, 900])
-def test_what_grows_all_the_time_is_found(looks: int) -> None:
+def test_steady_growth_is_found(looks: int) -> None:
     a_look = 4 / looks
     found = grown(
         [Sample(int(look * a_look * GROWN_BYTES), int(look * a_look * GROWN_DESCRIPTORS)) for look in range(looks)]
@@ -41,11 +38,11 @@ def test_what_grows_all_the_time_is_found(looks: int) -> None:
     assert [what.split(": ")[1].split()[0] for what in found] == ["memory", f"{GROWN_DESCRIPTORS * 4 // 3}"]
 
 
-def test_a_life_that_is_too_short_is_not_judged() -> None:
+def test_a_process_with_too_few_samples_is_not_judged() -> None:
     assert grown([Sample(look * GROWN_BYTES, look * 100) for look in LIFE[1:]]) == []
 
 
-def test_a_process_is_seen_with_what_it_holds() -> None:
+def test_a_sample_has_the_memory_and_the_descriptors_of_the_process() -> None:
     before = sample(os.getpid())
     held, ways = bytearray(b"?" * (32 << 20)), os.pipe()
     after = sample(os.getpid())
