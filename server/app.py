@@ -34,7 +34,7 @@ from server.observability.tracing import Tracing
 from server.sessions.errors import Refusal
 from server.sessions.receipts import Receipts
 from server.sessions.service import SessionService
-from server.settings import Settings
+from server.settings import Settings, StoreSettings
 from server.store import StoreOptions, open_store
 from server.store.open import load_keys
 from server.store.redis.topology import Access
@@ -104,7 +104,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await asyncio.to_thread(tracing.close)
 
 
-def store_options(settings: Settings) -> StoreOptions:
+def store_options(settings: StoreSettings) -> StoreOptions:
     """The store's options, beside its URL."""
     access = Access(
         settings.store_password_file, settings.store_ca_file, settings.store_certificate_file, settings.store_key_file

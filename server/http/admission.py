@@ -8,7 +8,7 @@ from collections.abc import Callable
 from server.http.permissions import Call
 from server.http.quotas import Quotas, Turn
 from server.sessions.errors import Draining, Overloaded
-from server.settings import Settings
+from server.settings import TenantSettings
 
 
 class Admission:
@@ -16,7 +16,7 @@ class Admission:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: TenantSettings,
         overload: Callable[[str], str | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

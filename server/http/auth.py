@@ -14,7 +14,7 @@ from pathlib import Path
 from server.http import api_keys
 from server.http.errors import InvalidApiKey, NotAllowed
 from server.http.permissions import SCOPES, Call, Scope
-from server.settings import Settings, SettingsError
+from server.settings import ListenSettings, SettingsError
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
@@ -32,7 +32,7 @@ class Identity:
         return scope is None or scope in self.scopes or "admin" in self.scopes
 
 
-EVERYBODY = Identity("default", None, frozenset(SCOPES))
+ANONYMOUS = Identity("default", None, frozenset(SCOPES))
 
 
 class WatchedKeys:
@@ -88,7 +88,7 @@ class Auth:
 
     def identify(self, authorization: str | None) -> Identity:
         if self._keys is None:
-            return EVERYBODY
+            return ANONYMOUS
         scheme, _, token = (authorization or "").strip().partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise InvalidApiKey("no key; send one in the header Authorization: Bearer KEY")
@@ -104,7 +104,7 @@ def must_be_allowed(identity: Identity, call: Call) -> None:
         )
 
 
-def must_be_guarded(settings: Settings) -> None:
+def must_be_guarded(settings: ListenSettings) -> None:
     """Refuses an unusable keys file, and a non-loopback address without a keys file unless `open` allows it."""
     if settings.keys_file is not None:
         api_keys.load(settings.keys_file)

@@ -27,7 +27,7 @@ from server.http.permissions import OPEN, call_of
 from server.http.problems import error_response
 from server.http.quotas import Turn
 from server.observability.metrics import Metrics
-from server.settings import Settings
+from server.settings import RequestSettings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -84,7 +84,9 @@ class Exchange:
 class Gate:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, auth: Auth, admission: Admission, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, auth: Auth, admission: Admission, settings: RequestSettings, metrics: Metrics
+    ) -> None:
         self._app = app
         self._auth = auth
         self._admission = admission

@@ -18,7 +18,7 @@ from server.http.errors import HttpError, InvalidRequest, NotReady, TooSlow
 from server.http.gate import request_id
 from server.http.permissions import call_of
 from server.http.problems import ErrorResponse, error_response
-from server.settings import Settings
+from server.settings import ConnectionSettings
 
 # The most time that passes for connections between two checks: after a pause of the server, bytes that arrived
 # meanwhile are not late.
@@ -53,7 +53,7 @@ class BodyRate:
 class Connection(HttpToolsProtocol):
     """Receives a request's head, then its body, then nothing until the next; responses may be in flight meanwhile."""
 
-    def __init__(self, settings: Settings, rejected: Callable[[str], None], **uvicorn: Any) -> None:
+    def __init__(self, settings: ConnectionSettings, rejected: Callable[[str], None], **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._settings, self._rejected = settings, rejected
         self._refusal: HttpError | None = None
@@ -215,7 +215,9 @@ class ConnectionChecks:
     """Checks all connections; its clock does not jump when the server pauses."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._checked_at, self._now = clock, clock(), 0.0
+        self._clock = clock
+        self._checked_at = clock()
+        self._now = 0.0
 
     def check(self, connections: Iterable[Any]) -> None:
         checked_at = self._clock()

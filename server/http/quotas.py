@@ -17,7 +17,7 @@ from starlette.types import Message, Receive
 
 from server.http.errors import RateLimited
 from server.http.permissions import Phase
-from server.settings import Settings
+from server.settings import TenantSettings
 
 # Rates are averages over this time: a burst may use all of it at once.
 WINDOW_SECONDS = 60
@@ -44,7 +44,7 @@ class Bucket:
 class Tenant:
     """One tenant's current use."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: TenantSettings, clock: Callable[[], float]) -> None:
         def bucket(per_second: float | None) -> Bucket | None:
             return None if per_second is None else Bucket(per_second, clock())
 
@@ -130,7 +130,7 @@ class Turn:
 class Quotas:
     """The tenants that have sent a request; at most as many as the keys file names."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: TenantSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._clock = settings, clock
         self._tenants: dict[str, Tenant] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -12,7 +12,7 @@ MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
 SnapshotName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-TTL_SECONDS: Any = Field(None, gt=0, le=10 * 365 * 86400, allow_inf_nan=False)
+TtlSeconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 
 
 class Body(BaseModel):
@@ -31,7 +31,7 @@ class Source(Body):
 class SessionCreate(Body):
     id: SessionId | None = None
     metadata: Metadata | None = None
-    ttl_seconds: float | None = TTL_SECONDS
+    ttl_seconds: TtlSeconds | None = None
     keep_text: bool = False
     source: Source | None = Field(None, alias="from")
 
@@ -46,7 +46,7 @@ class SessionRevise(Body):
     """Fields that are left out stay as they are; `ttl_seconds: null` removes the expiry."""
 
     metadata: Metadata | None = None
-    ttl_seconds: float | None = TTL_SECONDS
+    ttl_seconds: TtlSeconds | None = None
 
     @model_validator(mode="after")
     def something_changes(self) -> Self:

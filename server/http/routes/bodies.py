@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from server.http import errors
 from server.http.schemas import TextAppend
 from server.sessions.errors import InvalidField
-from server.settings import Settings
+from server.settings import RequestSettings
 
 PARTIAL = "application/partial-upload"
 _BODY: dict[str, Any] = {"schema": {"type": "string"}}
@@ -33,7 +33,7 @@ DESCRIBED_PARTIAL = {"requestBody": {"required": True, "content": {PARTIAL: _BOD
 _DIGESTS = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
 
 
-def text_in(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+def text_in(request: Request, settings: RequestSettings) -> AsyncIterator[bytes]:
     """The bytes of the body's text; an unsupported type is refused before any of the body is read."""
     content = _content(request, settings.digest_body_bytes)
     match _media_type(request):
@@ -49,7 +49,7 @@ def text_in(request: Request, settings: Settings) -> AsyncIterator[bytes]:
             )
 
 
-def partial_text_in(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+def partial_text_in(request: Request, settings: RequestSettings) -> AsyncIterator[bytes]:
     """The bytes of a resumable upload's part."""
     if (media_type := _media_type(request)) != PARTIAL:
         raise errors.UnsupportedMediaType(f"{media_type} is not supported; send {PARTIAL}, or POST the text")

@@ -46,13 +46,13 @@ TheSession = Annotated[SessionId | None, Header(alias="X-Session-ID")]
 
 
 @router.get("/models")
-async def models(services: TheServices) -> ModelList:
+async def list_models(services: TheServices) -> ModelList:
     """The one model that is served."""
     return ModelList(data=[Model(id=services.loaded.name, created=0)])
 
 
 @router.post("/chat/completions", response_model=ChatCompletion, responses={**_REFUSALS, **EVENTS})
-async def chat(
+async def create_chat_completion(
     request: Request,
     services: TheServices,
     identity: TheIdentity,
@@ -70,7 +70,7 @@ async def chat(
 
 
 @router.post("/completions", response_model=Completion, responses={**_REFUSALS, **EVENTS})
-async def complete(
+async def create_completion(
     request: Request,
     services: TheServices,
     identity: TheIdentity,

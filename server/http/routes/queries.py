@@ -35,7 +35,7 @@ router = APIRouter(prefix="/v1/sessions/{id}/queries", tags=["questions"], respo
 
 
 @router.post("", response_model=AnswerOne | AnswerMany, responses={**CONFLICT, **TOO_LARGE, **EVENTS})
-async def ask(
+async def ask_question(
     request: Request,
     service: TheService,
     settings: TheSettings,

@@ -39,7 +39,7 @@ def shown(view: SessionView) -> Session:
 
 
 @router.post("", status_code=201, responses={**CONFLICT, **TOO_LARGE})
-async def create(
+async def create_session(
     request: Request, service: TheService, tenant: TheTenant, response: Response, body: SessionCreate | None = None
 ) -> Session:
     """Creates an empty session, or with `from` a fork of another session or of its snapshot."""
@@ -68,18 +68,18 @@ async def list_sessions(
 
 
 @router.get("/{id}")
-async def get(service: TheService, key: TheKey) -> Session:
+async def get_session(service: TheService, key: TheKey) -> Session:
     """Gets a session."""
     return shown(await service.registry.get(key))
 
 
 @router.patch("/{id}", responses=TOO_LARGE)
-async def revise(service: TheService, key: TheKey, body: SessionRevise) -> Session:
+async def update_session(service: TheService, key: TheKey, body: SessionRevise) -> Session:
     """Updates metadata or time to live; `ttl_seconds: null` removes the expiry."""
     return shown(await service.registry.revise(key, body.change))
 
 
 @router.delete("/{id}", status_code=204)
-async def delete(service: TheService, key: TheKey) -> None:
+async def delete_session(service: TheService, key: TheKey) -> None:
     """Deletes the session with its text, memory and snapshots."""
     await service.registry.delete(key)

@@ -21,7 +21,7 @@ from server.http.routes.shared import (
 from server.http.schemas import MemoryCounts, Restore, Session, Snapshot, SnapshotCreate, SnapshotList
 from server.store import base
 
-router = APIRouter(prefix="/v1/sessions/{id}", tags=["copies"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/sessions/{id}", tags=["snapshots"], responses=PROBLEMS)
 
 # Safetensors has no registered media type.
 MEMORY_TYPE = "application/octet-stream"
@@ -41,7 +41,7 @@ def _shown(id: str, snapshot: base.Snapshot) -> Snapshot:
 
 
 @router.post("/snapshots", status_code=201, responses={**CONFLICT, **TOO_LARGE})
-async def take(
+async def create_snapshot(
     request: Request, service: TheService, key: TheKey, response: Response, body: SnapshotCreate
 ) -> Snapshot:
     """Creates a snapshot of the memory as of all text acknowledged before."""
@@ -66,25 +66,25 @@ async def get_snapshot(service: TheService, key: TheKey, name: SnapshotPath) -> 
 
 
 @router.delete("/snapshots/{name}", status_code=204)
-async def drop(service: TheService, key: TheKey, name: SnapshotPath) -> None:
+async def delete_snapshot(service: TheService, key: TheKey, name: SnapshotPath) -> None:
     """Deletes a snapshot."""
     await service.snapshots.drop(key, name)
 
 
 @router.post("/restore", responses={**CONFLICT, **TOO_LARGE})
-async def restore(service: TheService, key: TheKey, body: Restore) -> Session:
+async def restore_snapshot(service: TheService, key: TheKey, body: Restore) -> Session:
     """Restores the session to a snapshot; text and memory after it are discarded."""
     return shown(await service.snapshots.restore(key, body.snapshot))
 
 
 @router.post("/rebuild", responses=CONFLICT)
-async def rebuild(service: TheService, key: TheKey) -> Session:
+async def rebuild_session(service: TheService, key: TheKey) -> Session:
     """Reads the kept text (`keep_text`) again from the start, with the weights that are served."""
     return shown(await service.snapshots.rebuild(key))
 
 
 @router.get("/memory", response_class=Response, responses={200: _FILE, **CONFLICT})
-async def export(request: Request, service: TheService, key: TheKey) -> Response:
+async def export_memory(request: Request, service: TheService, key: TheKey) -> Response:
     """Exports the memory as of all text acknowledged before, as a safetensors file."""
     record, memory = await while_connected(request, service.snapshots.exported(key))
     headers = {
@@ -102,7 +102,7 @@ async def export(request: Request, service: TheService, key: TheKey) -> Response
     responses={**CONFLICT, **TOO_LARGE, **WRONG_TYPE},
     openapi_extra={"requestBody": {"required": True, **_FILE}},
 )
-async def import_(request: Request, service: TheService, key: TheKey, response: Response) -> Session:
+async def import_memory(request: Request, service: TheService, key: TheKey, response: Response) -> Session:
     """Creates a session from an exported memory, a file that `GET …/memory` returned."""
     file = bytearray()
     async for chunk in request.stream():

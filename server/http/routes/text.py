@@ -47,7 +47,7 @@ WaitRead = Annotated[Literal["read"] | None, Query()]
 
 
 @router.post("", response_model=TextAppended, responses={**_REFUSALS, **EVENTS}, openapi_extra=bodies.DESCRIBED)
-async def append(
+async def append_text(
     request: Request,
     service: TheService,
     settings: TheSettings,
@@ -65,7 +65,7 @@ async def append(
 @router.patch(
     "", response_model=TextAppended, responses={**_REFUSALS, **EVENTS}, openapi_extra=bodies.DESCRIBED_PARTIAL
 )
-async def resume(
+async def resume_upload(
     request: Request,
     service: TheService,
     settings: TheSettings,
@@ -105,7 +105,7 @@ async def _answer(
 
 
 @router.head("", response_class=Response)
-async def offset(service: TheService, key: TheKey, receipt: TheReceipt = None) -> Response:
+async def get_offset(service: TheService, key: TheKey, receipt: TheReceipt = None) -> Response:
     """How far the text is durable, and how far it has been read."""
     view = await service.registry.get(key, receipt)
     return Response(

@@ -117,6 +117,15 @@ def test_a_setting_may_be_a_flag_before_or_after_the_command(
     assert WatchedKeys(path).identify(token.strip(), 0).tenant == "acme"
 
 
+def test_a_clients_environment_does_not_stop_the_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONCEREAD_URL", "http://127.0.0.1:8000")
+    monkeypatch.setenv("ONCEREAD_API_KEY", "or_0_0")
+    assert run("keys", "create", "--tenant", "acme")[0] == 0
+    monkeypatch.setenv("ONCEREAD_URI", "http://127.0.0.1:8000")
+    status, _, said = run("keys", "list")
+    assert (status, "ONCEREAD_URI" in said) == (2, True)
+
+
 def test_an_abbreviated_flag_is_refused(run: Run) -> None:
     assert run("--keys", "x")[0] == 2
     assert run("keys", "create", "--ten", "acme")[0] == 2

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from server.app import ROUTERS, build_app
 from server.http import api_keys
 from server.http.admission import Admission
-from server.http.auth import EVERYBODY, Auth, Identity, WatchedKeys, must_be_allowed, must_be_guarded
+from server.http.auth import ANONYMOUS, Auth, Identity, WatchedKeys, must_be_allowed, must_be_guarded
 from server.http.errors import InvalidApiKey, NotAllowed
 from server.http.gate import Gate
 from server.http.permissions import CALLS, OPEN, SCOPES, Call, Scope, call_of
@@ -197,8 +197,8 @@ def test_the_bearer_scheme_is_case_insensitive(path: Path) -> None:
 
 
 def test_without_a_keys_file_every_call_is_allowed() -> None:
-    assert Auth(None).identify(None) is Auth(None).identify("Bearer x") is EVERYBODY
-    assert (EVERYBODY.tenant, EVERYBODY.scopes) == ("default", frozenset(SCOPES))
+    assert Auth(None).identify(None) is Auth(None).identify("Bearer x") is ANONYMOUS
+    assert (ANONYMOUS.tenant, ANONYMOUS.scopes) == ("default", frozenset(SCOPES))
 
 
 class Clock:

@@ -39,7 +39,7 @@ def test_every_field_of_a_response_is_documented(schema: str, beginning: str) ->
 
 
 def test_every_field_of_a_question_and_its_answer_is_documented() -> None:
-    section = PAGE[PAGE.index("## Questions") : PAGE.index("## Copies")]
+    section = PAGE[PAGE.index("## Questions") : PAGE.index("## Snapshots")]
     for schema in ("Ask", "AnswerOne", "AnswerMany"):
         for name in _fields(schema):
             assert f'"{name}"' in section, name
