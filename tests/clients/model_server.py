@@ -35,7 +35,7 @@ class ModelServer:
     def __init__(self, fates: Iterator[Fate], durable_bytes: int) -> None:
         self.text, self.fates, self.durable_bytes = b"", fates, durable_bytes
         self.read_bytes, self.lineage, self.paused_seconds = 0, 0, 0.0
-        self.told: list[Any] = []
+        self.emitted: list[Any] = []
         self.rollbacks: list[int] = []
         self.forgotten_bytes = 0
         self.bodies: list[int] = []
@@ -67,7 +67,7 @@ class ModelServer:
                 return source.take(offset, limit)
             case Emit(value):
                 assert not isinstance(value, Progress) or value.accepted_bytes <= len(self.text)
-                self.told.append(value)
+                self.emitted.append(value)
             case Pause(seconds):
                 self.paused_seconds += seconds
         return None

@@ -60,7 +60,7 @@ def test_the_text_ends_as_the_source_whatever_fails(
     final = read(server, source(kind, text), piece_bytes=piece_kib * 1024)
     assert server.text == before + text
     assert (final.accepted_bytes, final.read_bytes) == (len(text), len(text))
-    assert server.told[-1] == final
+    assert server.emitted[-1] == final
 
 
 @given(texts.filter(bool), fates, st.integers(0, 1000), st.integers(0, 100))

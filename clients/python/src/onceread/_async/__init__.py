@@ -1,1 +1,1 @@
-"""The client: sessions, the connection that carries their calls out, and sources that are streams."""
+"""The client: sessions, the transport of their calls, and sources that are streams."""

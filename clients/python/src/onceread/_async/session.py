@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Unpack, overload
 
-from onceread._async.connection import AsyncConnection, AsyncFlowRunner
+from onceread._async.transport import AsyncFlowRunner, AsyncTransport
 from onceread.async_sources import AsyncReadable, async_open_source
 from onceread.concurrency import AsyncCallback, async_call
 from onceread.options import UNCHANGED, AskOptions, BaseSession, Unchanged, changes, new_id, without_none
@@ -43,13 +43,13 @@ class AsyncAnswerStream(AsyncIterator[str]):
 
 
 class AsyncSession(BaseSession):
-    def __init__(self, connection: AsyncConnection, info: SessionInfo, handle: SessionHandle | None = None) -> None:
+    def __init__(self, transport: AsyncTransport, info: SessionInfo, handle: SessionHandle | None = None) -> None:
         super().__init__(info, handle or SessionHandle(info.id))
-        self._connection, self._retries = connection, connection.retries
+        self._transport, self._retries = transport, transport.retries
 
     async def refresh(self) -> SessionInfo:
         """The session as it is now."""
-        self.info = await self._connection.run(sessions.get(self.id, self._retries))
+        self.info = await self._transport.run(sessions.get(self.id, self._retries))
         return self.info
 
     async def read(
@@ -60,7 +60,7 @@ class AsyncSession(BaseSession):
         wait: bool = True,
         progress: AsyncCallback[Progress] | None = None,
     ) -> Progress:
-        """Sends a text over as many connections as it takes; returns when it has been read.
+        """Sends a text, resuming after failures; returns when it has been read.
 
         Without `wait` it returns when the text is durable. The source is appended at the end of the session's text. To
         resume an interrupted call, pass the same source and `at`, the offset in the session's text of the source's
@@ -69,7 +69,7 @@ class AsyncSession(BaseSession):
         opened = await async_open_source(source)
         try:
             upload = Upload(self._handle, at, opened.total_bytes, self._retries)
-            return await self._connection.run(upload.flow(wait), opened, progress)
+            return await self._transport.run(upload.flow(wait), opened, progress)
         finally:
             await opened.close()
 
@@ -85,12 +85,12 @@ class AsyncSession(BaseSession):
         """The answer from all text acknowledged before; with `stream` an iterator over its pieces."""
         if stream:
             flow = queries.ask_streamed(self._handle, question, options, self._retries)
-            return AsyncAnswerStream(self._connection.start(flow))
-        return self._connection.run(queries.ask(self._handle, question, options, self._retries))
+            return AsyncAnswerStream(self._transport.start(flow))
+        return self._transport.run(queries.ask(self._handle, question, options, self._retries))
 
     async def ask_all(self, questions: Sequence[str], **options: Unpack[AskOptions]) -> list[Answer]:
         """The answers to several questions from one memory, generated in one batch."""
-        return await self._connection.run(queries.ask_all(self._handle, questions, options, self._retries))
+        return await self._transport.run(queries.ask_all(self._handle, questions, options, self._retries))
 
     async def fork(
         self,
@@ -104,28 +104,28 @@ class AsyncSession(BaseSession):
         settings = without_none(metadata=metadata, ttl_seconds=ttl_seconds)
         settings["from"] = without_none(session=self.id, snapshot=snapshot)
         flow = sessions.create(id or new_id(), id is None, settings, self._retries)
-        return AsyncSession(self._connection, await self._connection.run(flow))
+        return AsyncSession(self._transport, await self._transport.run(flow))
 
     async def snapshot(self, name: str) -> Snapshot:
         """Keeps the memory as it is now, under a name."""
-        return await self._connection.run(sessions.take_snapshot(self.id, name, self._retries))
+        return await self._transport.run(sessions.take_snapshot(self.id, name, self._retries))
 
     async def snapshots(self) -> list[Snapshot]:
         """The session's snapshots, newest first."""
-        return await self._connection.run(sessions.list_snapshots(self.id, self._retries))
+        return await self._transport.run(sessions.list_snapshots(self.id, self._retries))
 
     async def delete_snapshot(self, name: str) -> None:
         """Deletes a snapshot; sessions that were forked from it stay."""
-        await self._connection.run(sessions.delete_snapshot(self.id, name, self._retries))
+        await self._transport.run(sessions.delete_snapshot(self.id, name, self._retries))
 
     async def restore(self, snapshot: str) -> SessionInfo:
         """Goes back to a snapshot; text that came after it is deleted."""
-        self.info = await self._connection.run(sessions.restore(self._handle, snapshot, self._retries))
+        self.info = await self._transport.run(sessions.restore(self._handle, snapshot, self._retries))
         return self.info
 
     async def save(self, path: Path | str) -> None:
         """Writes the memory to a safetensors file; `sessions.load` reads it at any server with the same weights."""
-        memory = await self._connection.run(sessions.save(self._handle, self._retries))
+        memory = await self._transport.run(sessions.save(self._handle, self._retries))
         await async_call(partial(save_file, Path(path), memory))
 
     async def update(
@@ -136,14 +136,14 @@ class AsyncSession(BaseSession):
     ) -> SessionInfo:
         """Replaces the metadata or the time to live; with `ttl_seconds=None` the session never expires."""
         flow = sessions.update(self.id, changes(metadata, ttl_seconds), self._retries)
-        self.info = await self._connection.run(flow)
+        self.info = await self._transport.run(flow)
         return self.info
 
     async def rebuild(self) -> SessionInfo:
         """Reads the kept text again with the server's weights."""
-        self.info = await self._connection.run(sessions.rebuild(self._handle, self._retries))
+        self.info = await self._transport.run(sessions.rebuild(self._handle, self._retries))
         return self.info
 
     async def delete(self) -> None:
         """Deletes the session, its text and its memory."""
-        await self._connection.run(sessions.delete(self.id, self._retries))
+        await self._transport.run(sessions.delete(self.id, self._retries))

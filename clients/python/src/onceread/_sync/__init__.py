@@ -1,2 +1,2 @@
 # Generated from _async/__init__.py by clients/python/tools/generate_sync.py: do not edit.
-"""The client: sessions, the connection that carries their calls out, and sources that are streams."""
+"""The client: sessions, the transport of their calls, and sources that are streams."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from onceread._sync.connection import Connection
 from onceread._sync.session import Session
+from onceread._sync.transport import Transport
 from onceread.concurrency import call
 from onceread.connection_config import ConnectionConfig
 from onceread.options import new_id, without_none
@@ -31,24 +31,24 @@ class Onceread:
         silence_seconds: float | None = None,
         retries: Retries | None = None,
     ) -> None:
-        self._connection = Connection(ConnectionConfig.of(url, api_key, silence_seconds, retries or Retries()))
-        self.sessions = Sessions(self._connection)
+        self._transport = Transport(ConnectionConfig.of(url, api_key, silence_seconds, retries or Retries()))
+        self.sessions = Sessions(self._transport)
 
     def server(self) -> ServerInfo:
         """The server's version, its model and the model's fingerprint."""
-        return self._connection.run(flows.server_info(self._connection.retries))
+        return self._transport.run(flows.server_info(self._transport.retries))
 
     def ready(self) -> None:
         """Returns when the server is ready for work; raises its error where it is not."""
-        self._connection.run(flows.ready(self._connection.retries))
+        self._transport.run(flows.ready(self._transport.retries))
 
     def metrics(self) -> str:
         """The server's metrics, in the text format of Prometheus."""
-        return self._connection.run(flows.metrics(self._connection.retries))
+        return self._transport.run(flows.metrics(self._transport.retries))
 
     def close(self) -> None:
         """Closes the connections; sessions of this client cannot be used any more."""
-        self._connection.close()
+        self._transport.close()
 
     def __enter__(self) -> Onceread:
         return self
@@ -60,8 +60,8 @@ class Onceread:
 class Sessions:
     """The sessions of the key's tenant."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._retries = connection, connection.retries
+    def __init__(self, transport: Transport) -> None:
+        self._transport, self._retries = transport, transport.retries
 
     def create(
         self,
@@ -74,21 +74,21 @@ class Sessions:
         """A new session, which expires when it is not used for `ttl_seconds`; with `keep_text` it can be rebuilt."""
         settings = without_none(metadata=metadata, ttl_seconds=ttl_seconds, keep_text=keep_text or None)
         flow = flows.create(id or new_id(), id is None, settings, self._retries)
-        return Session(self._connection, self._connection.run(flow))
+        return Session(self._transport, self._transport.run(flow))
 
     def get(self, id: str, *, receipt: str | None = None) -> Session:
         """An existing session; `TextRolledBack` where the store has lost text that `receipt` covers."""
         handle = SessionHandle(id, receipt)
-        info = self._connection.run(flows.get_with_receipt(handle, self._retries))
-        return Session(self._connection, info, handle)
+        info = self._transport.run(flows.get_with_receipt(handle, self._retries))
+        return Session(self._transport, info, handle)
 
     def list(self) -> Iterator[Session]:
         """All sessions, newest first; pages are fetched as they are needed."""
         after: str | None = None
         while True:
-            page = self._connection.run(flows.list_page(after, self._retries))
+            page = self._transport.run(flows.list_page(after, self._retries))
             for info in page.sessions:
-                yield Session(self._connection, info)
+                yield Session(self._transport, info)
             if (after := page.last_id) is None:
                 return
 
@@ -96,4 +96,4 @@ class Sessions:
         """A new session with a memory from a file that `Session.save` wrote."""
         memory = call(Path(path).read_bytes)
         flow = flows.load(id or new_id(), id is None, memory, self._retries)
-        return Session(self._connection, self._connection.run(flow))
+        return Session(self._transport, self._transport.run(flow))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Unpack, overload
 
-from onceread._sync.connection import Connection, FlowRunner
+from onceread._sync.transport import FlowRunner, Transport
 from onceread.concurrency import Callback, call
 from onceread.options import UNCHANGED, AskOptions, BaseSession, Unchanged, changes, new_id, without_none
 from onceread.results import Answer, Progress, SessionInfo, Snapshot
@@ -44,13 +44,13 @@ class AnswerStream(Iterator[str]):
 
 
 class Session(BaseSession):
-    def __init__(self, connection: Connection, info: SessionInfo, handle: SessionHandle | None = None) -> None:
+    def __init__(self, transport: Transport, info: SessionInfo, handle: SessionHandle | None = None) -> None:
         super().__init__(info, handle or SessionHandle(info.id))
-        self._connection, self._retries = connection, connection.retries
+        self._transport, self._retries = transport, transport.retries
 
     def refresh(self) -> SessionInfo:
         """The session as it is now."""
-        self.info = self._connection.run(sessions.get(self.id, self._retries))
+        self.info = self._transport.run(sessions.get(self.id, self._retries))
         return self.info
 
     def read(
@@ -61,7 +61,7 @@ class Session(BaseSession):
         wait: bool = True,
         progress: Callback[Progress] | None = None,
     ) -> Progress:
-        """Sends a text over as many connections as it takes; returns when it has been read.
+        """Sends a text, resuming after failures; returns when it has been read.
 
         Without `wait` it returns when the text is durable. The source is appended at the end of the session's text. To
         resume an interrupted call, pass the same source and `at`, the offset in the session's text of the source's
@@ -70,7 +70,7 @@ class Session(BaseSession):
         opened = open_source(source)
         try:
             upload = Upload(self._handle, at, opened.total_bytes, self._retries)
-            return self._connection.run(upload.flow(wait), opened, progress)
+            return self._transport.run(upload.flow(wait), opened, progress)
         finally:
             opened.close()
 
@@ -84,12 +84,12 @@ class Session(BaseSession):
         """The answer from all text acknowledged before; with `stream` an iterator over its pieces."""
         if stream:
             flow = queries.ask_streamed(self._handle, question, options, self._retries)
-            return AnswerStream(self._connection.start(flow))
-        return self._connection.run(queries.ask(self._handle, question, options, self._retries))
+            return AnswerStream(self._transport.start(flow))
+        return self._transport.run(queries.ask(self._handle, question, options, self._retries))
 
     def ask_all(self, questions: Sequence[str], **options: Unpack[AskOptions]) -> list[Answer]:
         """The answers to several questions from one memory, generated in one batch."""
-        return self._connection.run(queries.ask_all(self._handle, questions, options, self._retries))
+        return self._transport.run(queries.ask_all(self._handle, questions, options, self._retries))
 
     def fork(
         self,
@@ -103,28 +103,28 @@ class Session(BaseSession):
         settings = without_none(metadata=metadata, ttl_seconds=ttl_seconds)
         settings["from"] = without_none(session=self.id, snapshot=snapshot)
         flow = sessions.create(id or new_id(), id is None, settings, self._retries)
-        return Session(self._connection, self._connection.run(flow))
+        return Session(self._transport, self._transport.run(flow))
 
     def snapshot(self, name: str) -> Snapshot:
         """Keeps the memory as it is now, under a name."""
-        return self._connection.run(sessions.take_snapshot(self.id, name, self._retries))
+        return self._transport.run(sessions.take_snapshot(self.id, name, self._retries))
 
     def snapshots(self) -> list[Snapshot]:
         """The session's snapshots, newest first."""
-        return self._connection.run(sessions.list_snapshots(self.id, self._retries))
+        return self._transport.run(sessions.list_snapshots(self.id, self._retries))
 
     def delete_snapshot(self, name: str) -> None:
         """Deletes a snapshot; sessions that were forked from it stay."""
-        self._connection.run(sessions.delete_snapshot(self.id, name, self._retries))
+        self._transport.run(sessions.delete_snapshot(self.id, name, self._retries))
 
     def restore(self, snapshot: str) -> SessionInfo:
         """Goes back to a snapshot; text that came after it is deleted."""
-        self.info = self._connection.run(sessions.restore(self._handle, snapshot, self._retries))
+        self.info = self._transport.run(sessions.restore(self._handle, snapshot, self._retries))
         return self.info
 
     def save(self, path: Path | str) -> None:
         """Writes the memory to a safetensors file; `sessions.load` reads it at any server with the same weights."""
-        memory = self._connection.run(sessions.save(self._handle, self._retries))
+        memory = self._transport.run(sessions.save(self._handle, self._retries))
         call(partial(save_file, Path(path), memory))
 
     def update(
@@ -135,14 +135,14 @@ class Session(BaseSession):
     ) -> SessionInfo:
         """Replaces the metadata or the time to live; with `ttl_seconds=None` the session never expires."""
         flow = sessions.update(self.id, changes(metadata, ttl_seconds), self._retries)
-        self.info = self._connection.run(flow)
+        self.info = self._transport.run(flow)
         return self.info
 
     def rebuild(self) -> SessionInfo:
         """Reads the kept text again with the server's weights."""
-        self.info = self._connection.run(sessions.rebuild(self._handle, self._retries))
+        self.info = self._transport.run(sessions.rebuild(self._handle, self._retries))
         return self.info
 
     def delete(self) -> None:
         """Deletes the session, its text and its memory."""
-        self._connection.run(sessions.delete(self.id, self._retries))
+        self._transport.run(sessions.delete(self.id, self._retries))

@@ -37,8 +37,9 @@ def ask(
 ) -> None:
     """Ask a session; the answer is shown as it is generated.
 
-    Without a question it reads questions from standard input; at a terminal it keeps a history, in a file that only you
-    can read.
+    Without a question it reads questions from standard input.
+
+    At a terminal it keeps a history of questions, in a file that only you can read.
     """
     output = Output(json)
     options = AskOptions(

@@ -39,8 +39,9 @@ def read(
 ) -> None:
     """Read files into a session, in the given order, and show progress.
 
-    The text of .md, .html, .epub and .pdf files is extracted. Ctrl-C leaves a session that --resume finishes: durable
-    text is not sent again.
+    The text of .md, .html, .epub and .pdf files is extracted.
+
+    Ctrl-C leaves a session that --resume finishes: durable text is not sent again.
     """
     output = Output(json)
     with reported(output), address(context).client() as client:
