@@ -1,4 +1,4 @@
-"""Small models whose random weights exercise the memory, and text that looks like a book's."""
+"""Small models with random weights that exercise the memory, and random prose."""
 
 from random import Random
 
@@ -18,7 +18,7 @@ WORDS = (
 
 
 def prose(seed: int, characters: int) -> str:
-    """Text that looks like a book's, made from a seed alone."""
+    """Random prose from a seed."""
     random = Random(seed)
     parts: list[str] = []
     length = 0
@@ -29,7 +29,7 @@ def prose(seed: int, characters: int) -> str:
 
 
 def tiny_config(**changes: object) -> ModelConfig:
-    """A model of a few thousand weights; its special ids lie behind the 340 entries of the tests' tokeniser."""
+    """A model of a few thousand weights; its special ids follow the 340 entries of the tests' tokenizer."""
     settings: dict[str, object] = {
         "vocab_size": 344,
         "d_model": 16,
@@ -53,7 +53,7 @@ def tiny_config(**changes: object) -> ModelConfig:
 
 
 def random_model(config: ModelConfig, seed: int = 0) -> MemoryTransformer:
-    """Weights so large that what the memory holds matters to every output."""
+    """Weights so large that the memory's content affects every output."""
     generator = torch.Generator().manual_seed(seed)
     model = build(config)
     with torch.no_grad():
@@ -74,7 +74,7 @@ MECHANISMS = {
 
 
 def sometimes_skipping_model() -> DeltaTransformer:
-    """A model whose write gate lets one token in ten through, so that about half of its segments are skipped."""
+    """A model whose write gate passes one token in ten, so that about half of the segments are skipped."""
     open_model = random_delta(tiny_config(write_threshold=0.0))
     tokens = torch.randint(340, (1, 2_000), generator=torch.Generator().manual_seed(1))
     return random_delta(tiny_config(write_threshold=float(open_model.gates(tokens).quantile(0.9))))

@@ -1,7 +1,4 @@
-"""Where the programs of Redis and Valkey are that the tests start: three come in Python packages, one from the system.
-
-It knows no server that runs, and not which release the system's is.
-"""
+"""The programs of Redis and Valkey for the tests: three from Python packages, one from the system."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import pytest
 
 
 class Missing(Exception):
-    """A server's program is not on this machine."""
+    """The program is not installed."""
 
 
 def _from_package(package: str, pattern: str, install: str) -> Callable[[], Path]:
@@ -52,7 +49,7 @@ def available(name: str) -> bool:
 
 
 def require(name: str) -> str:
-    """The name again; a test that asks for a missing server is skipped, and fails where CI is set."""
+    """Returns the name; where the program is missing the test is skipped, or fails if `CI` is set."""
     try:
         BINARIES[name]()
     except Missing as missing:

@@ -1,7 +1,4 @@
-"""Real groups of servers on the loopback: a master with replicas and Sentinel, and a Cluster.
-
-It knows neither what is kept in them nor a network that parts them.
-"""
+"""Real groups of servers on the loopback: a master with replicas and Sentinel, and a Cluster."""
 
 from __future__ import annotations
 
@@ -26,13 +23,13 @@ PERIODS_MILLISECONDS = {"INFO-PERIOD": 500, "ASK-PERIOD": 100, "PUBLISH-PERIOD":
 
 
 class _Group(ABC):
-    """Servers that start together and end together."""
+    """Servers that start and end together."""
 
     members: list[RedisServer]
 
     @abstractmethod
     def start(self) -> None:
-        """Returns when each member knows all others and has a copy of what it is to have a copy of."""
+        """Returns when all members know each other and every replica has its data."""
 
     def awake(self) -> list[RedisServer]:
         return [member for member in self.members if member.awake]
@@ -60,10 +57,7 @@ class _Group(ABC):
 
 
 class Sentinels(_Group):
-    """A master and two replicas, with the settings given, and three sentinels that watch them.
-
-    A server and a sentinel are in each of the places.
-    """
+    """A master and two replicas with these settings, and three sentinels; one server and one sentinel in each place."""
 
     NAME = "mymaster"
 
@@ -105,11 +99,11 @@ class Sentinels(_Group):
         until(self._acquainted, "every sentinel knows all replicas and sentinels")
 
     def master(self) -> RedisServer:
-        """Returns once all sentinels awake name the same server, and it takes itself for the master too."""
+        """The master, once all running sentinels name the same server and it agrees."""
         return until(lambda: self._agreed(self.sentinels), "the sentinels agree on a master that is one")
 
     def successor(self, old: RedisServer, place: Place) -> RedisServer:
-        """The master once another is one than the old, for all sentinels but the one in this place."""
+        """The new master, once all sentinels but the one in `place` name another server than `old`."""
         others = [sentinel for sentinel in self.sentinels if sentinel.place != place]
 
         def found() -> RedisServer | None:
@@ -119,7 +113,7 @@ class Sentinels(_Group):
         return until(found, f"the sentinels agree on another master than {old}")
 
     def kill_master(self) -> RedisServer:
-        """The master that was; `master` waits for the next."""
+        """Kills the master and returns it; `master` waits for the next one."""
         master = self.master()
         master.kill()
         return master
@@ -139,7 +133,7 @@ class Sentinels(_Group):
 
 
 class Cluster(_Group):
-    """Three masters with a third of the slots each, and a replica for each unless told otherwise."""
+    """Three masters with a third of the slots each, and by default with one replica each."""
 
     def __init__(
         self,
@@ -181,11 +175,11 @@ class Cluster(_Group):
         until(self._acquainted, "every node knows all replicas")
 
     def master_of(self, key: str | bytes) -> RedisServer:
-        """Returns once all nodes awake name the same master, awake too, for the key, and serve all slots."""
+        """The master of the key, once all running nodes name the same running one and serve all slots."""
         return until(lambda: self._agreed(key), f"the nodes agree on the master of {key!r}")
 
     def kill_master_of(self, key: str | bytes) -> RedisServer:
-        """The master that was; `master_of` waits for the next."""
+        """Kills the master of the key and returns it; `master_of` waits for the next one."""
         master = self.master_of(key)
         master.kill()
         return master
@@ -194,7 +188,7 @@ class Cluster(_Group):
         return all(b"cluster_state:ok" in node.command("CLUSTER", "INFO") for node in self.awake())
 
     def _acquainted(self) -> bool:
-        # CLUSTER SLOTS would leave a replica out until its master's first ping, ten seconds later.
+        # CLUSTER SLOTS omits a replica until the first ping of its master, ten seconds later.
         replicas = len(self.members) - 3
         return all(node.command("CLUSTER", "NODES").count(b"slave ") == replicas for node in self.awake())
 

@@ -1,6 +1,6 @@
-"""Real Redis and Valkey servers on free ports of the loopback, to be asked, killed, paused and started again.
+"""Real Redis and Valkey servers on free ports of the loopback, which can be killed, paused and started again.
 
-It knows neither what is kept in them nor who asks; groups of servers are in `redis_groups`.
+Groups of servers are in `redis_groups`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server runs: the address that it listens on, and the words in front of its command that bring it there.
+    """Where a server runs: its address, and the prefix of its command that starts it there.
 
-    Elsewhere than on the loopback it is asked over a socket in its folder, whatever becomes of the network.
+    Outside the loopback the tests use a Unix socket in its folder, which works without the network.
     """
 
     address: str = HOST
@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], T | None], what: str, deadline_seconds: float = DEADLINE_SECONDS) -> T:
-    """What the condition returns once it is true; an error of Redis means not yet."""
+    """The first true result of `condition`; an error of Redis means not yet."""
     end = time.monotonic() + deadline_seconds
     while True:
         last: object = None
@@ -94,10 +94,10 @@ def until(condition: Callable[[], T | None], what: str, deadline_seconds: float 
 
 
 class RedisServer:
-    """One server in a folder; settings are redis.conf's, with an underscore for a hyphen and a tuple for many lines.
+    """One server in a folder; settings are redis.conf's, with an underscore for a hyphen and a tuple for several lines.
 
-    A `login` is the only user, who may do everything. With certificates there is no port without TLS, and none answers
-    who has no certificate. The port and the configuration, with what the server itself rewrote in it, outlive a kill.
+    `login` is the only user, with all permissions. With certificates it serves TLS only, and requires a client
+    certificate. The port and the configuration, with the server's own changes to it, survive a kill.
     """
 
     def __init__(
@@ -148,12 +148,12 @@ class RedisServer:
 
     @property
     def log(self) -> str:
-        """What it wrote since it was first started in this folder."""
+        """The log since the first start in this folder."""
         return (self.folder / "log").read_text(errors="replace")
 
     @property
     def pid(self) -> int:
-        """Its process's, or that of the last one that it had."""
+        """The process id of the running server, or of the last one."""
         assert self._process is not None, f"{self} was never started"
         return self._process.pid
 
@@ -166,7 +166,7 @@ class RedisServer:
         return self.running and not self._paused
 
     def start(self) -> RedisServer:
-        """Returns when it answers, its data read."""
+        """Returns when the server answers and has loaded its data."""
         assert not self.running, f"{self} runs already"
         with (self.folder / "log").open("ab") as log:
             self._process = _STARTER.submit(
@@ -185,7 +185,7 @@ class RedisServer:
         return self
 
     def client(self, **options: Any) -> Redis:
-        """A client with connections of its own that tries once; the options are redis-py's."""
+        """A client without retries on its own connections; the options are redis-py's."""
         user, password = self.login or (None, None)
         mine: dict[str, Any] = {"port": self.port, "username": user, "password": password, "socket_timeout": 5}
         if self._is_elsewhere:
@@ -200,18 +200,18 @@ class RedisServer:
             return client.execute_command(*words)
 
     def replica_of(self, other: RedisServer) -> RedisServer:
-        """Follows the other from now on, over restarts too; returns when it has the other's data."""
+        """Makes this a replica of `other`, also after restarts; returns when it has the data."""
         self.command("REPLICAOF", other.place.address, other.port)
         self.command("CONFIG", "REWRITE")
         until(self.follows, f"{self} follows {other}")
         return self
 
     def follows(self) -> bool:
-        """Whether it is a replica that has its master's data and its ear."""
+        """Whether it is a replica with its master's data and a connection to it."""
         return bool(self.command("INFO", "replication").get("master_link_status") == "up")
 
     def kill(self) -> None:
-        """SIGKILL: no warning, no last word."""
+        """SIGKILL: the server cannot clean up."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
@@ -220,7 +220,7 @@ class RedisServer:
         return self._end(signal.SIGTERM)
 
     def pause(self) -> None:
-        """Returns when it stands still: connections stay, answers do not come."""
+        """SIGSTOP; returns when the process has stopped: connections stay open without replies."""
         assert self.awake, f"{self} does not run"
         os.waitid(os.P_PID, self._send(signal.SIGSTOP), os.WSTOPPED)
         self._paused = True

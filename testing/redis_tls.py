@@ -1,7 +1,4 @@
-"""Certificates for a server on the loopback and its client, signed by an authority made for the occasion.
-
-It knows no server; the authority's key is forgotten once it has signed.
-"""
+"""Certificates for a server on the loopback and its client, signed by a new authority whose key is not kept."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ class Certificates:
 
 
 def tls(folder: Path) -> Certificates:
-    """New certificates in the folder, good for a day."""
+    """New certificates in the folder, valid for a day."""
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     made = Certificates(

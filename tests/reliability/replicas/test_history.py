@@ -1,7 +1,4 @@
-"""The history's rules, each on made-up histories: one that breaks it, and those that come close and do not.
-
-Nothing here is real: neither servers nor clocks.
-"""
+"""The rules of a history, each on made-up histories: one that violates it, and some that almost do."""
 
 from __future__ import annotations
 
@@ -13,46 +10,46 @@ from server.store.text_hash import EMPTY_CHAIN, extended
 DOCUMENT = b"It was the best of times, it was the worst of times"
 
 
-def told(*facts: tuple[str, int, float, float], session: str = "book") -> list[str]:
-    """The violations of facts: a kind, a value, and when its exchange began and ended; all text was sent before."""
+def violations(*facts: tuple[str, int, float, float], session: str = "book") -> list[str]:
+    """The violations of facts (kind, value, begin and end of the exchange), all text sent before them."""
     history = History(sent=[Sent(session, 100, 0.0)])
     history.facts += [Fact(session, kind, value, "a test", began, ended) for kind, value, began, ended in facts]
     return history.violations()
 
 
 @pytest.mark.parametrize("kind", ["accepted", "read", "version"])
-def test_what_was_told_never_goes_down(kind: str) -> None:
-    [wrong] = told((kind, 7, 1, 2), (kind, 6, 3, 4))
+def test_a_reported_value_never_decreases(kind: str) -> None:
+    [wrong] = violations((kind, 7, 1, 2), (kind, 6, 3, 4))
     assert f"{kind} 7 at 1.000 to 2.000, then a test said {kind} 6 at 3.000 to 4.000" in wrong
-    assert told((kind, 6, 1, 2), (kind, 6, 3, 4), (kind, 7, 5, 6)) == []
+    assert violations((kind, 6, 1, 2), (kind, 6, 3, 4), (kind, 7, 5, 6)) == []
 
 
 @pytest.mark.parametrize("kind", ["accepted", "read", "version"])
-def test_what_overlaps_in_time_may_come_in_any_order(kind: str) -> None:
-    assert told((kind, 7, 1, 3), (kind, 6, 2, 4)) == []
-    assert told((kind, 6, 2, 4), (kind, 7, 1, 3)) == []
-    assert told((kind, 7, 1, 3), (kind, 6, 3, 4)) == []
+def test_overlapping_exchanges_may_report_in_any_order(kind: str) -> None:
+    assert violations((kind, 7, 1, 3), (kind, 6, 2, 4)) == []
+    assert violations((kind, 6, 2, 4), (kind, 7, 1, 3)) == []
+    assert violations((kind, 7, 1, 3), (kind, 6, 3, 4)) == []
 
 
-def test_an_exchange_is_compared_with_all_that_ended_before_it_and_not_only_the_last() -> None:
-    [wrong] = told(("accepted", 9, 1, 2), ("accepted", 7, 1.5, 3), ("accepted", 8, 4, 5))
+def test_an_exchange_is_compared_with_all_that_ended_before_it() -> None:
+    [wrong] = violations(("accepted", 9, 1, 2), ("accepted", 7, 1.5, 3), ("accepted", 8, 4, 5))
     assert "accepted 9" in wrong
 
 
-def test_an_answer_knows_what_was_accepted_before_it_was_asked_for() -> None:
-    [wrong] = told(("accepted", 7, 1, 2), ("covered", 6, 3, 4))
+def test_an_answer_covers_text_accepted_before_its_question() -> None:
+    [wrong] = violations(("accepted", 7, 1, 2), ("covered", 6, 3, 4))
     assert "an answer lacks text" in wrong
-    assert told(("accepted", 7, 1, 2), ("covered", 7, 3, 4)) == []
-    assert told(("accepted", 7, 1, 3), ("covered", 6, 2, 4)) == []
+    assert violations(("accepted", 7, 1, 2), ("covered", 7, 3, 4)) == []
+    assert violations(("accepted", 7, 1, 3), ("covered", 6, 2, 4)) == []
 
 
-def test_what_an_answer_knew_stays_accepted() -> None:
-    [wrong] = told(("covered", 7, 1, 2), ("accepted", 6, 3, 4))
+def test_text_that_an_answer_covered_stays_accepted() -> None:
+    [wrong] = violations(("covered", 7, 1, 2), ("accepted", 6, 3, 4))
     assert "accepted text is gone" in wrong
 
 
-def test_kinds_that_say_nothing_of_each_other_are_not_compared() -> None:
-    assert told(("accepted", 90, 1, 2), ("read", 6, 3, 4), ("version", 1, 5, 6)) == []
+def test_unrelated_kinds_are_not_compared() -> None:
+    assert violations(("accepted", 90, 1, 2), ("read", 6, 3, 4), ("version", 1, 5, 6)) == []
 
 
 def test_sessions_are_not_compared_with_each_other() -> None:
@@ -62,14 +59,14 @@ def test_sessions_are_not_compared_with_each_other() -> None:
     assert history.violations() == []
 
 
-def test_of_many_violations_of_a_rule_the_first_is_said_and_the_rest_counted() -> None:
-    [wrong] = told(("read", 7, 1, 2), ("read", 6, 3, 4), ("read", 5, 5, 6))
+def test_of_many_violations_of_a_rule_the_first_is_reported_and_the_rest_counted() -> None:
+    [wrong] = violations(("read", 7, 1, 2), ("read", 6, 3, 4), ("read", 5, 5, 6))
     assert wrong.startswith("book: reading went back")
     assert "read 6" in wrong
     assert wrong.endswith("(and 1 more)")
 
 
-def test_text_that_nobody_had_begun_to_send_is_not_accepted() -> None:
+def test_accepted_text_beyond_what_was_sent_is_a_violation() -> None:
     history = History(sent=[Sent("book", 5, 1.0), Sent("book", 9, 4.0)])
     history.told("book", "HEAD", 2, 3, accepted=6)
     [wrong] = history.violations()
@@ -79,7 +76,7 @@ def test_text_that_nobody_had_begun_to_send_is_not_accepted() -> None:
     assert history.violations() == []
 
 
-def test_what_a_client_was_refused_is_a_violation() -> None:
+def test_a_refused_request_is_a_violation() -> None:
     assert History(refused=["409 content_conflict"]).violations() == ["409 content_conflict"]
 
 
@@ -98,7 +95,7 @@ def left(**changes: object) -> list[str]:
     return History(left=[Left(**sound | changes)]).violations()  # type: ignore[arg-type]
 
 
-def test_a_session_left_as_it_should_be_is_sound() -> None:
+def test_a_session_with_the_right_final_state_has_no_violation() -> None:
     assert left() == []
 
 
@@ -115,6 +112,6 @@ def test_a_session_left_as_it_should_be_is_sound() -> None:
         ({"waited_seconds": 30.2}, "25 of 30 bytes are read 30 s after"),
     ],
 )
-def test_what_is_wrong_with_a_session_in_the_end_is_said(changes: dict[str, object], said: str) -> None:
+def test_each_fault_of_the_final_state_is_a_violation(changes: dict[str, object], said: str) -> None:
     [wrong] = left(**changes)
     assert said in wrong

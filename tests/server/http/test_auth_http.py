@@ -16,7 +16,7 @@ import pytest
 from server.http import api_keys
 from server.http.permissions import CALLS, OPEN, SCOPES, Call, Scope
 from testing.models import prose
-from testing.replies import POLLS_MAX, appended, asked, created, metric, problem, shown
+from testing.replies import appended, asked, created, eventually, metric, problem, shown
 from testing.serving import ROOT, Server, client
 
 JSON = {"Content-Type": "application/json"}
@@ -212,11 +212,8 @@ def test_created_and_revoked_keys_take_effect_without_a_restart(bare: httpx.Clie
 
 
 def becomes(bare: httpx.Client, token: str, status: int) -> None:
-    """Returns once the key is answered so."""
-    for _ in range(POLLS_MAX):
-        if (reply := bare.get("/v1/sessions", headers=bearer(token))).status_code == status:
-            return
-    raise AssertionError(f"the answer still is {reply.status_code}")
+    """Returns once a request with the key gets this status."""
+    eventually(lambda: bare.get("/v1/sessions", headers=bearer(token)).status_code == status)
 
 
 def test_refusals_are_counted(bare: httpx.Client, keyring: Keyring) -> None:
@@ -241,10 +238,12 @@ def test_no_token_is_ever_logged(server: Server, bare: httpx.Client, keyring: Ke
         connection.sendall(f"GET / HTTP/1.1\r\nAuthorization: Bearer {secret}\r\nno header\r\n\r\n".encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
     keyring.path.write_text(keyring.path.read_text().replace('"read"', '"reed"'))
-    for _ in range(POLLS_MAX):
+
+    def damage_is_logged() -> bool:
         bare.get("/v1/sessions", headers=bearer(secret))
-        if any("is damaged" in line for line in server.log):
-            break
+        return any("is damaged" in line for line in server.log)
+
+    eventually(damage_is_logged)
     log = "".join(server.log)
     assert "is damaged" in log
     assert "Invalid HTTP request" in log

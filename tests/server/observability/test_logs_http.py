@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from testing.models import prose
-from testing.replies import POLLS_MAX, appended, asked, created, post, problem
+from testing.replies import appended, asked, created, eventually, post, problem
 from testing.serving import Server, client
 
 JSON = {"Content-Type": "application/json"}
@@ -26,12 +26,13 @@ def server(tiny_weights: Path) -> Iterator[Server]:
 
 
 def lines(server: Server, request_id: str) -> list[dict[str, Any]]:
-    """What the log says of a request that has been answered, its line included."""
-    for _ in range(POLLS_MAX):
+    """All log lines of a request, once its access log line is there."""
+
+    def logged() -> list[dict[str, Any]] | None:
         found = [line for line in map(json.loads, list(server.log)) if line.get("request_id") == request_id]
-        if any(line["logger"] == "server.http.access_log" for line in found):
-            return found
-    raise AssertionError(f"no line of request {request_id}")
+        return found if any(line["logger"] == "server.http.access_log" for line in found) else None
+
+    return eventually(logged)
 
 
 def access(server: Server, reply: httpx.Response) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from server.observability.metrics import Metrics
 from testing.models import prose
 from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
-from testing.replies import POLLS_MAX, appended, asked, created, post, problem
+from testing.replies import appended, asked, created, eventually, post, problem
 from testing.serving import Server, client
 from tests.server.http.test_overload_http import LONG, send_raw
 
@@ -66,14 +66,16 @@ def scraped(http: httpx.Client) -> dict[str, float]:
 
 
 def all_become_positive(http: httpx.Client, names: list[str]) -> None:
-    """Returns once each of them was above zero, though not all at the same time."""
+    """Returns once each metric has been above zero, not necessarily all at the same time."""
     left = set(names)
-    for _ in range(POLLS_MAX):
+
+    def check() -> bool:
         samples = scraped(http)
-        left -= {name for name in left if samples.get(name, 0) > 0}
-        if not left:
-            return
-    raise AssertionError(f"never above zero: {left}")
+        left.difference_update([name for name in left if samples.get(name, 0) > 0])
+        assert not left, f"never above zero: {left}"
+        return True
+
+    eventually(check)
 
 
 def test_waiting_and_running_work_is_exported(roomy_weights: Path) -> None:
@@ -152,13 +154,15 @@ def test_failed_checkpoints_are_counted(http: httpx.Client, valkey: RedisServer)
         stored = scraped(http)["onceread_checkpoint_seconds_count"]
         appended(http, session, prose(64, 500).encode())
         valkey.client().flushall()
-        # Where the memory was stored before its session was gone, once more.
-        for _ in range(POLLS_MAX):
+
+        def attempted(stored: float = stored) -> bool:
             samples = scraped(http)
-            if samples.get(name, 0) > 0:
-                return
-            if samples["onceread_checkpoint_seconds_count"] > stored:
-                break
+            return samples.get(name, 0) > 0 or samples["onceread_checkpoint_seconds_count"] > stored
+
+        eventually(attempted)
+        if scraped(http).get(name, 0) > 0:
+            return
+        # The memory was stored before its session was gone: try again.
     raise AssertionError("no memory was refused")
 
 
