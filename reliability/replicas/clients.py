@@ -1,6 +1,6 @@
-"""Clients of one session: a writer that goes on from what it knows, an asker, and one who looks; all of it noted.
+"""Clients of one session: one appends, one asks questions, one polls; what they are answered goes into a history.
 
-They know one address and HTTP; neither how many servers are behind it nor what happens to them.
+They use one address and HTTP, whatever happens to the servers behind it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ASK_SECONDS = 60
 PAUSE_SECONDS = 0.02
 LOOK_SECONDS = 0.05
 WRITE_SECONDS_MAX = 0.1
-# A server that is not there, or not now: nothing is known of what was sent.
+# The server is away or busy: whether it did what was asked is unknown.
 NOT_NOW = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.BAD_GATEWAY,
@@ -31,7 +31,7 @@ NOT_NOW = (
 
 
 class Refused(Exception):
-    """An answer that says that something is wrong with the session; it is in the history."""
+    """An unexpected error for the session; it is in the history."""
 
 
 class Customer:
@@ -48,7 +48,7 @@ class Customer:
         with self._http() as http:
             while (reply := self._try(http, "POST", "/v1/sessions", json={"id": self.session})) is None:
                 continue
-            # A proxy that sent it twice is told of the first.
+            # Where the proxy sent it twice, the second is a conflict.
             if reply.status_code not in (HTTPStatus.CREATED, HTTPStatus.CONFLICT):
                 raise self._refusal(reply)
 
@@ -65,7 +65,7 @@ class Customer:
                 reply = self._sound(self._try(http, "POST", self._path("/queries"), json=body))
                 if reply is not None:
                     memory = reply.json()["memory"]
-                    self._told("an answer", began, covered=memory["offset"], version=memory["version"])
+                    self._record("an answer", began, covered=memory["offset"], version=memory["version"])
 
     def look(self) -> None:
         with self._http() as http:
@@ -76,20 +76,20 @@ class Customer:
                     body = reply.json()
                     if body["status"] == "quarantined":
                         raise self._refusal(reply)
-                    # How far reading has come, each replica says of itself: what is stored, and its own reading beyond.
+                    # `read_bytes` differs between replicas: each adds its own unstored reading.
                     accepted, version = body["text"]["accepted_bytes"], body["memory"]["version"]
-                    self._told("GET", began, accepted=accepted, version=version)
+                    self._record("GET", began, accepted=accepted, version=version)
 
     def finish(self) -> None:
-        """Ends every thread's work; what a writer does not know then is not acknowledged."""
+        """Ends every thread's work; text without an answer by then does not count as acknowledged."""
         self.over.set()
 
     def delete(self) -> None:
-        """Deletes the session; whoever is asked from then on must say that there is none."""
+        """Deletes the session; every server must answer 404 from then on."""
         with self._http() as http:
             while (reply := self._try(http, "DELETE", self._path())) is None:
                 continue
-            # One whose answer was lost did it.
+            # A try whose answer was lost deleted it.
             if reply.status_code not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
                 self._refusal(reply)
             while (reply := self._try(http, "GET", self._path())) is None:
@@ -111,10 +111,10 @@ class Customer:
                 if self._dice.random() < 0.5 and (found := self._look_at_text(http)) is not None:
                     self.acknowledged_bytes, end = max(offset, found), self._further()
                 continue
-            # Text that an earlier try brought, and that is trimmed already: told where it ends, one goes on from there.
+            # Text of an earlier try, trimmed since: continue where the response says that the text ends.
             beyond = reply.status_code == HTTPStatus.CONFLICT and reply.json()["error"]["code"] == "offset_mismatch"
             accepted = reply.json()["expected_offset"] if beyond else self._must(reply).json()["accepted_bytes"]
-            self._told("a refused append" if beyond else "an append", began, accepted=accepted)
+            self._record("a refused append" if beyond else "an append", began, accepted=accepted)
             if accepted < offset:
                 raise Refused
             self.acknowledged_bytes = accepted
@@ -126,16 +126,16 @@ class Customer:
         if reply is None:
             return None
         accepted = int(reply.headers["Upload-Offset"])
-        self._told("HEAD", began, accepted=accepted)
+        self._record("HEAD", began, accepted=accepted)
         return accepted
 
-    def _told(self, how: str, began: float, **values: int) -> None:
-        self._history.told(self.session, how, began, time.monotonic(), **values)
+    def _record(self, how: str, began: float, **values: int) -> None:
+        self._history.add(self.session, how, began, time.monotonic(), **values)
 
     def _try(
         self, http: httpx.Client, method: str, path: str, headers: dict[str, str] | None = None, **body: Any
     ) -> httpx.Response | None:
-        """The reply, whatever it says; None where nobody was there to give one."""
+        """The reply, errors included; None where no server answered."""
         shown = {RECEIPT: self._receipt} if self._receipt else {}
         try:
             reply = http.request(method, path, headers={**shown, **(headers or {})}, **body)

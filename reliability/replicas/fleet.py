@@ -1,7 +1,4 @@
-"""Three replicas of the server on one Valkey, each a process that can be killed, stopped and started again.
-
-It knows no session and no client; what stands in front of the replicas is in `haproxy`.
-"""
+"""Three replicas of the server on one Valkey, each a process that can be killed, stopped and restarted."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ class Replica(Server):
         self.module, self.port = module, free_port()
 
     def start_again(self) -> None:
-        """Starts until it runs: one that finds no Valkey ends, and whoever watches over it starts it anew."""
+        """Starts until it runs, as a supervisor does: without Valkey the process ends."""
         for _ in range(START_TRIES - 1):
             try:
                 self.start()
@@ -53,7 +50,7 @@ class Replica(Server):
         self.start()
 
     def pause(self) -> None:
-        """Returns when it stands still: connections stay, answers do not come."""
+        """Returns when it is stopped: connections stay open, without answers."""
         self.send(signal.SIGSTOP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
@@ -119,12 +116,12 @@ class Fleet:
             wait(self._starting.values(), return_when=FIRST_COMPLETED)
 
     def processes(self) -> dict[str, int]:
-        """The process ids of those that run and have begun to serve; for whoever looks at them from another thread."""
+        """The process ids of those that serve; may be called from another thread."""
         servers = {f"replica {n}": each.pid for n, each in enumerate(self.replicas) if each not in self._starting}
         return servers | {"valkey": self.valkey.pid}
 
     def all_running(self) -> float:
-        """Returns once nobody is dead, and since when."""
+        """Returns the time when all run."""
         self.running(REPLICAS)
         return time.monotonic()
 

@@ -1,7 +1,4 @@
-"""A real HAProxy on a free port of the loopback, in front of servers whose readiness it asks for.
-
-It knows their ports and how to choose among them, and nothing of what they serve.
-"""
+"""A real HAProxy on a free loopback port, in front of servers whose readiness it checks."""
 
 from __future__ import annotations
 

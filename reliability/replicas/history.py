@@ -1,7 +1,4 @@
-"""What clients were told of their sessions, and when; and in words what of it can not be true of a text that is kept.
-
-It is pure: it knows neither servers nor stores, and reads no clock.
-"""
+"""What servers said about sessions, and when; and which of it cannot be true of text that is kept. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from server.store.text_hash import EMPTY_CHAIN, extended
 
 
 class Fact(NamedTuple):
-    """What somebody was told of a session in an exchange that began and ended so; true at some moment between the two.
+    """What a server said about a session in an exchange with this begin and end; true at some moment between the two.
 
     `accepted` counts the text's bytes, `covered` those that an answer was given from, `read` those of the newest
     checkpoint, and `version` is that checkpoint's.
@@ -29,7 +26,7 @@ class Fact(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """From this moment on the text may reach so far."""
+    """From `began` on the text may reach to `end`."""
 
     session: str
     end: int
@@ -54,9 +51,9 @@ RULES = (
 
 @dataclass(frozen=True)
 class Left:
-    """What is found of a session once all is quiet; `serial` says whether its memory is that of reading on one's own.
+    """What the store has of a session at the end; `serial` says whether the memory is that of an undisturbed server.
 
-    `waited_seconds` is given where text was still unread when so much time had passed since the last fault.
+    `waited_seconds` is given where text was still unread so long after the last fault.
     """
 
     session: str
@@ -85,14 +82,14 @@ class Left:
 
 @dataclass
 class History:
-    """Everything that was told; threads may add to it at any time, for adding is one step."""
+    """All facts; threads may add to it at any time, because adding is atomic."""
 
     facts: list[Fact] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
 
-    def told(self, session: str, how: str, began: float, ended: float, **values: int) -> None:
+    def add(self, session: str, how: str, began: float, ended: float, **values: int) -> None:
         self.facts += [Fact(session, kind, value, how, began, ended) for kind, value in values.items()]
 
     @property
@@ -100,7 +97,7 @@ class History:
         return len(self.facts) + len(self.sent)
 
     def violations(self) -> list[str]:
-        """In words, for each session and rule the first that breaks it."""
+        """In words, for each session and rule the first fact that breaks it."""
         found = list(self.refused)
         for session in sorted({fact.session for fact in self.facts}):
             mine = [fact for fact in self.facts if fact.session == session]
@@ -111,7 +108,7 @@ class History:
 
 
 def behind(rule: Rule, facts: Iterable[Fact]) -> Iterator[str]:
-    """Every fact below one that was known when it was asked for; what overlaps in time may come in any order."""
+    """Every fact below one whose exchange had ended before its own began; overlapping exchanges have no order."""
     facts = list(facts)
     waiting = deque(sorted((fact for fact in facts if fact.kind in rule.floors), key=lambda fact: fact.ended))
     highest: Fact | None = None
@@ -124,7 +121,7 @@ def behind(rule: Rule, facts: Iterable[Fact]) -> Iterator[str]:
 
 
 def unsent(facts: Iterable[Fact], sent: Iterable[Sent]) -> Iterator[str]:
-    """Every fact of text beyond all that had begun to be sent when it was told."""
+    """Every fact about text beyond all that had begun to be sent by then."""
     waiting, end = deque(sorted(sent, key=lambda sent: sent.began)), 0
     for fact in sorted((fact for fact in facts if fact.kind != "version"), key=lambda fact: fact.ended):
         while waiting and waiting[0].began <= fact.ended:

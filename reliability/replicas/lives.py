@@ -1,7 +1,4 @@
-"""Replicas that are killed, or stopped for longer than their leases run, while clients write, ask and look.
-
-It does not know how replicas keep apart, nor what a fault breaks: it makes faults, and histories are judged.
-"""
+"""Replicas are killed, or stopped for longer than their leases, while clients append, ask and poll."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ Fault = Callable[[Fleet, Random, Counts], None]
 
 @dataclass
 class Life:
-    """Sessions from their creation until all is quiet again, behind one way of choosing a replica."""
+    """Sessions from their creation until all text is read, behind one balancing rule."""
 
     fleet: Fleet
     number: int
@@ -69,7 +66,7 @@ class Life:
         return Customer(url, f"life-{self.number}-{number}", document, self.history, Random(self.dice.random()))
 
     def _go_on(self, events: int) -> None:
-        """Returns after so many events, so that a fault falls at any step of what the clients do."""
+        """Returns after this many events, so that faults fall at any step of the clients."""
         end, wanted = time.monotonic() + EVENTS_SECONDS, self.history.events + events
         while self.history.events < wanted and time.monotonic() < end:
             time.sleep(STEP_SECONDS)
@@ -81,7 +78,7 @@ class Life:
 
 
 def count(counts: Counts, history: History, customers: list[Customer]) -> None:
-    """Adds what clients were told, and what they had to send again."""
+    """Adds the numbers of answers and of resends."""
     for fact in history.facts:
         if fact.kind in ("accepted", "covered"):
             counts.add({"an append": "appends acknowledged", "an answer": "answers"}.get(fact.how, "looks"))
@@ -106,7 +103,7 @@ def at_work(customers: list[Customer]) -> Iterator[None]:
 
 
 def kill(fleet: Fleet, dice: Random, counts: Counts) -> None:
-    """Of Valkey and the replicas that run one is killed; one replica is always left."""
+    """Kills Valkey or a running replica; one replica is always left."""
     victim = dice.choice([*fleet.running(2), None])
     if victim is None:
         fleet.kill_valkey()
@@ -116,7 +113,7 @@ def kill(fleet: Fleet, dice: Random, counts: Counts) -> None:
 
 
 def stop(fleet: Fleet, dice: Random, counts: Counts) -> None:
-    """One or two replicas stand still for longer than their leases run, and go on as if nothing had been."""
+    """Stops one or two replicas for longer than their leases, then lets them continue."""
     victims = dice.sample(fleet.replicas, dice.randint(1, 2))
     for victim in victims:
         victim.pause()
@@ -138,7 +135,7 @@ def lives(
 
 
 def control(fault: Fault, guard: str, seed: int) -> Counts:
-    """Replicas without this guard; sooner or later something must be found wrong with them."""
+    """Runs replicas without this guard until a violation is found, or the cases are used up."""
     counts = Counts()
     for begin in range(0, CONTROL_CASES_MAX, CONTROL_CASES):
         counts = lives(

@@ -1,7 +1,4 @@
-"""Looks into the store itself: at records while clients are at work, and at all of a session once it is quiet.
-
-It knows the store's contract and how a text is read alone; neither replicas nor faults.
-"""
+"""Reads the store directly: records while clients are at work, and whole sessions at the end."""
 
 from __future__ import annotations
 
@@ -54,11 +51,11 @@ class Observer:
         async with self._store() as store:
             while not over.is_set():
                 for session in (customer.session for customer in customers):
-                    # While Valkey is dead there is nothing to be seen.
+                    # While Valkey is dead there is no record.
                     with suppress(StoreUnavailable, RedisError):
                         began = time.monotonic()
                         record = await store.get(_key(session))
-                        history.told(
+                        history.add(
                             session,
                             "the store",
                             began,

@@ -1,7 +1,4 @@
-"""`python -m reliability.replicas.unguarded GUARD`: the server without a guard, for controls to find out.
-
-It knows the one place of each guard, and nothing of who looks for what is broken then.
-"""
+"""`python -m reliability.replicas.unguarded GUARD`: the server without a guard, which the controls must detect."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _LEASE_COMPARED = "if lease[1] ~= ARGV[3] or lease[2] ~= ARGV[4] then"
 
 
 def hasty() -> None:
-    """Says that an append is kept before Redis is asked to keep it."""
+    """Acknowledges an append before it is sent to Redis."""
     change = client.Link.change
     running: set[asyncio.Task[None]] = set()
 
@@ -39,9 +36,9 @@ def hasty() -> None:
 
 
 def unfenced() -> None:
-    """Keeps any checkpoint: neither its lease nor its version is looked at."""
+    """Keeps any checkpoint: neither its lease nor its version is checked."""
     text = client.SCRIPTS["checkpoint"]
-    assert _LEASE_COMPARED in text, "the script compares the lease in other words now"
+    assert _LEASE_COMPARED in text, "the script compares the lease in another way"
     text = text.replace(_LEASE_COMPARED, "if false then")
     client.SCRIPTS["checkpoint"] = text
     client._DIGESTS["checkpoint"] = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

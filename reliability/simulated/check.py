@@ -1,7 +1,5 @@
 """The protocol of replicas on one store in simulated time: every case is another order of events, with other faults.
 
-It knows what is made to fail and when, and nothing of what clients may be told.
-
 A violation names its schedule's number and, in brackets, a token: `story` tells what happened there. No store goes
 back in time here, and no session is made from another.
 """
@@ -28,7 +26,7 @@ from server.store.local_leases import Leases
 
 # So little that a text of a few bytes is read in several steps and time slices.
 READ_STEP_BYTES, JOURNAL_BYTES = 8, 16
-# With none of them whatever is not being read leaves at once.
+# With 0 a memory leaves the cache when its reader stops.
 RESIDENT_BYTES = (1 << 30, 0)
 CLIENTS = ("a", "b", "c")
 DEEDS = 3
@@ -42,7 +40,7 @@ CONTROL_CASES = 1_000
 
 
 async def schedule() -> Scene:
-    """What becomes of one order of events."""
+    """One order of events, and its outcome."""
     weather = Weather(detangle.choice((0.0, 0.02, 0.1)))
     scene, resident_bytes = Scene(WatchedStore()), detangle.choice(RESIDENT_BYTES)
     start = partial(Replica, scene.store, weather, resident_bytes)
@@ -69,7 +67,7 @@ async def schedule() -> Scene:
 
 
 async def fault(scene: Scene, start: Callable[[], Replica]) -> None:
-    """A replica stands still for about as long as its lease runs; or it dies, or ends in order, and another begins."""
+    """A replica is stopped for about its lease; or it crashes or shuts down, and another one starts."""
     number, what = detangle.randint(0, len(scene.replicas) - 1), detangle.choice(("stop", "crash", "end"))
     replica = scene.replicas[number]
     scene.amounts[{"stop": "stops", "crash": "crashes", "end": "ends in order"}[what]] += 1
@@ -79,12 +77,12 @@ async def fault(scene: Scene, start: Callable[[], Replica]) -> None:
     if what == "crash":
         replica.crash()
     elif not await ends(replica.end()):
-        scene.store.wrong.append("a replica that was told to end did not")
+        scene.store.wrong.append("a replica did not end at shutdown")
     scene.replicas[number] = start()
 
 
 async def quiet(scene: Scene) -> None:
-    """Nothing fails any more: all that was accepted is to be read, stored and answered from."""
+    """Without further faults all accepted text must be read, stored and used in an answer."""
     since, store = detangle.now(), scene.store
     while (record := store.present(KEY)) and record.read_bytes <= record.accepted_bytes - SEGMENT_TOKENS:
         if detangle.now() > since + END_SECONDS:
@@ -104,7 +102,7 @@ async def ends(work: Coroutine[Any, Any, None]) -> bool:
 
 
 class Complaints(logging.Handler):
-    """Whatever a replica logs as an error: none is one here."""
+    """What replicas log as errors: each is a violation."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -116,13 +114,13 @@ class Complaints(logging.Handler):
 
 @contextmanager
 def small() -> Iterator[Complaints]:
-    """Turns of a few bytes, memories that are stored as they are, and errors that are heard."""
+    """Read steps of a few bytes, memories that are stored as they are, and captured errors."""
     log, complaints = logging.getLogger("server"), Complaints()
     before = log.level, log.propagate
     with (
         mock.patch.multiple(session_reader, READ_STEP_BYTES=READ_STEP_BYTES, JOURNAL_BYTES=JOURNAL_BYTES),
         mock.patch.multiple(checkpointer, encode=encode, decode=decode),
-        # Nobody changes a record, so there is no need to copy it.
+        # Records are not changed, so there is no need to copy them.
         mock.patch.object(in_memory, "deepcopy", lambda value: value),
     ):
         log.addHandler(complaints)
@@ -162,9 +160,9 @@ def story(number: int, token: str) -> str:
 
 
 def control(seed: int) -> Counts:
-    """Without its guard each must be found: a store that keeps any checkpoint, a replica that goes on from what it had.
+    """Both must be detected: a store that keeps any checkpoint, and a replica that continues from its old memory.
 
-    Under a sound store that looks at versions such a replica only loses time, so that guard is gone there, too.
+    With a store that checks versions such a replica only loses time, so that guard is off there, too.
     """
     anything_follows = mock.patch.object(rules, "check_follows", return_value=None)
     with anything_follows, mock.patch.object(Leases, "check", return_value=None):

@@ -1,7 +1,4 @@
-"""Replicas made of the server's own parts, and clients that use one session of theirs and judge what they are told.
-
-It knows what a client may be told; it knows neither how replicas keep apart nor what is made to fail.
-"""
+"""Replicas made of the server's own parts, and clients that use one session and judge the answers."""
 
 from __future__ import annotations
 
@@ -72,7 +69,7 @@ class Replica:
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def call(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """What this replica answers; `Gone` when it dies before."""
+        """The replica's answer; `Gone` when it dies before."""
         self._calls.add(task := asyncio.create_task(work))
         if self.way.dead:
             task.cancel()
@@ -102,7 +99,7 @@ class Replica:
         self.way.stopped_until = detangle.now() + seconds
 
     async def end(self) -> None:
-        """Ends in order, as when it is told to."""
+        """An orderly shutdown."""
         self._start.cancel()
         await self.sweeping.stop()
         await self.readers.close()
@@ -138,7 +135,7 @@ class Scene:
 
 @dataclass
 class Client:
-    """Does one thing after another, each at any replica; `receipt` is that of the last text acknowledged to it."""
+    """Sends one request after another, each to any replica; `receipt` is that of its last acknowledged text."""
 
     name: str
     scene: Scene
@@ -173,11 +170,11 @@ class Client:
             names.info(op)
 
     async def append(self, tag: str = "") -> None:
-        """Text behind whatever is there."""
+        """Appends at the end of the text."""
         await self._append(None, self._body(tag))
 
     async def resend(self, tag: str = "") -> None:
-        """Text behind what was acknowledged last, again and again until it is known to be there or refused."""
+        """Appends after the last acknowledged text, and resends until it is acknowledged or refused."""
         offset = None if self.receipt is None else RECEIPTS.read(KEY, self.receipt).offset
         body = self._body(tag)
         while True:
@@ -228,7 +225,7 @@ class Client:
                 self.scene.store.wrong.append(f"an answer from {state}; the text and what was promised: {possible}")
 
     def _must_have_ended(self, refusal: Exception, began: float) -> None:
-        """Refused this way is only who asked for a session that was not there all the time, or is another one now."""
+        """This refusal is right only where the session was missing at some time, or is another one now."""
         lives = self.scene.store.lives
         if isinstance(refusal, errors.TextRolledBack):
             assert self.receipt is not None

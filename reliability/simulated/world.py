@@ -1,7 +1,4 @@
-"""What replicas are simulated on: a store that watches itself, slow and unsure ways to it, memories that tell all.
-
-It knows what a store and an engine promise, and nothing of replicas, their clients or what becomes of them.
-"""
+"""What the simulated replicas use: a store that checks itself, an unreliable network to it, and transcript memories."""
 
 from __future__ import annotations
 
@@ -38,19 +35,19 @@ PAUSES_SECONDS = (0.0, 0.001, 0.004, 0.016, 0.064, 0.4)
 
 
 @dataclass(frozen=True)
-class Told:
-    """A memory that is what was read into it, segment by segment: nothing can be left out, doubled or turned around."""
+class Transcript:
+    """A memory that lists the segments it has read, so that a lost, repeated or misplaced segment shows."""
 
     segments: tuple[bytes, ...] = ()
     nbytes: int = 32
 
 
 def serial(text: bytes, offset: int) -> Checkpoint:
-    """The state of whoever has read the text up to there, once and in order."""
+    """The state after reading the text up to `offset` once, in order."""
     whole = offset - offset % SEGMENT_TOKENS
     segments = tuple(text[begin : begin + SEGMENT_TOKENS] for begin in range(0, whole, SEGMENT_TOKENS))
     tail = tuple(text[whole:offset])
-    return Checkpoint(cast(MemoryState, Told(segments)), tail, b"", offset, offset, len(segments))
+    return Checkpoint(cast(MemoryState, Transcript(segments)), tail, b"", offset, offset, len(segments))
 
 
 def encode(state: Checkpoint, _: str) -> bytes:
@@ -65,11 +62,11 @@ def decode(value: bytes, *_: object) -> Checkpoint:
 LOADED = cast(
     LoadedModel,
     SimpleNamespace(
-        name="told",
+        name="transcript",
         fingerprint="f00d",
         tokenizer=SimpleNamespace(advance=lambda pending, data: (list(data), b""), flush=lambda pending: []),
         model=SimpleNamespace(
-            config=SimpleNamespace(segment_tokens=SEGMENT_TOKENS), initial_memory=lambda batch: Told()
+            config=SimpleNamespace(segment_tokens=SEGMENT_TOKENS), initial_memory=lambda batch: Transcript()
         ),
     ),
 )
@@ -77,7 +74,7 @@ LOADED = cast(
 
 @dataclass
 class Life:
-    """One life of a session, as the store went through it; `promised` bytes of its text were acknowledged."""
+    """One session from creation to deletion, as the store saw it; `promised` bytes were acknowledged."""
 
     text: bytes = b""
     promised: int = 0
@@ -92,7 +89,7 @@ class Life:
 
 
 class WatchedStore(MemoryStore):
-    """Keeps what it went through, and says what of it should not have been."""
+    """A store that records its history, and every violation in it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,12 +145,12 @@ class WatchedStore(MemoryStore):
 
 @dataclass
 class Weather:
-    """How long everything takes, and how often an operation or its answer is lost."""
+    """How long operations take, and how often an operation or its answer is lost."""
 
     loss: float = 0.0
 
     def loses(self) -> str:
-        """What becomes of an operation that is not to be answered; nothing, mostly."""
+        """How an operation is lost; mostly not at all."""
         return detangle.choice(("there", "late", "back")) if detangle.flip(self.loss) else ""
 
     async def pause(self) -> None:
@@ -162,10 +159,10 @@ class Weather:
 
 
 class Way:
-    """A process's way to the store, as a store: what is asked there takes its time, happens, and is answered in time.
+    """A process's connection to the store, as a store: operations take time, and may be lost.
 
-    Lost on the way there it does not happen, or does when nobody waits for it any more; lost on the way back it has
-    happened. What a process that is dead by now had asked for still happens; a stopped one asks and hears nothing.
+    One that is lost on the way there does not happen, or happens late; one whose answer is lost has happened.
+    Operations of a process that has died still happen; a stopped process sends and receives nothing.
     """
 
     durability = "volatile"
@@ -206,7 +203,7 @@ class Way:
 
     async def _happen_late(self, operation: Any, *arguments: Any, **options: Any) -> None:
         await self._weather.pause()
-        detangle.note(f"{operation.__name__} happens, and nobody is told")
+        detangle.note(f"{operation.__name__} happens late, without an answer")
         with suppress(StoreError):
             await operation(*arguments, **options)
 
@@ -224,10 +221,10 @@ class Reader:
     def halt_reading(self) -> None:
         self._halting = True
 
-    async def read(self, memory: Told, segments: Sequence[Sequence[int]], tenant: str) -> ReadResult:
+    async def read(self, memory: Transcript, segments: Sequence[Sequence[int]], tenant: str) -> ReadResult:
         if segments:
             await self._weather.pause()
             await self._way.runs()
         done = 0 if self._halting else len(segments)
-        after = Told((*memory.segments, *(bytes(segment) for segment in segments[:done])))
+        after = Transcript((*memory.segments, *(bytes(segment) for segment in segments[:done])))
         return ReadResult(cast(MemoryState, after), done)

@@ -1,4 +1,4 @@
-"""How a memory becomes a stored checkpoint, when it does, and how a stored checkpoint becomes a memory again."""
+"""Stores memories as checkpoints, decides when, and restores them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from server.store.text_hash import EMPTY_CHAIN
 
 log = logging.getLogger(__name__)
 
-# Of the time between two checkpoints of a session, so much may go into storing one: a twentieth.
+# The share of the time between two checkpoints of a session that storing one may take.
 STORING_SHARE = 0.05
 
 
 class CheckpointPolicy:
-    """When a memory is stored: so many bytes a second for a whole server, and a small share of each session's time."""
+    """When a memory is stored: within a byte rate for the whole server, and within a share of each session's time."""
 
     def __init__(self, segments_min: int, age_seconds_max: float, bytes_per_second: float) -> None:
         self._segments_min = segments_min
@@ -81,7 +81,7 @@ class Checkpointer:
         if read is None or progress.unstored_segments == 0:
             return None
         state = read.state
-        # Read again from an older checkpoint, for the newest is damaged, it may not have come so far yet.
+        # After a restore from an older checkpoint (the newest is damaged) the text is not yet read as far again.
         if state.offset < progress.stored_bytes:
             return None
         began = time.perf_counter()
@@ -94,7 +94,7 @@ class Checkpointer:
         await self._store.checkpoint(lease, newest, time.time())
         ended = time.perf_counter()
         self._metrics.checkpoint_seconds.observe(ended - began)
-        # The time that other work had meanwhile counts too: the busier the server, the rarer.
+        # This includes the time that other work took meanwhile: a busy server stores less often.
         return Stored(newest.version, read, ended - storing)
 
     async def restore(self, key: SessionKey, lineage: str) -> Restored:
@@ -123,7 +123,7 @@ class Checkpointer:
         return Restored(read, record.version, record.read_bytes, record.accepted_bytes, seconds)
 
     async def _usable(self, recovery: Recovery) -> tuple[ReadState | None, list[str]]:
-        """The newest state that can be read on from, and what was found damaged on the way to it."""
+        """The newest state that can be read on from, and what was found damaged before it."""
         damaged = list(recovery.damaged)
         for stored in recovery.checkpoints:
             if stored.offset < recovery.journal_offset:

@@ -60,7 +60,7 @@ class LeaseManager:
         return held
 
     async def release(self, held: HeldLease) -> None:
-        # Whoever looks at this lease for the last time must not keep its reader, and the memory, alive.
+        # A reference to a released lease must not keep its reader, and the memory, alive.
         held.on_over = _ignore
         if self._held.get(held.lease.key) is held:
             del self._held[held.lease.key]

@@ -25,7 +25,7 @@ from server.store.base import SessionKey, SessionMissing, SessionRecord, Store
 
 log = logging.getLogger(__name__)
 
-# A bound for memories that are so small that bytes do not bound their number.
+# Memories may be so small that `resident_bytes` does not bound their number.
 RESIDENT_SESSIONS_MAX = 65_536
 
 
@@ -87,7 +87,7 @@ class SessionReaders:
         return self._cache.use(key)
 
     def wake(self, record: SessionRecord, ask: bool = True) -> SessionReader:
-        """Has the session read up to its accepted text; with `ask` here, even if another replica holds the lease."""
+        """Reads the session up to its accepted text; with `ask`, the lease is asked for if another replica holds it."""
         reader = self._cache.use(record.key)
         if reader is None or reader.progress.lineage != record.lineage:
             if reader is not None:
@@ -121,7 +121,7 @@ class SessionReaders:
                 if self._stopping:
                     raise ReaderStopped("the server is shutting down before the text was read")
                 reader = self.wake(record)
-            # Taken now, for what was waited for may be another reader by now.
+            # The reader may be another one by now.
             if not reader.progress.covers(record):
                 await reader.change()
         assert reader.progress.read is not None
@@ -137,7 +137,7 @@ class SessionReaders:
             await reader.change()
 
     async def forget(self, reader: SessionReader) -> None:
-        """Drops a session's memory and ends its reader; who waits for it asks the store again."""
+        """Drops a session's memory and ends its reader; callers that wait for it ask the store again."""
         self._remove(reader)
         await reader.ended()
 
@@ -183,7 +183,7 @@ class SessionReaders:
     async def _verify(self, reader: SessionReader, record: SessionRecord) -> None:
         """Forgets what was read here if the store has another text: it went back in time, or it is another session."""
         if reader.progress.contradicts(record) or not reader.progress.follows(await self._store.get(record.key)):
-            log.warning("what was read of a session is not what the store has of it: it is read anew")
+            log.warning("the text that was read of a session is not the text in the store: it is read again")
             await self.forget(reader)
 
     async def _must_exist(self, record: SessionRecord) -> None:

@@ -10,7 +10,7 @@ from server.store.base import SessionRecord
 
 
 class MemorySource(NamedTuple):
-    """Where the memory for a question came from: it was resident, or was restored from the store in so many seconds."""
+    """Where the memory for a question came from: the device, or the store, which took `seconds`."""
 
     source: str
     seconds: float
@@ -84,6 +84,9 @@ class Progress:
 
     def accepts(self, accepted_bytes: int) -> Progress:
         return replace(self, accepted_bytes=max(self.accepted_bytes, accepted_bytes))
+
+    def restored(self, read: ReadState, version: int, stored_bytes: int) -> Progress:
+        return replace(self, read=read, stored=read, version=version, stored_bytes=stored_bytes, engine_bytes=0)
 
     def without_read(self) -> Progress:
         """Without the resident state: what the store has is right."""

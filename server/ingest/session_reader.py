@@ -1,8 +1,8 @@
 """One session's reader: the task that turns the session's accepted text into memory, and checkpoints it on the way.
 
 A state machine, one method for each state; the states and the table of transitions are in `session_state.py`. Text is
-read in time slices: until a checkpoint is due and stored, or no text is left. The memory is a value: whoever answers
-from it keeps it, whatever the reader does meanwhile. Under a new lease reading goes on from the store's newest
+read in time slices: until a checkpoint is due and stored, or no text is left. The memory is a value: an answer that
+uses it keeps it, whatever the reader does meanwhile. Under a new lease, reading continues from the store's newest
 checkpoint.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -22,20 +23,8 @@ from server.ingest.lease_manager import HeldLease, LeaseManager
 from server.ingest.session_progress import Progress
 from server.ingest.session_state import RUNNING, WITH_PLACE, State, transition
 from server.ingest.text_reader import TextReader
-from server.store.base import (
-    DamagedValue,
-    Lease,
-    LeaseHeld,
-    OffsetMismatch,
-    SessionExpired,
-    SessionMissing,
-    SessionRecord,
-    StaleCheckpoint,
-    Store,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-)
+from server.store import errors as store
+from server.store.base import Lease, SessionRecord, Store
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +33,7 @@ JOURNAL_BYTES = 256 * 1024
 # two steps does not count, short enough that little is read again after a shutdown.
 READ_STEP_BYTES = 16 * 1024
 RETRY_SECONDS = 1.0
-# The time that another replica has to take the lease, and that one waits before it asks for it again.
+# How long another replica has to take a lease that was released for it, and how often a held one is asked for.
 HAND_OVER_SECONDS = 0.1
 
 
@@ -68,14 +57,14 @@ class Owner(Protocol):
     def stopping(self) -> bool: ...
 
     def progressed(self, reader: SessionReader, before: Progress) -> None:
-        """The reader's progress is another than before."""
+        """The reader's progress has changed."""
 
     def ended(self, reader: SessionReader) -> None:
         """The reader's task has ended; its state says how."""
 
 
 class SessionReader:
-    """Reads one session. All its facts are its own: others read `state`, `progress`, `failure` and the two times."""
+    """Reads one session. Only the reader itself changes its attributes."""
 
     def __init__(self, record: SessionRecord, shared: Shared, owner: Owner) -> None:
         self.key = record.key
@@ -97,11 +86,11 @@ class SessionReader:
 
     @property
     def running(self) -> bool:
-        """Whether there is a task, which will have a last word."""
+        """Whether there is a task; when it ends, it wakes all who wait."""
         return self._task is not None
 
     def wake(self, accepted_bytes: int, ask: bool) -> None:
-        """Has the text read up to there; with `ask` here, even if another replica holds the lease."""
+        """Reads the text up to there; with `ask`, the lease is asked for if another replica holds it."""
         self._move(self.progress.accepts(accepted_bytes))
         self._wanted_here = self._wanted_here or ask
         if self._task is None and self._text_left:
@@ -124,7 +113,7 @@ class SessionReader:
             await asyncio.wait([self._task])
 
     def drop(self) -> None:
-        """Ends the reader for good. Who waits for it finds `ReaderDropped` where it had to be interrupted."""
+        """Ends the reader for good; a task that is interrupted leaves `ReaderDropped` as the failure."""
         if self.state in RUNNING and self._task is not None:
             self._task.cancel()
         elif self.state is not State.FAILED:
@@ -142,7 +131,7 @@ class SessionReader:
         self._task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
-        """Has the last word; here, for a task that is cancelled before it begins has no other place for it."""
+        """Called when the task has ended, even one that was cancelled before it began."""
         self._task = None
         if task.cancelled():
             self.failure = ReaderDropped()
@@ -152,7 +141,7 @@ class SessionReader:
             self._enter(State.FAILED)
         self.notify()
         if self.state is State.STOPPED and self._wanted_here and self._text_left:
-            # Text came when the task had made up its mind to end.
+            # Text arrived when the task had decided to end.
             self._start()
         self._owner.ended(self)
 
@@ -180,32 +169,15 @@ class SessionReader:
     async def _step(self) -> None:
         """One state's work, and the transition that follows from it."""
         try:
-            match self.state:
-                case State.QUEUED:
-                    after = self._admitted()
-                case State.ACQUIRING:
-                    after = await self._acquire()
-                case State.RESTORING:
-                    after = await self._restore()
-                case State.READING:
-                    after = await self._read()
-                case State.IDLE:
-                    after = await self._idle()
-                case State.HANDING_OVER:
-                    after = await self._hand_over()
-                case State.WAITING_FOR_LEASE:
-                    after = await self._wait_for_lease()
-                case _:
-                    raise AssertionError(f"{self.state} has no work")
-            self._enter(after)
+            self._enter(await WORK[self.state](self))
         except Exception as error:
             after = await self._failed(error)
             self._wanted_here = False
             await self._release()
             self._enter(after)
 
-    def _admitted(self) -> State:
-        """There is a place now: what to do with it."""
+    async def _admit(self) -> State:
+        """What to do with the place that was given."""
         if self._owner.stopping:
             return State.HANDING_OVER
         if self._held is None:
@@ -213,10 +185,10 @@ class SessionReader:
         return State.HANDING_OVER if self._held.over else State.READING
 
     async def _acquire(self) -> State:
-        """Takes the lease, unless another replica has it and nobody asks for the session here."""
+        """Takes the lease; where another replica holds it, waits for it only if the session is wanted here."""
         try:
             self._held = await self._shared.leases.take(self.key, self._wanted_here, self.notify)
-        except LeaseHeld:
+        except store.LeaseHeld:
             return State.WAITING_FOR_LEASE if self._wanted_here else State.STOPPED
         record = await self._same_session()
         self._move(self.progress.accepts(record.accepted_bytes))
@@ -232,25 +204,17 @@ class SessionReader:
         self._restored_under = self._held.lease
         self._stored_at, self.unstored_since = time.monotonic(), None
         self.restore_seconds = restored.seconds
-        self._move(
-            replace(
-                self.progress.accepts(restored.accepted_bytes),
-                read=restored.read,
-                stored=restored.read,
-                version=restored.version,
-                stored_bytes=restored.stored_bytes,
-                engine_bytes=0,
-            )
-        )
+        progress = self.progress.accepts(restored.accepted_bytes)
+        self._move(progress.restored(restored.read, restored.version, restored.stored_bytes))
         self.notify()
         return State.READING
 
     async def _read(self) -> State:
-        """Reads for one time slice; the place is given up behind it, so that others have their turn."""
+        """Reads for one time slice; the place is given up after it, so that other sessions are read too."""
         assert self._held is not None
         try:
             await self._read_slice(self._held)
-        except (StaleCheckpoint, OffsetMismatch):
+        except (store.StaleCheckpoint, store.OffsetMismatch):
             # Another replica moved the session on, or the store went back: what is stored is right.
             self._forget()
             await self._release()
@@ -269,14 +233,14 @@ class SessionReader:
         return State.HANDING_OVER if self._held.over or self._owner.stopping else State.QUEUED
 
     async def _hand_over(self) -> State:
-        """Stores what was read and releases the lease; who asked for it has some time to take it."""
+        """Stores the memory and releases the lease; another replica that asked for it gets some time to take it."""
         held = self._held
         if held is not None:
             if held.lost:
                 self._forget()
             try:
                 await self._store(held)
-            except StaleCheckpoint:
+            except store.StaleCheckpoint:
                 self._forget()
             await self._release()
             if held.over:
@@ -291,19 +255,19 @@ class SessionReader:
         return State.QUEUED if self._text_left else State.STOPPED
 
     async def _failed(self, error: Exception) -> State:
-        """What an error means for the session; it stays in `failure` for whoever waits for the text."""
+        """What an error means for the session; it stays in `failure` for those who wait for the text."""
         self.failure = error
         match error:
-            case StoreUnavailable() | StoreFull():
+            case store.StoreUnavailable() | store.StoreFull():
                 log.warning("reading stopped for now: %s", error)
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._retry)
                 return State.WAITING_FOR_STORE
-            case DamagedValue():
+            case store.DamagedValue():
                 quarantine = self._shared.checkpointer.quarantine
                 self.failure = await quarantine(self.key, self.progress.lineage, str(error))
-            case MemoryDamaged() | SessionMissing() | SessionExpired() | EngineStopped():
+            case MemoryDamaged() | store.SessionMissing() | store.SessionExpired() | EngineStopped():
                 pass
-            case StoreError():
+            case store.StoreError():
                 log.warning("reading stopped: %s", error)
             case _:
                 log.exception("reading failed")
@@ -335,14 +299,14 @@ class SessionReader:
         record = await self._same_session()
         if record.accepted_bytes == self.progress.offset and not self.progress.follows(record):
             if self._restored_under == held.lease:
-                raise DamagedValue(f"the text of session {self.key.id!r} up to offset {self.progress.offset}")
-            raise StaleCheckpoint("the store has another text than was read")
+                raise store.DamagedValue(f"the text of session {self.key.id!r} up to offset {self.progress.offset}")
+            raise store.StaleCheckpoint("the store has another text than was read")
 
     async def _same_session(self) -> SessionRecord:
         """The record, unless it is that of another session by now."""
         record = await self._shared.store.get(self.key)
         if record.lineage != self.progress.lineage:
-            raise SessionMissing("the session was deleted and created anew while its text was read")
+            raise store.SessionMissing("the session was deleted and created anew while its text was read")
         return record
 
     async def _read_step(self, data: bytes) -> None:
@@ -358,14 +322,10 @@ class SessionReader:
         self.notify()
 
     async def _store(self, held: HeldLease) -> None:
-        stored = await self._shared.checkpointer.store(held.lease, self.progress)
-        if stored is None:
-            return
-        self._stored_at, self.unstored_since = time.monotonic(), None
-        self._storing_seconds = stored.seconds
-        self._move(
-            replace(self.progress, stored=stored.read, version=stored.version, stored_bytes=stored.read.state.offset)
-        )
+        if stored := await self._shared.checkpointer.store(held.lease, self.progress):
+            self._stored_at, self.unstored_since = time.monotonic(), None
+            self._storing_seconds, offset = stored.seconds, stored.read.state.offset
+            self._move(replace(self.progress, stored=stored.read, version=stored.version, stored_bytes=offset))
 
     async def _release(self) -> None:
         held, self._held = self._held, None
@@ -376,3 +336,14 @@ class SessionReader:
         """Forgets what was read here."""
         self._move(self.progress.without_read())
         self.unstored_since = None
+
+
+WORK: dict[State, Callable[[SessionReader], Awaitable[State]]] = {
+    State.QUEUED: SessionReader._admit,
+    State.ACQUIRING: SessionReader._acquire,
+    State.RESTORING: SessionReader._restore,
+    State.READING: SessionReader._read,
+    State.IDLE: SessionReader._idle,
+    State.HANDING_OVER: SessionReader._hand_over,
+    State.WAITING_FOR_LEASE: SessionReader._wait_for_lease,
+}

@@ -54,8 +54,8 @@ def test_unrelated_kinds_are_not_compared() -> None:
 
 def test_sessions_are_not_compared_with_each_other() -> None:
     history = History(sent=[Sent("a", 9, 0.0), Sent("b", 9, 0.0)])
-    history.told("a", "HEAD", 1, 2, accepted=9)
-    history.told("b", "HEAD", 3, 4, accepted=6)
+    history.add("a", "HEAD", 1, 2, accepted=9)
+    history.add("b", "HEAD", 3, 4, accepted=6)
     assert history.violations() == []
 
 
@@ -68,11 +68,11 @@ def test_of_many_violations_of_a_rule_the_first_is_reported_and_the_rest_counted
 
 def test_accepted_text_beyond_what_was_sent_is_a_violation() -> None:
     history = History(sent=[Sent("book", 5, 1.0), Sent("book", 9, 4.0)])
-    history.told("book", "HEAD", 2, 3, accepted=6)
+    history.add("book", "HEAD", 2, 3, accepted=6)
     [wrong] = history.violations()
     assert "nothing was sent beyond 5" in wrong
     history.facts.clear()
-    history.told("book", "HEAD", 2, 5, accepted=9)
+    history.add("book", "HEAD", 2, 5, accepted=9)
     assert history.violations() == []
 
 

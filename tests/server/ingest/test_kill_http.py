@@ -1,4 +1,4 @@
-"""However often the server is killed, no acknowledged byte is lost or read twice, and the memory is as without it."""
+"""However often the server is killed, no acknowledged byte is lost or read twice, and the memory is unaffected."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ POLLS_MAX = 100
 
 
 class Writer:
-    """A client that appends its document in pieces as it is let, and after any error asks for the offset."""
+    """A client that appends its document in pieces as permitted, and after any error asks for the offset."""
 
     def __init__(self, server: Server, session: str, document: bytes, seed: int) -> None:
         self.session, self.document = session, document
         self._server, self._dice = server, Random(seed)
         self.may_send, self.server_up = Semaphore(0), Event()
-        self.told: SimpleQueue[int] = SimpleQueue()
+        self.acknowledgements: SimpleQueue[int] = SimpleQueue()
         self.acknowledged = 0
         self.lost_answers = 0
         self.last = False
@@ -72,7 +72,7 @@ class Writer:
                 self.lost_answers += found > position
                 position = found
             self.acknowledged = position
-            self.told.put(position)
+            self.acknowledgements.put(position)
 
     def _offset(self, http: httpx.Client) -> int | None:
         try:
@@ -82,7 +82,7 @@ class Writer:
 
 
 class Watch:
-    """What a session showed of itself: accepted bytes and version only grow, and what a version covers stays read."""
+    """What a session reports: accepted bytes and version only grow, and what a version covers stays read."""
 
     def __init__(self) -> None:
         self._accepted = self._version = 0
@@ -154,7 +154,7 @@ class Scene:
             writer, watch = self.writers[chosen], self.watches[chosen]
             if dice.random() < 0.5:
                 for _ in range(dice.randint(0, PIECES_PER_KILL)):
-                    writer.told.get(timeout=60)
+                    writer.acknowledgements.get(timeout=60)
             else:
                 seen, wanted = set(), dice.randint(1, 4)
                 for _ in range(POLLS_MAX):
@@ -166,7 +166,7 @@ class Scene:
             self.server.kill()
 
     def finish(self) -> None:
-        """Lets the writers send a last bit, now that nobody disturbs them."""
+        """Lets the writers send a last piece without a kill."""
         for writer in self.writers:
             writer.document = writer.document[: writer.acknowledged + PIECES_PER_KILL * PIECE_BYTES_MAX]
             writer.last = True
@@ -189,13 +189,13 @@ def scene(roomy_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 # In tenths, so that each stays far below the time after which a test counts as hanging.
 @pytest.mark.parametrize("tenth", range(10))
-def test_no_kill_takes_back_what_was_acknowledged(scene: Scene, tenth: int) -> None:
+def test_acknowledged_text_survives_every_kill(scene: Scene, tenth: int) -> None:
     for _ in range(KILLS * tenth // 10, KILLS * (tenth + 1) // 10):
         scene.kill()
         scene.server.start()
 
 
-def test_after_all_kills_every_byte_has_been_read_once(scene: Scene, roomy_weights: Path) -> None:
+def test_every_byte_is_read_exactly_once_despite_all_kills(scene: Scene, roomy_weights: Path) -> None:
     scene.finish()
     with client(scene.server) as http:
         for writer, watch in zip(scene.writers, scene.watches, strict=True):

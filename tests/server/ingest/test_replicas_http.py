@@ -1,4 +1,4 @@
-"""Two servers on one Valkey: a session is whoever's is asked for it, and what one accepted the other goes on from."""
+"""Two servers on one Valkey: either takes text and answers, and one continues from what the other accepted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from testing.models import prose
 from testing.redis_servers import RedisServer
-from testing.replies import appended, asked, created, offsets, problem, shown
+from testing.replies import appended, asked, created, eventually, offsets, problem, shown
 from testing.serving import Server, client
 
 TEXT = prose(31, 40_000).encode()
@@ -38,19 +38,19 @@ def clients(replicas: list[Server]) -> Iterator[list[httpx.Client]]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_weights: Path) -> Iterator[httpx.Client]:
-    """A server that nobody shares, with the whole text read."""
+    """A single server that has read the whole text."""
     with Server(tiny_weights, "memory://", step_tokens="8") as server, client(server) as http:
         created(http, id="book")
         appended(http, "book", TEXT)
         yield http
 
 
-def told(http: httpx.Client, session: str) -> tuple[str, dict[str, int]]:
+def answered(http: httpx.Client, session: str) -> tuple[str, dict[str, int]]:
     answer = asked(http, session)
     return answer["answer"], answer["usage"]
 
 
-def test_text_may_go_to_either_and_be_asked_about_at_both(
+def test_text_may_be_sent_to_either_replica_and_queried_at_both(
     clients: list[httpx.Client], undisturbed: httpx.Client
 ) -> None:
     session = created(clients[0])
@@ -61,11 +61,11 @@ def test_text_may_go_to_either_and_be_asked_about_at_both(
         assert reply.headers["Onceread-Durability"] == "fsync"
         assert asked(clients[(number + 1) % 2], session)["memory"]["offset"] == reply.json()["accepted_bytes"]
     for http in clients:
-        assert told(http, session) == told(undisturbed, "book")
+        assert answered(http, session) == answered(undisturbed, "book")
         assert offsets(http, session) == (len(TEXT), len(TEXT))
 
 
-def test_both_may_append_at_once_and_nothing_is_lost_or_mixed(clients: list[httpx.Client]) -> None:
+def test_concurrent_appends_at_two_replicas_are_neither_lost_nor_mixed(clients: list[httpx.Client]) -> None:
     session = created(clients[0])
     lines = [f"{number:06}\n".encode() * 40 for number in range(60)]
 
@@ -79,7 +79,7 @@ def test_both_may_append_at_once_and_nothing_is_lost_or_mixed(clients: list[http
     assert asked(clients[0], session)["usage"] == asked(clients[1], session)["usage"]
 
 
-def test_what_a_killed_replica_left_unread_another_reads(
+def test_text_that_a_killed_replica_left_unread_is_read_by_the_other(
     replicas: list[Server], clients: list[httpx.Client], undisturbed: httpx.Client
 ) -> None:
     session = created(clients[0])
@@ -87,15 +87,14 @@ def test_what_a_killed_replica_left_unread_another_reads(
     replicas[0].kill()
     try:
         assert reply.status_code == 200
-        # Without being asked: it is found by the sweep.
-        while offsets(clients[1], session)[1] < len(TEXT):
-            pass
-        assert told(clients[1], session) == told(undisturbed, "book")
+        # No request asks for it: the sweep finds it.
+        eventually(lambda: offsets(clients[1], session)[1] == len(TEXT))
+        assert answered(clients[1], session) == answered(undisturbed, "book")
     finally:
         replicas[0].start()
 
 
-def test_a_replica_that_was_stopped_past_its_lease_overwrites_nothing(
+def test_a_replica_that_was_stopped_beyond_its_lease_overwrites_nothing(
     replicas: list[Server], clients: list[httpx.Client], undisturbed: httpx.Client
 ) -> None:
     session = created(clients[0])
@@ -106,11 +105,11 @@ def test_a_replica_that_was_stopped_past_its_lease_overwrites_nothing(
     finally:
         replicas[0].send(signal.SIGCONT)
     for http in clients:
-        assert told(http, session) == told(undisturbed, "book")
+        assert answered(http, session) == answered(undisturbed, "book")
     assert shown(clients[0], session)["status"] == "idle"
 
 
-def test_a_session_that_was_deleted_and_created_anew_elsewhere_is_not_answered_from_its_first_life(
+def test_a_session_that_was_deleted_and_created_again_at_another_replica_is_not_answered_from_the_old_memory(
     clients: list[httpx.Client],
 ) -> None:
     session = created(clients[0])

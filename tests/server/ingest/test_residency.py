@@ -27,7 +27,7 @@ async def all_ended(readers: SessionReaders) -> None:
 
 
 async def test_sessions_that_another_replica_reads_leave(tokenizer: TextTokenizer) -> None:
-    """Each sweep wakes every unread session of the store, whoever reads it."""
+    """Each sweep wakes every unread session of the store, those that another replica reads too."""
     store = MemoryStore()
     async with running_readers(store, tokenizer) as readers:
         for number in range(SESSIONS):
@@ -40,7 +40,7 @@ async def test_sessions_that_another_replica_reads_leave(tokenizer: TextTokenize
         assert readers.backlog.unread_bytes == 0, "it is the other's backlog"
 
 
-async def test_sessions_with_a_memory_stay_as_many_as_may(tokenizer: TextTokenizer) -> None:
+async def test_the_number_of_resident_sessions_is_bounded(tokenizer: TextTokenizer) -> None:
     store = MemoryStore()
     with mock.patch.object(readers_module, "RESIDENT_SESSIONS_MAX", 3):
         async with running_readers(store, tokenizer) as readers:

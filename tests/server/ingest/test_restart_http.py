@@ -1,4 +1,4 @@
-"""A server that ends or is killed and comes again: nothing is lost, damage is found, a failed start says why."""
+"""Shutdown, kill and restart: nothing is lost, damage is detected, and a failed start says why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from model import weights
 from model.tokenizer import TextTokenizer
 from server.store.sqlite.schema import FILE_NAME
 from testing.models import prose, random_model, tiny_config
-from testing.replies import appended, asked, created, events, offsets, problem, shown, shown_once
+from testing.replies import appended, asked, created, events, eventually, offsets, problem, shown, shown_once
 from testing.serving import ROOT, Server, client
 
 TEXT = prose(21, 6000).encode()
@@ -25,7 +25,7 @@ QUESTIONS = ("Who came?", "Where was it, and when?")
 
 
 def answers(http: httpx.Client, session: str) -> list[tuple[str, int]]:
-    """What does not depend on when it was asked: the answers, and how much text they could draw on."""
+    """What does not depend on the time of the question: the answers, and how many tokens the memory has read."""
     found = [asked(http, session, question=question) for question in QUESTIONS]
     return [(answer["answer"], answer["usage"]["memory_tokens"]) for answer in found]
 
@@ -36,7 +36,7 @@ def counters(http: httpx.Client, session: str) -> tuple[dict[str, int], int]:
 
 
 def change(folder: Path, statement: str) -> None:
-    """Changes the stopped server's file behind its back."""
+    """Changes the file of the stopped server."""
     direct = apsw.Connection(str(folder / FILE_NAME))
     direct.execute(statement)
     assert direct.changes() > 0
@@ -45,6 +45,10 @@ def change(folder: Path, statement: str) -> None:
 
 def damage_checkpoints(folder: Path, where: str) -> None:
     change(folder, f"UPDATE checkpoint SET value = substr(value, 1, length(value) - 1) || x'5a' WHERE {where}")
+
+
+def other_than_200(reply: httpx.Response) -> httpx.Response | None:
+    return None if reply.status_code == 200 else reply
 
 
 def refused_start(weights_folder: Path, store: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -65,7 +69,7 @@ def refused_start(weights_folder: Path, store: str, **settings: str) -> subproce
     )
 
 
-def must_say(ended: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
+def must_fail(ended: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
     assert ended.returncode == status
     assert " ERROR " not in ended.stderr
     (line,) = ended.stderr.splitlines()
@@ -74,7 +78,7 @@ def must_say(ended: subprocess.CompletedProcess[str], status: int, *words: str) 
         assert word in line
 
 
-def test_the_end_lets_answers_end_refuses_new_work_and_stores_every_memory(roomy_weights: Path, tmp_path: Path) -> None:
+def test_shutdown_finishes_answers_refuses_work_and_stores_every_memory(roomy_weights: Path, tmp_path: Path) -> None:
     server = Server(roomy_weights, f"sqlite:///{tmp_path}", idle_seconds="3600", checkpoint_seconds="3600")
     with server:
         with client(server) as http, client(server) as other:
@@ -89,8 +93,7 @@ def test_the_end_lets_answers_end_refuses_new_work_and_stores_every_memory(roomy
                 assert next(stream)[0] == "delta"
                 server.send(signal.SIGTERM)
                 # The signal is handled between two requests; until then the server is ready.
-                while (ready := other.get("/readyz")).status_code == 200:
-                    pass
+                ready = eventually(lambda: other_than_200(other.get("/readyz")))
                 problem(ready, 503, "draining")
                 assert ready.headers["Retry-After"].isdigit()
                 assert other.get("/livez").status_code == 200
@@ -112,19 +115,19 @@ def test_the_end_lets_answers_end_refuses_new_work_and_stores_every_memory(roomy
             assert answers(http, session) == expected
 
 
-def test_a_second_server_on_a_folder_says_who_has_it(tiny_weights: Path, tmp_path: Path) -> None:
+def test_a_second_server_on_a_store_folder_names_the_process_that_uses_it(tiny_weights: Path, tmp_path: Path) -> None:
     with Server(tiny_weights, f"sqlite:///{tmp_path}") as server:
-        must_say(refused_start(tiny_weights, f"sqlite:///{tmp_path}"), 1, str(tmp_path), "in use by process")
+        must_fail(refused_start(tiny_weights, f"sqlite:///{tmp_path}"), 1, str(tmp_path), "in use by process")
         with client(server) as http:
             assert http.get("/readyz").status_code == 200
 
 
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
-    must_say(refused_start(tmp_path, "memory://"), 1, str(tmp_path), "weights.safetensors")
+    must_fail(refused_start(tmp_path, "memory://"), 1, str(tmp_path), "weights.safetensors")
 
 
-def test_a_setting_that_is_not_known_is_named(tiny_weights: Path) -> None:
-    must_say(refused_start(tiny_weights, "memory://", ONCEREAD_PROT="1"), 2, "ONCEREAD_PROT")
+def test_an_unknown_setting_is_named(tiny_weights: Path) -> None:
+    must_fail(refused_start(tiny_weights, "memory://", ONCEREAD_PROT="1"), 2, "ONCEREAD_PROT")
 
 
 def test_a_port_that_is_taken_is_named(tiny_weights: Path) -> None:
@@ -136,7 +139,7 @@ def test_a_port_that_is_taken_is_named(tiny_weights: Path) -> None:
     assert "ONCEREAD_PORT" in ended.stderr
 
 
-def test_reading_goes_on_by_itself_after_a_kill(roomy_weights: Path, tmp_path: Path) -> None:
+def test_reading_resumes_after_a_kill_without_a_request(roomy_weights: Path, tmp_path: Path) -> None:
     undisturbed = Server(roomy_weights, "memory://")
     with undisturbed, client(undisturbed) as http:
         session = created(http)
@@ -153,7 +156,7 @@ def test_reading_goes_on_by_itself_after_a_kill(roomy_weights: Path, tmp_path: P
         server.start()
         with client(server) as http:
             assert offsets(http, session)[1] > 0
-            # Nothing but looking: nobody asks for the text to be read.
+            # Only GET: no request waits for the text to be read.
             shown_once(http, session, lambda body: body["status"] == "idle")
             assert (answers(http, session), counters(http, session)) == expected
 
@@ -181,13 +184,13 @@ def test_a_damaged_newest_checkpoint_is_not_used(tiny_weights: Path, tmp_path: P
     assert any("damaged values were found and not used" in line for line in server.log)
 
 
-def test_with_no_sound_checkpoint_and_a_trimmed_journal_the_session_is_set_aside(
+def test_without_a_sound_checkpoint_and_with_a_trimmed_journal_the_session_is_quarantined(
     tiny_weights: Path, tmp_path: Path
 ) -> None:
     server, session, _ = read_and_stopped(tiny_weights, tmp_path)
     damage_checkpoints(tmp_path, "true")
     with server, client(server) as http:
-        # The second time it is known, the first time it is found out.
+        # The first question detects the damage; the second finds the session quarantined.
         for _ in range(2):
             reply = http.post(f"/v1/sessions/{session}/queries", json={"question": "Who?"})
             problem(reply, 503, "session_quarantined")
@@ -208,7 +211,7 @@ def other_weights(tmp_path: Path, tokenizer: TextTokenizer) -> Path:
     return folder
 
 
-def test_a_memory_of_other_weights_is_refused_and_not_touched(
+def test_a_memory_of_other_weights_is_refused_and_not_changed(
     tiny_weights: Path, other_weights: Path, tmp_path: Path
 ) -> None:
     server, session, expected = read_and_stopped(tiny_weights, tmp_path / "data")

@@ -12,7 +12,6 @@ import pytest
 from model.tokenizer import TextTokenizer
 from reliability.simulated.check import CHECK
 from server.ingest import session_reader
-from server.ingest.session_reader import SessionReader
 from server.ingest.session_state import RUNNING, TRANSITIONS, IllegalTransition, State, transition
 from server.store.base import SessionKey
 from server.store.errors import DamagedValue
@@ -43,6 +42,10 @@ def seen() -> Iterator[Seen]:
 
     with mock.patch.object(session_reader, "transition", recorded):
         yield taken
+
+
+def test_every_state_with_a_task_has_its_method() -> None:
+    assert session_reader.WORK.keys() == RUNNING
 
 
 def test_a_transition_that_the_table_does_not_have_is_refused() -> None:
@@ -96,19 +99,8 @@ async def test_a_session_that_waits_for_a_place_may_be_dropped_or_end_at_shutdow
     assert (State.QUEUED, State.HANDING_OVER) in seen
 
 
-WORK = {
-    State.QUEUED: "_admitted",
-    State.ACQUIRING: "_acquire",
-    State.RESTORING: "_restore",
-    State.READING: "_read",
-    State.IDLE: "_idle",
-    State.HANDING_OVER: "_hand_over",
-    State.WAITING_FOR_LEASE: "_wait_for_lease",
-}
-
-
 @pytest.mark.anyio
-@pytest.mark.parametrize("state", list(WORK))
+@pytest.mark.parametrize("state", list(session_reader.WORK))
 async def test_a_defect_in_any_state_fails_the_session_and_wakes_those_who_wait(
     state: State, seen: Seen, tokenizer: TextTokenizer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,7 +110,10 @@ async def test_a_defect_in_any_state_fails_the_session_and_wakes_those_who_wait(
         record = await with_text(store, KEY)
         if state is State.WAITING_FOR_LEASE:
             await store.lease(KEY, "another", 60.0)
-        with mock.patch.object(SessionReader, WORK[state], side_effect=defect), caplog.at_level(logging.ERROR):
+        with (
+            mock.patch.dict(session_reader.WORK, {state: mock.AsyncMock(side_effect=defect)}),
+            caplog.at_level(logging.ERROR),
+        ):
             reader = readers.wake(record)
             await reader.ended()
         assert (reader.state, reader.failure) == (State.FAILED, defect)
