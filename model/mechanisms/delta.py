@@ -17,15 +17,15 @@ from model.layers.backbone import WindowCache, at_least_float32
 from model.layers.blocks import Angles, make_norm
 from model.layers.fused_linear import FusedLinear
 from model.mechanisms.base import MemoryTransformer
-from model.mechanisms.delta_ops import convolved, convolved_at, delta_updates, unit_dpfp
+from model.mechanisms.delta_ops import convolved, convolved_at, delta_rule, unit_dpfp
 from model.mechanisms.write_gate import WriteGate
 from model.memory import MemoryState
 
 # Scores so near the threshold are read in earnest: another batch shape may round them to its other side.
 MARGIN = 1e-2
 
-# Tokens that write are taken so many together, or as many as make this many parts of a segment.
-WRITTEN_TOGETHER, PARTS_MAX = 16, 16
+# Tokens that write are taken so many together, or as many as make this many chunks of a segment.
+CHUNK_TOKENS, CHUNKS_MAX = 16, 16
 
 # Where heads begin to look, as tokens back from and to: "Mary went to the garden" binds what comes first to what comes
 # last, "the garden is north of the hall" also the other way round, "gave the milk to Fred" what stands between.
@@ -43,33 +43,33 @@ def _starting_taps(config: ModelConfig, windows: Sequence[tuple[int, int]], chan
     return taps.flatten(1)
 
 
-class Writing(NamedTuple):
-    """Tokens that write one after another, `together` of them at a time: their places (..., W) in a window, and how far
-    the write gate lets them.
+class Writes(NamedTuple):
+    """Tokens that write one after another: their places (..., c, s) in a window, in c chunks of s, and how far the
+    write gate lets each (..., c, s).
     """
 
     places: Tensor
     gates: Tensor
-    together: int
 
 
-def in_parts(places: Tensor, gates: Tensor) -> Writing:
-    """Of all places (..., T), those first that write: as many as do, in parts of one size (2406.06484, section 3).
+def in_chunks(places: Tensor, gates: Tensor) -> Writes:
+    """Of all places (..., T), those first that write: as many as do, in chunks of one size (2406.06484, section 3).
 
-    A token that writes nothing changes no bit, so that company does not matter. How many do is looked up where that
-    is no wait for a device, and else taken to be all.
+    How many write is looked up where that is no wait for a device, and else taken to be all. What is worked out for a
+    chunk has shapes of its own: so how many chunks the other rows of a batch need changes no bit of a row.
     """
     tokens = places.shape[-1]
-    together = min(max(WRITTEN_TOGETHER, -(-tokens // PARTS_MAX)), tokens)
+    size = min(max(CHUNK_TOKENS, -(-tokens // CHUNKS_MAX)), tokens)
     count = max(1, int((gates > 0).sum(dim=-1).max())) if gates.device.type == "cpu" else tokens
-    width = -(-count // together) * together
+    width = -(-count // size) * size
     missing = max(0, width - tokens)
-    return Writing(pad(places[..., :width], (0, missing)), pad(gates[..., :width], (0, missing)), together)
+    return Writes(*(pad(x[..., :width], (0, missing)).unflatten(-1, (-1, size)) for x in (places, gates)))
 
 
 def _at(x: Tensor, places: Tensor) -> Tensor:
-    """x (..., N, E) at places (..., W): (..., W, E)."""
-    return x.gather(-2, places[..., None].expand(*places.shape, x.shape[-1]))
+    """x (..., N, E) at places (..., C, S): (..., C, S, E)."""
+    index = places.flatten(-2)[..., None].expand(*places.shape[:-2], -1, x.shape[-1])
+    return x.gather(-2, index).view(*places.shape, x.shape[-1])
 
 
 class DeltaMemory(nn.Module):
@@ -112,60 +112,43 @@ class DeltaMemory(nn.Module):
         found = (together @ memory).view(rows, self.heads, -1, tokens, memory.shape[3]).transpose(1, 2).flatten(0, 1)
         return h + self._joined(found).to(h.dtype)
 
-    def step(self, h: Tensor, memory: Tensor, writing: Writing, readers: int | None = None) -> tuple[Tensor, Tensor]:
+    def step(self, h: Tensor, memory: Tensor, writes: Writes, readers: int | None = None) -> tuple[Tensor, Tensor]:
         """h (B K, N, D) and the memory A (B, H, P, D/H) after the tokens of K windows of each row, one window after
         another, have each read and then written.
 
-        All of them may be a group of layers' instead, (L, B, ...). Token t reads what the tokens before it have left:
-        h_t <- h_t + q_t A_(t-1), A_t = A_(t-1) + k_t u_tᵀ, so that it does not matter to a fact in which segment
-        an earlier one stood. The context has written with its own segment; here it reads, and lends itself to the keys,
-        queries and values behind it: they are causal convolutions over the last tokens, so that what is said of
-        somebody finds the name said just before. β = gate * σ(w norm(h) + b), for each head. Only the first `readers`
-        rows (of a group: layers) read and are given back, where the others' tokens are for nobody.
+        All of them may be a group of layers' instead, (L, B, ...). h_t <- h_t + q_t A_(t-1), so that it does not matter
+        to a fact in which segment an earlier one stood. The context has written with its own segment; here it reads,
+        and lends itself to the keys, queries and values behind it: they are causal convolutions over the last tokens,
+        so that what is said of somebody finds the name said just before. β = gate * σ(w norm(h) + b), for each head.
+        Only the first `readers` rows (of a group: layers) read and are given back, where the others' tokens are for
+        nobody.
 
         What is written depends on h alone, not on what is read: so all windows are worked on at once, and only the
         memory goes from one to the next.
         """
-        x = self.norm(h)
+        x, state = self.norm(h), memory.flatten(0, -4)
+        windows = x.shape[:-2].numel() // len(state)
         taps = torch.cat([self.query_taps, self.key_taps, self.value_taps], dim=-1)
         mixed = at_least_float32(convolved(self.inputs(x), taps))
-        asking, telling = mixed.tensor_split(self.inputs.widths[:1], dim=-1)
-        places, gates, together = writing
-        told, said = torch.split(_at(telling, places), self.inputs.widths[1:], dim=-1)
-        keys, values = unit_dpfp(self._tokens_last(told), self.rolls, dim=-2), self._tokens_last(said)
-        heard = at_least_float32(self.strength(_at(x, places)))
-        strengths = self._tokens_last(gates[..., None] * torch.sigmoid(heard))
-        first = memory.flatten(0, -3)
-        chain = [self._in_a_row(part, len(first), together) for part in (keys, values, strengths)]
-        updates, befores, after = delta_updates(first, *chain)
+        asked, told = mixed.tensor_split(self.inputs.widths[:1], dim=-1)
+        keys, values = torch.split(_at(told, writes.places), self.inputs.widths[1:], dim=-1)
+        strengths = _at(torch.sigmoid(at_least_float32(self.strength(x))), writes.places) * writes.gates[..., None]
+        q = unit_dpfp(self._by_head(asked[:readers, ..., None, :, :], windows), self.rolls, dim=-2)
+        k = unit_dpfp(self._by_head(keys, windows), self.rolls, dim=-2)
+        v, beta = self._by_head(values, windows), self._by_head(strengths, windows)
+        at = writes.places.reshape(-1, windows, *writes.places.shape[-2:])
+        o, after = delta_rule(q.squeeze(3), k, v, beta, at, state)
         h = h[:readers]
-        if not len(h):
-            return h, after.view(memory.shape)
-        queries = unit_dpfp(self._tokens_last(asking[:readers]), self.rolls, dim=-2)
-        reading, parts = len(queries), places.shape[-1] // together
-        found = self._by_window(befores[:, ::parts], len(keys))[:reading].mT @ queries
-        not_yet = (places[:readers, ..., None] >= torch.arange(h.shape[-2], device=h.device)).flatten(0, -3)
-        seen = (keys[:reading].mT @ queries).masked_fill(not_yet.repeat_interleave(self.heads, dim=0), 0.0)
-        found = torch.baddbmm(found, self._by_window(updates, len(keys))[:reading], seen)
-        return h + found.view(h.mT.shape).mT.to(h.dtype), after.view(memory.shape)
+        return h + o.reshape(h.mT.shape).mT.to(h.dtype), after.view(memory.shape)
 
-    def _in_a_row(self, x: Tensor, rows: int, together: int) -> Tensor:
-        """x (B K H, d, W) of windows as the parts, one behind the other, of rows * H memories: (B H, K J, d, W/J)."""
-        windows = x.view(rows // self.heads, -1, self.heads, x.shape[1], x.shape[2] // together, together)
-        return windows.permute(0, 2, 1, 4, 3, 5).reshape(rows, -1, x.shape[1], together)
-
-    def _by_window(self, x: Tensor, windows: int) -> Tensor:
-        """The way back: x (B H, K J, d, W/J) as (B K H, d, W)."""
-        rows, parts, width, together = x.shape
-        each = windows // rows
-        apart = x.view(rows // self.heads, self.heads, each, parts // each, width, together)
-        return apart.permute(0, 2, 1, 4, 3, 5).reshape(windows, width, -1)
-
-    def _tokens_last(self, x: Tensor) -> Tensor:
-        """Each head's part of x (..., N, H d) as (rows H, d, N): so what features are made of is contiguous."""
-        channels = x.mT
-        rows, width = channels.shape[:-2].numel(), channels.shape[-2] // self.heads
-        return channels.reshape(rows * self.heads, width, channels.shape[-1]).contiguous()
+    def _by_head(self, x: Tensor, windows: int) -> Tensor:
+        """Chunks (..., C, S, H d) of so many windows of each row as (B, K, H, C, d, S): what a feature is made of
+        lies together.
+        """
+        rows, chunks, tokens = x.shape[:-3].numel() // windows, *x.shape[-3:-1]
+        width = x.shape[-1] // self.heads
+        apart = x.reshape(rows, windows, chunks, tokens, self.heads, width)
+        return apart.permute(0, 1, 4, 2, 5, 3).contiguous()
 
     def _features(self, x: Tensor) -> Tensor:
         """φ of each head's part of x (B, N, H d_key): (B, H, N, P)."""
@@ -226,14 +209,14 @@ class DeltaTransformer(MemoryTransformer):
         last = torch.full((rows,), each - 1, device=windows.device) if counts is None else counts - 1
         if counts is not None:
             gates = gates * (torch.arange(each, device=windows.device) <= last[:, None]).view(-1, 1)
-        writing = in_parts(places, gates)
+        writes = in_chunks(places, gates)
         written = []
         for layer, before in enumerate(memory["associations"].unbind(1)):
             # What the last layer makes of the tokens is for nobody: only its memory stays.
             if layer:
                 h = self.blocks[layer - 1](h, angles)
             readers = 0 if layer == len(self.memories) - 1 else None
-            h, after = self.memories[layer].step(h, before, writing, readers)  # type: ignore[operator]
+            h, after = self.memories[layer].step(h, before, writes, readers)  # type: ignore[operator]
             written.append(after)
         behind = windows[torch.arange(rows, device=windows.device), last, size - context :]
         return MemoryState({"associations": torch.stack(written, dim=1), "context": behind})

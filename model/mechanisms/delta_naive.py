@@ -1,6 +1,6 @@
 """The `delta` mechanism in plain loops and float64: token after token reads, then writes (2102.11174, equation 24).
 
-It shares the weights with `model/mechanisms/delta.py` and no line of computation; it knows nothing of speed.
+It shares the weights with `model/mechanisms/delta.py` and no line of computation.
 """
 
 from __future__ import annotations
@@ -13,6 +13,27 @@ from torch import Tensor
 from model.layers.backbone_naive import PlainBackbone
 
 Memory = tuple[list[Tensor], list[int]]
+
+
+def delta_rule(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, at: Tensor, initial_state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The twin of `delta_ops.delta_rule` for one row, one window and one head: each token reads, then writes.
+
+    q (n, p), k (t, p), v (t, e), beta (t), at (t), initial_state (p, e) -> o (n, e), final_state (p, e)
+    """
+    outputs, state = [], initial_state
+    for token, query in enumerate(q):
+        outputs.append(query @ state)
+        for key, value, strength, place in zip(k, v, beta, at.tolist(), strict=True):
+            if place == token:
+                state = delta_write(state, key, value, float(strength))
+    return torch.stack(outputs), state
+
+
+def delta_write(state: Tensor, key: Tensor, value: Tensor, beta: float) -> Tensor:
+    """A + k βᵀ(v - k A): one step of the delta rule (2102.11174, equation 24)."""
+    return state + torch.outer(key, beta * (value - key @ state))
 
 
 class DeltaReference(PlainBackbone):
@@ -71,7 +92,7 @@ class DeltaReference(PlainBackbone):
         return torch.cat([self._dpfp(q) @ head for q, head in zip(query, associations, strict=True)])
 
     def _write_memory(self, layer: int, h: list[Tensor], position: int, gate: float, associations: Tensor) -> Tensor:
-        """A + k βᵀ(v - k A) for every head: one step of the delta rule (2102.11174, equation 24)."""
+        """Every head's memory after the token at a position has written."""
         name = f"memories.{layer}"
         recent = self._recent(name, h, position)
         keys = self._convolved(f"{name}.key", recent).view(len(associations), -1)
@@ -79,8 +100,7 @@ class DeltaReference(PlainBackbone):
         strengths = self.weights[f"{name}.strength.weight"] @ recent[0] + self.weights[f"{name}.strength.bias"]
         written = []
         for head, raw, value, strength in zip(associations, keys, values, strengths, strict=True):
-            key, beta = self._dpfp(raw), gate / (1 + math.exp(-strength))
-            written.append(head + torch.outer(key, beta * (value - key @ head)))
+            written.append(delta_write(head, self._dpfp(raw), value, gate / (1 + math.exp(-strength))))
         return torch.stack(written)
 
     def _recent(self, name: str, h: list[Tensor], position: int) -> list[Tensor]:

@@ -1,6 +1,5 @@
 """The arithmetic of associative memories: the features of keys, short convolutions, and the delta rule.
 
-It knows tensors only, and nothing of layers or models.
 Equations: Schlag et al. 2102.11174 (DPFP, delta rule); Yang et al. 2406.06484 (its parallel form).
 """
 
@@ -76,23 +75,55 @@ def convolved_at(x: Tensor, slots: Tensor, taps: Tensor) -> Tensor:
     return mixed
 
 
-def delta_updates(memory: Tensor, keys: Tensor, values: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """J parts of S delta-rule writes each, one after another: what they add under their keys (M, J, E, S), the memory
-    in front of each part (M, J, P, E), and behind the last (M, P, E).
+def delta_rule(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, at: Tensor, initial_state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Every token reads an associative memory, and some of them then write to it by the delta rule, token by token:
 
-    U = β (V - Aᵀ K) (I + strictly_upper(Kᵀ K β))⁻¹   (2406.06484, section 3.2, transposed)
-    A ← A + K Uᵀ
-    memory A (M, P, E), keys K (M, J, P, S), values V (M, J, E, S), strengths β (M, J, 1, S), all float32. What
-    has no A in it is worked out for all parts at once.
+        o_t = A_(t-1)ᵀ q_t        A_t = A_(t-1) + k_t u_tᵀ,  u_t = β_t (v_t - A_(t-1)ᵀ k_t)
+
+    w windows of n tokens follow each other in each of b rows, with a memory for each of h heads. The writes of a window
+    come in c chunks of s. What is written with β = 0 changes no bit.
+
+        q              b w h p n      queries; or of the first rows only, whose o is then all that is given back
+        k              b w h c p s    keys
+        v              b w h c e s    values
+        beta           b w h c 1 s    strengths
+        at             b w c s        which of the n tokens makes a write: the tokens behind it see it. The writes with
+                                      β > 0 must be in the order of their tokens
+        initial_state  b h p e        the memories A
+        o, final_state b w h e n, b h p e
+
+    For example, rows b = 8 of w = 1 window of n = 72 tokens (context 8, segment 64) in which at most 20 write, h = 8
+    heads, p = 128 features and e = 16 values a head: k is (8, 1, 8, 2, 128, 16), the last 12 strengths are zero, and o
+    is (8, 1, 8, 16, 72).
+
+    A chunk is solved at once, by the parallel form, transposed (2406.06484, section 3.2):
+
+        U = β (V - Aᵀ K) (I + strictly_upper(Kᵀ K β))⁻¹        A ← A + K Uᵀ
+
+    Every product is of matrices whose shapes do not depend on how many chunks there are; only their number does.
     """
     # What lies on and below the diagonal is not looked at.
-    overlap = strengths * (keys.mT @ keys)
-    both = strengths * torch.cat([values, keys], dim=-2)
+    overlap = beta * (k.mT @ k)
+    both = beta * torch.cat([v, k], dim=-2)
     solved = torch.linalg.solve_triangular(overlap, both, upper=True, left=False, unitriangular=True)
-    wanted, known = solved.split([values.shape[-2], keys.shape[-2]], dim=-2)
-    befores, updates = [], []
-    for part_keys, part_wanted, part_known in zip(keys.unbind(1), wanted.unbind(1), known.unbind(1), strict=True):
-        befores.append(memory)
-        updates.append(torch.baddbmm(part_wanted, memory.mT, part_known, alpha=-1))
-        memory = torch.baddbmm(memory, part_keys, updates[-1].mT)
-    return torch.stack(updates, dim=1), torch.stack(befores, dim=1), memory
+    wanted, known = solved.split([v.shape[-2], k.shape[-2]], dim=-2)
+    state, befores, updates = initial_state.flatten(0, 1), [], []
+    for window in range(k.shape[1]):
+        befores.append(state)
+        for chunk in range(k.shape[3]):
+            keys, target, seen = (part[:, window, :, chunk].flatten(0, 1) for part in (k, wanted, known))
+            updates.append(torch.baddbmm(target, state.mT, seen, alpha=-1))
+            state = torch.baddbmm(state, keys, updates[-1].mT)
+    rows, (windows, heads), queries = len(q), q.shape[1:3], q.flatten(0, 2)
+    # (window, (row, head), ...) to ((row, window, head), ...)
+    before = torch.stack(befores).view(windows, -1, *initial_state.shape[1:])[:, :rows].transpose(0, 1).flatten(0, 2)
+    shape = (windows, k.shape[3], -1, heads, *updates[0].shape[1:])
+    written = torch.stack(updates).view(shape)[:, :, :rows].permute(1, 2, 0, 3, 4, 5).flatten(1, 3)
+    not_yet = at[:rows, :, None, :, :, None] >= torch.arange(q.shape[-1], device=q.device)
+    weights = (k[:rows].mT @ q[:, :, :, None]).masked_fill(not_yet, 0.0).flatten(0, 2)
+    o = before.mT @ queries
+    for update, weight in zip(written, weights.unbind(1), strict=True):
+        o = torch.baddbmm(o, update, weight)
+    return o.view(rows, windows, heads, *o.shape[1:]), state.view_as(initial_state)

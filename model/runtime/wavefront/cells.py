@@ -16,7 +16,7 @@ from model.layers.blocks import first_angles
 from model.layers.stacked import stacked
 from model.mechanisms.armt import ArmtTransformer
 from model.mechanisms.base import MemoryTransformer
-from model.mechanisms.delta import DeltaTransformer, in_parts
+from model.mechanisms.delta import DeltaTransformer, in_chunks
 from model.memory import MemoryState
 
 
@@ -79,8 +79,8 @@ class DeltaCells(Cells):
     def step(
         self, hidden: Tensor, carried: Mapping[str, Tensor], memory: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        writing = in_parts(carried["places"], carried["gates"])
-        h, after = self._memories.step(hidden, memory["associations"], writing, self.layers - 1)
+        writes = in_chunks(carried["places"], carried["gates"])
+        h, after = self._memories.step(hidden, memory["associations"], writes, self.layers - 1)
         return h if self._blocks is None else self._blocks(h, self._angles), {"associations": after}
 
 

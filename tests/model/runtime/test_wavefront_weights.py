@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from model import weights
+from model.config import ModelConfig
 from model.layers.fused_linear import FusedLinear
 from model.mechanisms.base import MemoryTransformer
-from model.mechanisms.delta import WRITTEN_TOGETHER
+from model.mechanisms.delta import CHUNK_TOKENS
 from model.runtime.wavefront.cells import cells_of
 from model.tokenizer import TextTokenizer
 from testing.models import MECHANISMS, random_delta, random_model, tiny_config
@@ -109,9 +110,16 @@ def test_maps_with_and_without_a_bias_are_joined() -> None:
     assert list(joined.state_dict()) == []
 
 
-def test_rows_that_write_more_change_no_bit_of_another_row() -> None:
-    """However many parts the others' writing takes: the promise that company does not matter."""
-    model = random_delta(tiny_config(segment_tokens=64, window_tokens=80))
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny_config(segment_tokens=64, window_tokens=80),
+        tiny_config(d_model=64, d_ff=96, memory_heads=4, memory_key_dim=16, segment_tokens=64, window_tokens=80),
+    ],
+)
+def test_rows_that_write_more_change_no_bit_of_another_row(config: ModelConfig) -> None:
+    """However many chunks the others' writing takes: the promise that company does not matter."""
+    model = random_delta(config)
     blank = model.initial_memory(4)
     # Texts of one token each: the write gate lets nearly all of it through, or nothing.
     texts = torch.arange(340)[:, None].expand(-1, 64)
@@ -119,7 +127,7 @@ def test_rows_that_write_more_change_no_bit_of_another_row() -> None:
     selected, skipped = texts[writers.argmax()], texts[writers.argmin()]
     few = torch.cat([selected[:6], skipped[6:]])
     counts = (model.gates(torch.stack([few, selected])) > 0).sum(dim=1).tolist()
-    assert 0 < counts[0] <= WRITTEN_TOGETHER < 2 * WRITTEN_TOGETHER < counts[1]
+    assert 0 < counts[0] <= CHUNK_TOKENS < 2 * CHUNK_TOKENS < counts[1]
     alone = model.read(torch.stack([few] * 4), blank).unstack()[1]
     among = model.read(torch.stack([selected, few, selected, selected]), blank).unstack()[1]
     assert among.equals(alone)
