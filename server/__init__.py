@@ -1,1 +1,3 @@
 """The server: sessions over HTTP, their texts kept, read and asked."""
+
+VERSION = "0.1.0"

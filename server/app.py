@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from model import weights
+from server import VERSION
 from server.engine.engine import Engine
 from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Batch, Scheduler
@@ -38,7 +39,6 @@ from server.settings import Settings, StoreSettings
 from server.store import StoreOptions, open_store
 from server.store.open import load_keys
 from server.store.redis.topology import Access
-from server.version import VERSION
 
 ROUTERS = (sessions.router, text.router, queries.router, snapshots.router, openai.router, operation.router)
 DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, and questions are answered from it."

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, StatusCode
 
-from server.version import VERSION
+from server import VERSION
 
 # A collector that does not answer must not delay the shutdown.
 EXPORT_SECONDS = 5.0

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from kubernetes_validate import utils as schemas
 
+from server import VERSION
 from server.settings import Settings
-from server.version import VERSION
 from tests.deploy.charts import CHART, LEAST, Manifest, Refused, Values, helm, merged, objects, rendered
 from tests.deploy.programs import require
 

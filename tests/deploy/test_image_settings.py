@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from server import VERSION
 from server.settings import Settings
-from server.version import VERSION
 from testing.serving import ROOT, Server
 from tests.deploy.programs import require
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from server import VERSION
 from server.http import gauges
 from server.http.errors import NotReady
 from server.http.routes.shared import TheServices, problems
-from server.version import VERSION
 
 router = APIRouter(tags=["operation"])
 _NOT_NOW = problems(503)

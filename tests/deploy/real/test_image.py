@@ -9,7 +9,7 @@ from typing import cast
 import httpx
 import pytest
 
-from server.version import VERSION
+from server import VERSION
 from testing.models import prose
 from testing.replies import appended, asked, created, offsets
 from testing.serving import Server

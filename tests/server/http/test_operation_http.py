@@ -9,8 +9,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from server import VERSION
 from server.observability.metrics import Metrics
-from server.version import VERSION
 from testing.models import prose
 from testing.replies import appended, asked, created, metric
 from testing.serving import Server

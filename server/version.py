@@ -1,3 +1,0 @@
-"""The server's version, in one place."""
-
-VERSION = "0.1.0"
