@@ -17,7 +17,7 @@ from server.sessions import errors
 from server.sessions.receipts import BadReceipt, Receipts
 from server.settings import Settings
 from server.store.base import SessionKey, SessionRecord, SessionTaken, Store, StoredCheckpoint
-from server.store.rules import begun, expired, is_over, used
+from server.store.rules import begun, expired, is_over, lineage_root, used
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class SessionRegistry:
             receipt = self._receipts.read(record.key, token)
         except BadReceipt as error:
             raise errors.InvalidField(f"the receipt is not valid: {error}", param="Onceread-Receipt") from None
-        same = root(receipt.lineage) == root(record.lineage)
+        same = lineage_root(receipt.lineage) == lineage_root(record.lineage)
         if not same or record.accepted_bytes < receipt.offset:
             self._metrics.text_rolled_back.inc()
             survived = record.accepted_bytes if same else 0
@@ -191,16 +191,6 @@ class SessionRegistry:
                 f"other text than this receipt's was accepted before offset {receipt.offset}; use a new session",
                 expected_offset=record.accepted_bytes,
             )
-
-
-def root(lineage: str) -> str:
-    """What stays of a session's lineage when the session is restored or rebuilt."""
-    return lineage.partition(".")[0]
-
-
-def branched(lineage: str) -> str:
-    """The lineage of a session whose text or memory is not what replicas have at hand any more."""
-    return f"{root(lineage)}.{secrets.token_hex(8)}"
 
 
 def _chain_at(record: SessionRecord, offset: int) -> str | None:

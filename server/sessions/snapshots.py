@@ -6,6 +6,7 @@ A memory is a value, so each is one value kept twice. It knows nothing of HTTP, 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from model.weights import LoadedModel
 from server.ingest.readers import SessionReaders
 from server.ingest.session_progress import ReadState
 from server.sessions import errors
-from server.sessions.registry import NewSession, SessionRegistry, SessionView, branched
+from server.sessions.registry import NewSession, SessionRegistry, SessionView
 from server.store.base import (
     DamagedValue,
     SessionKey,
@@ -28,6 +29,7 @@ from server.store.base import (
     StoredCheckpoint,
     TooManySnapshots,
 )
+from server.store.rules import branched_lineage
 from server.store.text_hash import EMPTY_CHAIN, extended
 
 ATTEMPTS = 10
@@ -85,7 +87,9 @@ class SnapshotService:
 
         async def rewind(record: SessionRecord) -> SessionRecord:
             start = replace(value, version=record.version + 1)
-            return await self._store.rewind(record, start, branched(record.lineage), time.time())
+            return await self._store.rewind(
+                record, start, branched_lineage(record.lineage, secrets.token_hex(8)), time.time()
+            )
 
         return await self._moved(key, rewind)
 
@@ -98,7 +102,9 @@ class SnapshotService:
                     "the session does not keep its text; create one with keep_text and send the text to it"
                 )
             name, fingerprint = self._loaded.name, self._loaded.fingerprint
-            return await self._store.rebuild(record, name, fingerprint, branched(record.lineage), time.time())
+            return await self._store.rebuild(
+                record, name, fingerprint, branched_lineage(record.lineage, secrets.token_hex(8)), time.time()
+            )
 
         return await self._moved(key, again)
 

@@ -124,6 +124,16 @@ def check_lineage(record: SessionRecord, lineage: str) -> None:
         )
 
 
+def lineage_root(lineage: str) -> str:
+    """The part of a lineage that stays when the session is restored or rebuilt."""
+    return lineage.partition(".")[0]
+
+
+def branched_lineage(lineage: str, branch: str) -> str:
+    """The lineage once the session is restored or rebuilt: what replicas have resident of it is of no use any more."""
+    return f"{lineage_root(lineage)}.{branch}"
+
+
 def next_epoch(epoch: int, now_seconds: float) -> int:
     """The epoch of a new lease: above the last one, and above any that was forgotten with a lost store."""
     return max(epoch + 1, int(now_seconds * 1e6))

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from testing.models import prose
-from testing.replies import appended, asked, created, metric, problem, shown
+from testing.replies import appended, asked, created, eventually, metric, problem, shown
 from testing.serving import Server, client
 
 TEXT = prose(81, 700).encode()
@@ -154,7 +154,7 @@ def test_what_contradicts_itself_is_refused(http: httpx.Client) -> None:
     problem(http.post("/v1/chat/completions", json=only), 422, "invalid_field", "body")
 
 
-def test_its_retries_come_when_they_are_told_to(tiny_weights: Path) -> None:
+def test_the_client_retries_after_retry_after(tiny_weights: Path) -> None:
     """Refused at first, the client waits for as long as Retry-After says, and is served."""
     rejected = 'onceread_requests_rejected_total{reason="quota_exceeded"}'
     with (
@@ -163,8 +163,7 @@ def test_its_retries_come_when_they_are_told_to(tiny_weights: Path) -> None:
         openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=20) as patient,
     ):
         ai: Any = patient
-        while http.get("/v1/sessions").status_code == 200:
-            pass
+        eventually(lambda: http.get("/v1/sessions").status_code == 429)
         before = metric(http, rejected)
         assert ai.chat.completions.create(model="tiny", messages=USER, max_tokens=1).choices
         assert metric(http, rejected) > before

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from testing.models import prose
-from testing.replies import appended, asked, created, events, offsets, problem, shown
+from testing.replies import appended, asked, created, events, eventually, offsets, problem, shown
 from testing.serving import Server, client
 
 TEXT = prose(11, 3000).encode()
@@ -138,7 +138,7 @@ def test_a_single_token_ends_by_length(http: httpx.Client, session: str) -> None
         ({"question": "Who?", "colour": "red"}, "colour"),
     ],
 )
-def test_what_can_not_be_asked_names_its_field(
+def test_an_invalid_question_names_its_field(
     http: httpx.Client, session: str, body: dict[str, Any], param: str
 ) -> None:
     problem(post(http, session, body), 422, "invalid_field", param)
@@ -189,9 +189,8 @@ def test_an_empty_session_answers(http: httpx.Client) -> None:
 def test_a_question_changes_nothing(http: httpx.Client) -> None:
     session = created(http)
     appended(http, session, TEXT[:500])
-    # The quiet after reading stores the memory, which is a change of its own; let it come first.
-    while shown(http, session)["memory"]["version"] == 0:
-        pass
+    # The idle reader writes a checkpoint, which is a change of its own: let it come first.
+    eventually(lambda: shown(http, session)["memory"]["version"] > 0)
     before, first = shown(http, session), asked(http, session)
     streamed(http, session, temperature=1.0)
     assert asked(http, session, question="Something else?")["answer"] is not None
@@ -228,7 +227,7 @@ def test_a_stop_string_ends_the_answer(http: httpx.Client, session: str) -> None
     assert pieces[-1][1]["answer"] == answer["answer"]
 
 
-def test_log_probabilities_are_told_when_asked_for(http: httpx.Client, session: str) -> None:
+def test_logprobs_are_returned_when_requested(http: httpx.Client, session: str) -> None:
     answer = asked(http, session, logprobs=True)
     assert len(answer["logprobs"]) == answer["usage"]["completion_tokens"]
     assert all(token["logprob"] <= 0 for token in answer["logprobs"])

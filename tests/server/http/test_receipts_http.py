@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from testing.replies import appended, asked, created, metric, offsets, problem
+from testing.replies import appended, asked, created, eventually, metric, offsets, problem
 from testing.serving import Server, client
 
 RECEIPT = "Onceread-Receipt"
@@ -19,7 +19,9 @@ def append(http: httpx.Client, session: str, text: bytes, **headers: str) -> htt
     return http.post(f"/v1/sessions/{session}/text", content=text, headers=named)
 
 
-def test_a_store_that_went_back_is_found_out_by_whoever_shows_a_receipt(tiny_weights: Path, tmp_path: Path) -> None:
+def test_a_store_that_was_rolled_back_is_refused_to_a_client_that_sends_its_receipt(
+    tiny_weights: Path, tmp_path: Path
+) -> None:
     with Server(tiny_weights, f"sqlite:///{tmp_path}/data") as server:
         with client(server) as http:
             created(http, id="book")
@@ -44,7 +46,7 @@ def test_a_store_that_went_back_is_found_out_by_whoever_shows_a_receipt(tiny_wei
             problem(http.post("/v1/sessions/book/queries", **question), 409, "text_rolled_back")  # type: ignore[arg-type]
             assert http.head("/v1/sessions/book/text", headers={RECEIPT: late}).status_code == 409
             assert metric(http, "onceread_text_rolled_back_total") == 3
-            # As a client does that was told: the rest again, from where it survived.
+            # As a client recovers: the rest again, from where the text survived.
             assert append(http, "book", b"read, ask", Onceread_Receipt=early, Upload_Offset="5").status_code == 200
             assert append(http, "book", b"!", Onceread_Receipt=late).status_code == 200
             assert offsets(http, "book")[0] == 15
@@ -102,12 +104,12 @@ def test_a_session_that_is_not_used_for_its_time_is_gone_and_says_so(http: httpx
     session = created(http, ttl_seconds=0.3)
     appended(http, session, b"some text")
     assert http.get(f"/v1/sessions/{session}").json()["expires_at"] is not None
-    while (reply := http.get(f"/v1/sessions/{session}")).status_code == 200:
-        pass
-    problem(reply, 410, "session_expired", "id")
+    url = f"/v1/sessions/{session}"
+    eventually(lambda: http.get(url).status_code != 200)
+    problem(http.get(url), 410, "session_expired", "id")
     problem(append(http, session, b"x"), 410, "session_expired", "id")
-    while any(found["id"] == session for found in http.get("/v1/sessions?limit=100").json()["data"]):
-        pass
+    listed = "/v1/sessions?limit=100"
+    eventually(lambda: all(found["id"] != session for found in http.get(listed).json()["data"]))
     problem(http.post(f"/v1/sessions/{session}/queries", json={"question": "?"}), 410, "session_expired", "id")
     created(http, id=session)
     assert offsets(http, session) == (0, 0)

@@ -19,6 +19,7 @@ from testing.replies import (
     asked,
     created,
     events,
+    eventually,
     must_be_problem,
     offsets,
     post,
@@ -66,7 +67,7 @@ def test_a_bad_byte_is_named_also_behind_a_character_that_an_append_ended_inside
     assert "byte 3 of the body" in body["detail"]
 
 
-def test_whoever_waits_for_a_session_that_is_deleted_learns_that_it_is_gone(server: Server, http: httpx.Client) -> None:
+def test_wait_read_ends_with_404_when_the_session_is_deleted(server: Server, http: httpx.Client) -> None:
     session = created(http)
     text = prose(5, 60_000).encode()
 
@@ -76,13 +77,12 @@ def test_whoever_waits_for_a_session_that_is_deleted_learns_that_it_is_gone(serv
 
     with ThreadPoolExecutor(1) as threads:
         reply = threads.submit(waited)
-        while offsets(http, session)[1] == 0:
-            pass
+        eventually(lambda: offsets(http, session)[1] > 0)
         assert http.delete(f"/v1/sessions/{session}").status_code == 204
         problem(reply.result(), 404, "session_not_found", "id")
 
 
-def test_whoever_follows_a_session_that_is_deleted_learns_that_it_is_gone(http: httpx.Client, server: Server) -> None:
+def test_progress_ends_with_404_when_the_session_is_deleted(http: httpx.Client, server: Server) -> None:
     session = created(http)
     headers = {"Accept": "text/event-stream", "X-Request-ID": "followed"}
     url, text = f"/v1/sessions/{session}/text", prose(5, 60_000).encode()
@@ -250,7 +250,7 @@ def test_an_upload_that_breaks_off_keeps_its_whole_pieces_and_is_gone_on_with(ro
         assert read_state(http, session) == read_state(http, whole)
 
 
-def test_head_tells_how_far_the_text_is_accepted_and_read(http: httpx.Client) -> None:
+def test_head_shows_how_far_the_text_is_accepted_and_read(http: httpx.Client) -> None:
     session = created(http)
     assert offsets(http, session) == (0, 0)
     appended(http, session, TEXT.encode())
@@ -261,17 +261,15 @@ def test_head_tells_how_far_the_text_is_accepted_and_read(http: httpx.Client) ->
     assert http.head("/v1/sessions/never/text").status_code == 404
 
 
-def test_an_append_is_acknowledged_before_it_is_read_unless_it_waits(http: httpx.Client) -> None:
+def test_an_append_that_waits_is_answered_once_all_text_has_been_read(http: httpx.Client) -> None:
     session, text = created(http), prose(33, 30_000).encode()
-    first = post(http, session, text).json()
-    assert first["accepted_bytes"] == len(text)
-    assert first["read_bytes"] < len(text)
+    assert post(http, session, text).json()["accepted_bytes"] == len(text)
     waited = appended(http, session, b" the end")
     assert waited["read_bytes"] == waited["accepted_bytes"] == len(text) + 8
     problem(http.post(f"/v1/sessions/{session}/text", params={"wait": "x"}, content=b"x"), 422, "invalid_field", "wait")
 
 
-def test_progress_is_told_until_the_text_has_been_read(http: httpx.Client) -> None:
+def test_progress_is_streamed_until_the_text_has_been_read(http: httpx.Client) -> None:
     session, text = created(http), prose(34, 20_000).encode()
     url, headers = f"/v1/sessions/{session}/text", {"Accept": "text/event-stream", "Upload-Offset": "0"}
     with http.stream("POST", url, content=text, headers=headers) as reply:
