@@ -87,9 +87,7 @@ class SnapshotService:
 
         async def rewind(record: SessionRecord) -> SessionRecord:
             start = replace(value, version=record.version + 1)
-            return await self._store.rewind(
-                record, start, branched_lineage(record.lineage, secrets.token_hex(8)), time.time()
-            )
+            return await self._store.rewind(record, start, _branched(record), time.time())
 
         return await self._moved(key, rewind)
 
@@ -102,9 +100,7 @@ class SnapshotService:
                     "the session does not keep its text; create one with keep_text and send the text to it"
                 )
             name, fingerprint = self._loaded.name, self._loaded.fingerprint
-            return await self._store.rebuild(
-                record, name, fingerprint, branched_lineage(record.lineage, secrets.token_hex(8)), time.time()
-            )
+            return await self._store.rebuild(record, name, fingerprint, _branched(record), time.time())
 
         return await self._moved(key, again)
 
@@ -176,6 +172,10 @@ class SnapshotService:
         except InvalidText as error:
             raise CheckpointError(f"the pending bytes are {error}") from None
         return state
+
+
+def _branched(record: SessionRecord) -> str:
+    return branched_lineage(record.lineage, secrets.token_hex(8))
 
 
 def _stored(reached: ReadState, value: bytes, version: int) -> StoredCheckpoint:

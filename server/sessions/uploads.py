@@ -1,6 +1,6 @@
-"""UploadService: bodies go behind a session's text by offset, piece by piece, each durable before it is acknowledged.
+"""UploadService: appends bodies to a session's text by offset, in pieces, each durable before it is acknowledged.
 
-It knows offsets and durability, and nothing of media types or of how text becomes memory.
+An append costs two calls of the store, its record and the append itself, and one more for each further piece.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from server.ingest.readers import SessionReaders
 from server.sessions import errors
 from server.sessions.registry import SessionRegistry
-from server.sessions.utf8_pieces import TextCheck, pieces
+from server.sessions.utf8_pieces import OPEN_BYTES_MAX, TextCheck, pieces
 from server.settings import Settings
 from server.store.base import (
     Appended,
@@ -32,7 +32,7 @@ USAGE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class TextState:
-    """The answer to an append: how far the text is durable, and how far it has been read; a receipt for it."""
+    """The result of an append: how far the text is durable and how far it has been read, and a receipt."""
 
     accepted_bytes: int
     read_bytes: int
@@ -42,19 +42,22 @@ class TextState:
 
 
 class UploadService:
-    def __init__(self, store: Store, reading: SessionReaders, registry: SessionRegistry, settings: Settings) -> None:
-        self._store, self._reading, self._registry, self._settings = store, reading, registry, settings
+    def __init__(self, store: Store, readers: SessionReaders, registry: SessionRegistry, settings: Settings) -> None:
+        self._store = store
+        self._readers = readers
+        self._registry = registry
+        self._settings = settings
         self._ends: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
         self._usage: dict[str, tuple[float, int]] = {}
 
     async def append(
         self, key: SessionKey, offset: int | None, body: AsyncIterator[bytes], receipt: str | None = None
     ) -> TextState:
-        """Makes the body durable piece by piece behind `offset` (None: the end); it is read in the background.
+        """Makes the body durable piece by piece from `offset` on (None: the end); it is read in the background.
 
         What was durable before a failure stays durable, and the error names how far that is. Bodies without an
-        offset follow one another whole: the next waits from its first piece on until the one before has ended. A
-        `receipt` is shown that the client has of this text: it is told if the store went back behind it.
+        offset are not interleaved: the next one waits with its first piece until the one before has ended.
+        `TextRolledBack` when the store has lost text that the `receipt` was given for.
         """
         record = await self._registry.readable(key, receipt)
         if offset is not None and offset > record.accepted_bytes:
@@ -65,58 +68,78 @@ class UploadService:
             first = await anext(arriving, None)
             if first is None:
                 return self._state(record, False)
-            async with nullcontext() if offset is not None else self._ends.setdefault(key, asyncio.Lock()):
-                return await self._append_all(key, offset, first, arriving)
+            if offset is not None:
+                return await self._append_at(record, offset, first, arriving)
+            async with self._ends.setdefault(key, asyncio.Lock()):
+                return await self._append_at_end(record, first, arriving)
 
     async def wait_read(self, key: SessionKey) -> TextState:
         """Returns when the text that is accepted now has been read."""
         record = await self._registry.present(key)
-        await self._reading.reach(record)
+        await self._readers.reach(record)
         return self._state(await self._store.get(key), False)
 
-    async def _append_all(
-        self, key: SessionKey, offset: int | None, first: bytes, following: AsyncIterator[bytes]
+    async def _append_at(
+        self, record: SessionRecord, offset: int, first: bytes, following: AsyncIterator[bytes]
     ) -> TextState:
-        if offset is None:
-            record, text = await self._append_at_end(key, first)
-            position, replayed = record.accepted_bytes, False
-        else:
-            record, position, replayed = await self._store.get(key), offset, True
-            text = TextCheck(await self._bytes_before(key, position))
-            following = _chained(first, following)
-        async for piece in following:
-            await self._room(key, record.accepted_bytes)
+        """Appends from `offset` on; what was accepted before comes again, and the store compares it.
+
+        `record` may be older than the text: from its end on the body is checked, and what was accepted since is
+        compared too.
+        """
+        text = TextCheck(await self._open_bytes(record), record.accepted_bytes - offset)
+        position, replayed = offset, True
+        async for piece in _chained(first, following):
+            await self._room(record)
             _check(text, piece, record.accepted_bytes)
-            appended = await self._append_piece(key, position, piece, repeats=offset is not None)
+            appended = await self._append_piece(record.key, position, piece, repeats=True)
             position, record = position + len(piece), appended.record
             replayed = replayed and appended.replayed
-            self._reading.wake(record)
+            self._readers.wake(record)
         return self._state(record, replayed)
 
-    async def _append_at_end(self, key: SessionKey, piece: bytes) -> tuple[SessionRecord, TextCheck]:
-        """Appends where the text ends when its turn comes, whoever else appends to it on other replicas."""
-        while True:
-            accepted = (await self._store.get(key)).accepted_bytes
-            text = TextCheck(await self._bytes_before(key, accepted))
-            await self._room(key, accepted)
-            _check(text, piece, accepted)
-            try:
-                appended = await self._store.append(key, accepted, piece, time.time(), repeats=False)
-            except OffsetMismatch:
-                continue
-            self._reading.wake(appended.record)
-            return appended.record, text
+    async def _append_at_end(self, record: SessionRecord, first: bytes, following: AsyncIterator[bytes]) -> TextState:
+        """Appends where the text ends when the turn of this body comes; the rest follows the first piece."""
+        record, text = await self._append_first(record, first)
+        async for piece in following:
+            await self._room(record)
+            _check(text, piece, record.accepted_bytes)
+            record = (await self._append_piece(record.key, record.accepted_bytes, piece, repeats=False)).record
+            self._readers.wake(record)
+        return self._state(record, False)
 
-    async def _room(self, key: SessionKey, accepted: int) -> None:
-        """Returns when there is room for more unread text; refused when the server ends meanwhile."""
-        await self._reading.room(key, self._settings.backlog_bytes)
-        if self._reading.stopping:
+    async def _append_first(self, record: SessionRecord, piece: bytes) -> tuple[SessionRecord, TextCheck]:
+        """Appends at the end of the text, which other replicas may have moved on since the record was read."""
+        while True:
+            text = TextCheck(await self._open_bytes(record))
+            await self._room(record)
+            try:
+                _check(text, piece, record.accepted_bytes)
+                appended = await self._store.append(
+                    record.key, record.accepted_bytes, piece, time.time(), repeats=False
+                )
+            except OffsetMismatch:
+                record = await self._store.get(record.key)
+            except errors.InvalidUtf8:
+                newest = await self._store.get(record.key)
+                if newest.accepted_bytes == record.accepted_bytes:
+                    raise
+                record = newest
+            else:
+                self._readers.wake(appended.record)
+                return appended.record, text
+
+    async def _room(self, record: SessionRecord) -> None:
+        """Returns when there is room for more unread text; `Draining` when the server shuts down meanwhile."""
+        await self._readers.room(record.key, self._settings.backlog_bytes)
+        if self._readers.stopping:
+            accepted = record.accepted_bytes
             raise errors.Draining(
-                f"the text is durable up to offset {accepted}; go on from there", expected_offset=accepted
+                f"the text is durable up to offset {accepted}; continue from there", expected_offset=accepted
             )
 
     async def _must_fit(self, tenant: str) -> None:
-        """Refuses more text of a tenant whose sessions take as much room as they may; looked up now and then."""
+        """`QuotaExceeded` when the tenant's sessions have reached their bytes; measured every USAGE_SECONDS."""
         limit = self._settings.tenant_stored_bytes_max
         if limit is None:
             return
@@ -126,7 +149,7 @@ class UploadService:
             self._usage[tenant] = (time.monotonic(), stored_bytes)
         if stored_bytes >= limit:
             raise errors.QuotaExceeded(
-                f"what is stored takes {stored_bytes} bytes of the {limit} it may; delete sessions or snapshots first"
+                f"{stored_bytes} of {limit} bytes are stored; delete sessions or snapshots first"
             )
 
     async def _append_piece(self, key: SessionKey, position: int, piece: bytes, repeats: bool) -> Appended:
@@ -136,17 +159,22 @@ class UploadService:
             raise _mismatch(error.accepted_bytes, position) from None
         except ContentConflict as error:
             raise errors.ContentConflict(
-                f"other bytes were accepted behind offset {position}; the text is durable up to {error.accepted_bytes}",
+                f"other bytes are stored from offset {position} on; the text is durable up to {error.accepted_bytes}",
                 expected_offset=error.accepted_bytes,
             ) from None
 
-    async def _bytes_before(self, key: SessionKey, position: int) -> bytes | None:
-        """The bytes before `position` that a character may span, or None where they are not kept any more."""
-        start = max(0, position - 3)
+    async def _open_bytes(self, record: SessionRecord) -> bytes | None:
+        """What the text ends with of a character that is not complete, or None where that is not known any more.
+
+        Records of earlier versions do not say: then the last bytes of the journal do.
+        """
+        if record.open_bytes is not None:
+            return record.open_bytes
+        start = max(0, record.accepted_bytes - OPEN_BYTES_MAX)
         try:
-            return await self._store.journal(key, start, position - start)
+            return await self._store.journal(record.key, start, record.accepted_bytes - start)
         except (StaleCheckpoint, OffsetMismatch):
-            # Trimmed; or the session is another by now, which the append finds out.
+            # Trimmed; or the session was rewound or created anew, which the append finds out.
             return None
 
     def _state(self, record: SessionRecord, replayed: bool) -> TextState:
@@ -171,6 +199,6 @@ def _check(text: TextCheck, piece: bytes, accepted: int) -> None:
 
 def _mismatch(accepted: int, position: int) -> errors.OffsetMismatch:
     return errors.OffsetMismatch(
-        f"the append starts at offset {position} and the text ends at {accepted}; send on from {accepted}",
+        f"the append starts at offset {position} and the text ends at {accepted}; continue from {accepted}",
         expected_offset=accepted,
     )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from server.sessions.errors import InvalidUtf8
 from server.sessions.utf8_pieces import TextCheck, pieces
+from server.store import rules
 from server.store.base import PIECE_BYTES_MAX
 
 CUTS = st.lists(st.integers(0, 60), max_size=8)
@@ -36,9 +37,9 @@ def first_bad_byte(whole: bytes) -> int | None:
     return None
 
 
-def refused_at(before: bytes | None, parts: list[bytes]) -> int | None:
+def refused_at(before: bytes | None, parts: list[bytes], accepted_bytes: int = 0) -> int | None:
     """The byte of the body that is refused."""
-    text = TextCheck(before)
+    text = TextCheck(before, accepted_bytes)
     for part in parts:
         try:
             text.check(part)
@@ -78,6 +79,26 @@ def test_a_body_may_begin_inside_the_character_that_the_text_ends_inside(
     bad = first_bad_byte(whole)
     expected = None if bad is None else max(0, bad - place)
     assert refused_at(whole[max(0, place - 3) : place], cut(whole[place:], cuts)) == expected
+
+
+@given(st.text(), st.integers(0, 60), st.integers(0, 60), CUTS, BYTES)
+def test_a_body_that_repeats_accepted_text_is_checked_as_the_rest_of_it(
+    text: str, place: int, end: int, cuts: list[int], tail: bytes
+) -> None:
+    """The text is accepted up to `end`, which may be inside a character; the body repeats it from `place` on."""
+    encoded = text.encode()
+    end = min(end, len(encoded))
+    place = min(place, end)
+    whole = encoded[:end] + tail
+    opened = rules.open_bytes(b"", encoded[:end])
+    bad = first_bad_byte(whole)
+    expected = None if bad is None else max(0, bad - place)
+    assert refused_at(opened, cut(whole[place:], cuts), end - place) == expected
+
+
+@pytest.mark.parametrize("parts", [[b"a\xed\xbf"], [b"a\xed", b"\xbf"]])
+def test_the_beginning_of_a_surrogate_is_refused_at_the_end_of_a_body_too(parts: list[bytes]) -> None:
+    assert refused_at(b"", parts) == 1
 
 
 @given(st.text(min_size=1), st.integers(0, 60))
