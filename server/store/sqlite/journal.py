@@ -11,19 +11,19 @@ import apsw
 
 from server.store.base import REPEATS_KEPT, ContentConflict, DamagedValue, OffsetMismatch, SessionKey, digest
 from server.store.manifest import Manifest
-from server.store.sqlite.checksum import matches, seal
+from server.store.sqlite.checksum import checksum, matches
 
 
 def keep(connection: apsw.Connection, key: SessionKey, offset: int, piece: bytes) -> None:
     """Adds a piece at the end of the journal, and its digest."""
     connection.execute(
         "INSERT INTO piece (tenant, id, offset, seal, value) VALUES (?, ?, ?, ?, ?)",
-        (*key, offset, seal("piece", key, (offset,), piece), piece),
+        (*key, offset, checksum("piece", key, (offset,), piece), piece),
     )
     kept = digest(piece)
     connection.execute(
         "INSERT INTO repeat (tenant, id, offset, length, seal, digest) VALUES (?, ?, ?, ?, ?, ?)",
-        (*key, offset, len(piece), seal("repeat", key, (offset, len(piece)), kept), kept),
+        (*key, offset, len(piece), checksum("repeat", key, (offset, len(piece)), kept), kept),
     )
     connection.execute(
         "DELETE FROM repeat WHERE tenant = ?1 AND id = ?2 AND offset <= (SELECT offset FROM repeat "

@@ -1,6 +1,6 @@
-"""What each promise of the contract means for the rows; every function runs within one transaction.
+"""What each promise of the contract means for the rows.
 
-It knows neither threads nor commits: a failure is raised, and whoever called undoes what was begun.
+Every function runs within one transaction: a failure is raised, and the caller rolls back.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from server.store.base import (
     StoredCheckpoint,
 )
 from server.store.manifest import CheckpointInfo, Manifest
-from server.store.sqlite import checkpoints, journal, sessions, snapshots, tombstones
+from server.store.sqlite import blobs, journal, sessions
 
 
 def create(connection: apsw.Connection, record: SessionRecord, first: StoredCheckpoint | None = None) -> None:
@@ -28,19 +28,19 @@ def create(connection: apsw.Connection, record: SessionRecord, first: StoredChec
         raise rules.taken(record.key)
     # Where damage lost a session's row, what it left behind must not become part of a new one.
     _forget(connection, record.key)
-    tombstones.remove(connection, record.key)
+    sessions.remove_tombstone(connection, record.key)
     marks: tuple[CheckpointInfo, ...] = ()
     if first is not None:
         marks = (CheckpointInfo.of(first),)
-        checkpoints.keep(connection, record.key, marks[0], first.value)
+        blobs.keep_checkpoint(connection, record.key, marks[0], first.value)
     sessions.add(connection, Manifest(record, record.accepted_bytes, marks))
 
 
 def delete(connection: apsw.Connection, key: SessionKey) -> None:
     if sessions.exists(connection, key):
         _forget(connection, key)
-    elif tombstones.exists(connection, key):
-        tombstones.remove(connection, key)
+    elif sessions.has_expired(connection, key):
+        sessions.remove_tombstone(connection, key)
     else:
         raise rules.missing(key)
 
@@ -78,9 +78,9 @@ def checkpoint(
     check()
     rules.check_follows(entry.record, newest)
     mark = CheckpointInfo.of(newest)
-    checkpoints.keep(connection, key, mark, newest.value)
+    blobs.keep_checkpoint(connection, key, mark, newest.value)
     marks = (*entry.marks, mark)[-CHECKPOINTS_KEPT:]
-    checkpoints.trim(connection, key, marks[0].version)
+    blobs.trim_checkpoints(connection, key, marks[0].version)
     journal_offset = entry.journal_offset
     if len(marks) == CHECKPOINTS_KEPT:
         begin = rules.trimmed_to(entry.record, entry.journal_offset, marks[0].offset)
@@ -97,7 +97,7 @@ def recover(connection: apsw.Connection, key: SessionKey, count: int = CHECKPOIN
         if len(sound) == count:
             break
         try:
-            sound.append(checkpoints.load(connection, key, mark))
+            sound.append(blobs.load_checkpoint(connection, key, mark))
         except DamagedValue as error:
             damaged.append(str(error))
     journal_offset = journal.gapless_from(connection, entry)
@@ -124,24 +124,31 @@ def revise(connection: apsw.Connection, key: SessionKey, change: Mapping[str, ob
 
 
 def expire(connection: apsw.Connection, at: float) -> list[SessionKey]:
-    over = [entry.record.key for entry in sessions.sound(connection) if rules.is_over(entry.record, at)]
-    for key in over:
+    over = []
+    for manifest in sessions.perhaps_expired(connection, at):
+        key = manifest.record.key
+        if not rules.is_over(manifest.record, at):
+            # A damaged hint: saving makes it right.
+            sessions.save(connection, manifest)
+            continue
+        over.append(key)
         _forget(connection, key)
-        tombstones.set_up(connection, key, at)
-    tombstones.clear(connection, at)
+        sessions.add_tombstone(connection, key, at)
+    sessions.clear_tombstones(connection, at)
     return over
 
 
 def unread(connection: apsw.Connection, bytes_min: int) -> list[SessionRecord]:
-    return [entry.record for entry in sessions.sound(connection) if rules.is_unread(entry.record, bytes_min)]
+    found = sessions.perhaps_unread(connection, bytes_min)
+    return [manifest.record for manifest in found if rules.is_unread(manifest.record, bytes_min)]
 
 
 def stored_bytes(connection: apsw.Connection, tenant: str) -> int:
-    return sum(entry.stored_bytes for entry in sessions.sound(connection, tenant))
+    return sessions.stored_bytes(connection, tenant)
 
 
 def _forget(connection: apsw.Connection, key: SessionKey) -> None:
     sessions.remove(connection, key)
     journal.remove(connection, key)
-    checkpoints.remove(connection, key)
-    snapshots.remove(connection, key)
+    blobs.remove_checkpoints(connection, key)
+    blobs.remove_snapshots(connection, key)

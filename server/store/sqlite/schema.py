@@ -1,7 +1,4 @@
-"""The SQLite file: its settings, its tables, and which versions of them are understood.
-
-It opens connections; it does not know what is written through them.
-"""
+"""The SQLite file: its settings, its tables, and which versions of them can be opened."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,9 +7,10 @@ import apsw
 
 from server.store.base import StoreUnavailable
 from server.store.sqlite import folder as folders
+from server.store.sqlite import sessions
 
 FILE_NAME = "onceread.sqlite"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # In this order: the lock first, for the log's index stays out of a shared file, and other programs out of
 # both, only where the lock is exclusive before anything is read; then what only takes while the file is
@@ -66,8 +64,16 @@ CREATE TABLE snapshot (
     PRIMARY KEY (tenant, id, name)
 );
 """
-# What each version lacks.
-_MISSING = {0: TABLES + SECOND_VERSION + THIRD_VERSION, 1: SECOND_VERSION + THIRD_VERSION, 2: THIRD_VERSION}
+# What version 4 has beyond version 3, whose sweep decoded every session: hints, and an index for each.
+FOURTH_VERSION = """
+ALTER TABLE session ADD COLUMN expires_at REAL;
+ALTER TABLE session ADD COLUMN unread_bytes INTEGER;
+ALTER TABLE session ADD COLUMN stored_bytes INTEGER;
+CREATE INDEX session_by_expiry ON session (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX session_by_unread ON session (unread_bytes) WHERE unread_bytes IS NOT NULL;
+CREATE INDEX session_by_size ON session (tenant, stored_bytes);
+"""
+_STEPS = (TABLES, SECOND_VERSION, THIRD_VERSION, FOURTH_VERSION)
 
 
 def connect(folder: Path) -> apsw.Connection:
@@ -83,6 +89,8 @@ def connect(folder: Path) -> apsw.Connection:
         # the file that has it. A commit begins a new log, whose header makes all of the old one invalid.
         connection.pragma("user_version", SCHEMA_VERSION)
         folders.sync(folder)
+        with connection:
+            sessions.renew_hints(connection)
     except BaseException:
         # A second failure would only hide the first.
         with suppress(Exception):
@@ -97,7 +105,7 @@ def _set(connection: apsw.Connection, folder: Path) -> None:
         found = connection.pragma(name)
         if found != answer:
             raise StoreUnavailable(
-                f"{folder / FILE_NAME} can not be used with {name} {value} (it stays {found}): "
+                f"{folder / FILE_NAME} cannot be used with {name} {value} (it stays {found}): "
                 "use a local disk, and a file that was made by this server"
             )
 
@@ -107,9 +115,9 @@ def _understand(connection: apsw.Connection, folder: Path) -> None:
     if version == SCHEMA_VERSION:
         return
     foreign = version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get > 0
-    if foreign or version not in _MISSING:
+    if foreign or not 0 <= version < SCHEMA_VERSION:
         raise StoreUnavailable(
             f"{folder / FILE_NAME} has schema version {version}, this server understands {SCHEMA_VERSION}: "
             "run the version of the server that wrote it, or name another data folder"
         )
-    connection.execute(f"BEGIN IMMEDIATE; {_MISSING[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+    connection.execute(f"BEGIN IMMEDIATE; {''.join(_STEPS[version:])} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")

@@ -1,6 +1,7 @@
-"""The rows of sessions: each holds the record, and what else must be stored for the session to be whole.
+"""The rows of sessions, and the tombstones of those that expired.
 
-It knows neither the journal's bytes nor the checkpoints' values, only where they must lie.
+A session's row holds its manifest under a checksum, and hints: columns with indexes, by which the sweep finds what has
+expired or is unread without decoding every manifest. The manifest decides; hints are made anew as the file is opened.
 """
 
 from typing import Any
@@ -8,27 +9,30 @@ from typing import Any
 import apsw
 
 from server.store import rules
-from server.store.base import DamagedValue, SessionKey, SessionRecord
+from server.store.base import TOMBSTONE_SECONDS, DamagedValue, SessionKey, SessionRecord
 from server.store.manifest import Manifest, decode
-from server.store.sqlite import tombstones
-from server.store.sqlite.checksum import matches, seal
+from server.store.sqlite.checksum import checksum, matches
 
 
-def add(connection: apsw.Connection, entry: Manifest) -> None:
-    record = entry.record
-    value = entry.encode()
+def add(connection: apsw.Connection, manifest: Manifest) -> None:
+    record = manifest.record
+    value = manifest.encode()
+    found = _checksum(record.key, record.created_at, value)
     connection.execute(
-        "INSERT INTO session (tenant, id, created_at, seal, entry) VALUES (?, ?, ?, ?, ?)",
-        (*record.key, record.created_at, _seal(record.key, record.created_at, value), value),
+        "INSERT INTO session (tenant, id, created_at, expires_at, unread_bytes, stored_bytes, seal, entry) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*record.key, record.created_at, *_hints(manifest), found, value),
     )
 
 
-def save(connection: apsw.Connection, entry: Manifest) -> None:
-    record = entry.record
-    value = entry.encode()
+def save(connection: apsw.Connection, manifest: Manifest) -> None:
+    record = manifest.record
+    value = manifest.encode()
+    found = _checksum(record.key, record.created_at, value)
     connection.execute(
-        "UPDATE session SET seal = ?, entry = ? WHERE tenant = ? AND id = ?",
-        (_seal(record.key, record.created_at, value), value, *record.key),
+        "UPDATE session SET expires_at = ?, unread_bytes = ?, stored_bytes = ?, seal = ?, entry = ? "
+        "WHERE tenant = ? AND id = ?",
+        (*_hints(manifest), found, value, *record.key),
     )
 
 
@@ -40,7 +44,7 @@ def load(connection: apsw.Connection, key: SessionKey) -> Manifest:
         key,
     ).fetchone()
     if row is None:
-        raise rules.expired(key) if tombstones.exists(connection, key) else rules.missing(key)
+        raise rules.expired(key) if has_expired(connection, key) else rules.missing(key)
     return _opened(key, *row)
 
 
@@ -67,19 +71,34 @@ def page(connection: apsw.Connection, tenant: str, limit: int, after: str | None
     ]
 
 
-def sound(connection: apsw.Connection, tenant: str | None = None) -> list[Manifest]:
-    """The undamaged entries of a tenant, or of all."""
+def perhaps_expired(connection: apsw.Connection, at: float) -> list[Manifest]:
+    """The undamaged sessions whose hint says that they have expired."""
+    return _hinted(connection, "expires_at <= ?", at)
+
+
+def perhaps_unread(connection: apsw.Connection, bytes_min: int) -> list[Manifest]:
+    """The undamaged sessions whose hint says that so many bytes of their text are unread."""
+    return _hinted(connection, "unread_bytes >= ?", bytes_min)
+
+
+def stored_bytes(connection: apsw.Connection, tenant: str) -> int:
+    """The sum of the hints of a tenant's sessions."""
+    found: int | None = connection.execute("SELECT sum(stored_bytes) FROM session WHERE tenant = ?", (tenant,)).get
+    return found or 0
+
+
+def renew_hints(connection: apsw.Connection) -> None:
+    """Makes every session's hints those of its manifest; of a damaged one there are none."""
     rows: list[tuple[Any, ...]] = connection.execute(
-        "SELECT CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), "
-        "CAST(entry AS BLOB) FROM session WHERE ?1 IS NULL OR tenant = ?1",
-        (tenant,),
+        "SELECT rowid, CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), "
+        "CAST(entry AS BLOB) FROM session"
     ).fetchall()
-    entries = []
-    for owner, id, created_at, sealed, value in rows:
-        key = SessionKey(owner.decode(errors="replace"), id.decode(errors="replace"))
-        if matches(sealed, "session", key, (created_at,), value):
-            entries.append(decode(value))
-    return entries
+    hints = [(rowid, *_hints(_sound(*row))) for rowid, *row in rows]
+    connection.executemany(
+        "UPDATE session SET expires_at = ?2, unread_bytes = ?3, stored_bytes = ?4 WHERE rowid = ?1 "
+        "AND (expires_at IS NOT ?2 OR unread_bytes IS NOT ?3 OR stored_bytes IS NOT ?4)",
+        hints,
+    )
 
 
 def count(connection: apsw.Connection, tenant: str) -> int:
@@ -91,8 +110,50 @@ def remove(connection: apsw.Connection, key: SessionKey) -> None:
     connection.execute("DELETE FROM session WHERE tenant = ? AND id = ?", key)
 
 
-def _seal(key: SessionKey, created_at: float, value: bytes) -> bytes:
-    return seal("session", key, (float(created_at),), value)
+def add_tombstone(connection: apsw.Connection, key: SessionKey, at: float) -> None:
+    connection.execute("REPLACE INTO tombstone (tenant, id, until) VALUES (?, ?, ?)", (*key, at + TOMBSTONE_SECONDS))
+
+
+def has_expired(connection: apsw.Connection, key: SessionKey) -> bool:
+    found = connection.execute("SELECT 1 FROM tombstone WHERE tenant = ? AND id = ?", key).fetchone()
+    return found is not None
+
+
+def remove_tombstone(connection: apsw.Connection, key: SessionKey) -> None:
+    connection.execute("DELETE FROM tombstone WHERE tenant = ? AND id = ?", key)
+
+
+def clear_tombstones(connection: apsw.Connection, at: float) -> None:
+    """Deletes the tombstones whose own time is over."""
+    connection.execute("DELETE FROM tombstone WHERE until <= ?", (at,))
+
+
+def _hints(manifest: Manifest | None) -> tuple[float | None, int | None, int | None]:
+    """What the sweep selects by: expires_at, unread_bytes (None: not to be read) and stored_bytes."""
+    if manifest is None:
+        return None, None, None
+    record = manifest.record
+    unread_bytes = record.accepted_bytes - record.read_bytes if record.quarantined is None else None
+    return record.expires_at, unread_bytes, manifest.stored_bytes
+
+
+def _hinted(connection: apsw.Connection, condition: str, bound: float) -> list[Manifest]:
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), "
+        f"CAST(entry AS BLOB) FROM session WHERE {condition}",
+        (bound,),
+    ).fetchall()
+    return [manifest for row in rows if (manifest := _sound(*row)) is not None]
+
+
+def _sound(tenant: bytes, id: bytes, created_at: float, found: bytes, value: bytes) -> Manifest | None:
+    """The manifest of a row, unless it is damaged."""
+    key = SessionKey(tenant.decode(errors="replace"), id.decode(errors="replace"))
+    return decode(value) if matches(found, "session", key, (created_at,), value) else None
+
+
+def _checksum(key: SessionKey, created_at: float, value: bytes) -> bytes:
+    return checksum("session", key, (float(created_at),), value)
 
 
 def _opened(key: SessionKey, created_at: float, sealed: bytes, value: bytes) -> Manifest:

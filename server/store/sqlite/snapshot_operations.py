@@ -12,7 +12,7 @@ import apsw
 from server.store import rules
 from server.store.base import PIECE_BYTES_MAX, DamagedValue, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
 from server.store.manifest import CheckpointInfo, Manifest, SnapshotInfo
-from server.store.sqlite import checkpoints, journal, sessions, snapshots
+from server.store.sqlite import blobs, journal, sessions
 from server.store.text_hash import shortened
 
 # So much text is looked at in one transaction: others have their turns between.
@@ -62,7 +62,7 @@ def keep_snapshot(
     rules.check_snapshot(record, names, name, lineage, checkpoint.offset)
     rules.check_chain(known_chain, checkpoint)
     kept = SnapshotInfo.of(record, name, at, CheckpointInfo.of(checkpoint))
-    snapshots.keep(connection, key, kept, checkpoint.value)
+    blobs.keep_snapshot(connection, key, kept, checkpoint.value)
     used = rules.used(record, at)
     sessions.save(connection, replace(entry, record=used, snapshots=(*entry.snapshots, kept)))
     return kept.snapshot
@@ -74,13 +74,13 @@ def list_snapshots(connection: apsw.Connection, key: SessionKey) -> list[Snapsho
 
 def load_snapshot(connection: apsw.Connection, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
     kept = sessions.load(connection, key).named(name)
-    return kept.snapshot, snapshots.load(connection, key, kept)
+    return kept.snapshot, blobs.load_snapshot(connection, key, kept)
 
 
 def drop_snapshot(connection: apsw.Connection, key: SessionKey, name: str) -> None:
     entry = sessions.load(connection, key)
     dropped = entry.named(name)
-    snapshots.drop(connection, key, name)
+    blobs.drop_snapshot(connection, key, name)
     left = tuple(kept for kept in entry.snapshots if kept != dropped)
     sessions.save(connection, replace(entry, snapshots=left))
 
@@ -99,8 +99,8 @@ def rewind(
     entry = sessions.load(connection, key)
     rules.check_rewind(entry.record, checkpoint, record.lineage)
     mark = CheckpointInfo.of(checkpoint)
-    checkpoints.remove(connection, key)
-    checkpoints.keep(connection, key, mark, checkpoint.value)
+    blobs.remove_checkpoints(connection, key)
+    blobs.keep_checkpoint(connection, key, mark, checkpoint.value)
     journal_offset = checkpoint.offset
     if known_chain == checkpoint.chain and _cut(connection, entry, checkpoint.offset):
         journal_offset = entry.journal_offset
@@ -123,7 +123,7 @@ def rebuild(
 ) -> SessionRecord:
     entry = sessions.load(connection, record.key)
     rules.check_rebuild(entry.record, entry.journal_offset, record.lineage)
-    checkpoints.remove(connection, record.key)
+    blobs.remove_checkpoints(connection, record.key)
     rebuilt = rules.rebuilt(entry.record, model, fingerprint, lineage, at)
     sessions.save(connection, replace(entry, record=rebuilt, marks=()))
     end_lease()

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
         ("journal_mode", "wal"),
         ("synchronous", 2),
         ("temp_store", 2),
-        ("user_version", 3),
+        ("user_version", 4),
     ],
 )
 async def test_the_settings_took(sqlite: SqliteStore, pragma: str, answer: int | str) -> None:
@@ -45,15 +45,15 @@ async def test_a_file_with_other_settings_is_refused(tmp_path: Path) -> None:
 async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     await (await SqliteStore.open(tmp_path)).close()
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.pragma("user_version", 4)
+    direct.pragma("user_version", 5)
     direct.close()
     with pytest.raises(StoreUnavailable) as refusal:
         await SqliteStore.open(tmp_path)
     # While the error is still held, for it must not hold the file.
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.pragma("user_version", 3)
+    direct.pragma("user_version", 4)
     direct.close()
-    assert "schema version 4, this server understands 3" in str(refusal.value)
+    assert "schema version 5, this server understands 4" in str(refusal.value)
     await (await SqliteStore.open(tmp_path)).close()
 
 
