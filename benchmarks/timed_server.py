@@ -36,7 +36,7 @@ class Callback(NamedTuple):
 
 
 class LoopTimer:
-    """Times all callbacks of the process's event loops during some work, garbage collections, and a timer of its own.
+    """Times all callbacks of the event loop during some work, garbage collections, and the lateness of a timer.
 
     `clock` and `cpu_clock` return seconds: of the wall clock, and of the CPU time of the calling thread.
     """

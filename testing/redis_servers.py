@@ -63,7 +63,7 @@ DEFAULTS: dict[str, str | tuple[str, ...]] = {
 _STARTER = ThreadPoolExecutor(1, "redis")
 _ENDS_WITH_US = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
 
-# Below the ports that Linux gives to clients: a client that knocks at a dead server's door can not come to occupy it.
+# Below the ephemeral ports of Linux: a client that connects to a dead server cannot come to occupy its port.
 _PORTS = cycle(Random().sample(range(12_000, 32_000), 20_000))
 
 

@@ -25,13 +25,13 @@ class Done(NamedTuple):
 
     @property
     def value(self) -> Any:
-        """The one line of JSON that it wrote."""
+        """The line of JSON on standard output."""
         assert self.status == 0, self.err
         return json.loads(self.out)
 
 
 class CommandLine:
-    """`onceread` for a server, in a folder, with a home of its own."""
+    """`onceread` for a server, in its own folder and home directory."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class CommandLine:
         }
 
     def __call__(self, *words: str, feed: bytes = b"", without: str = "") -> Done:
-        """What came of it; `without` is a module that is made missing."""
+        """Runs a command to its end; `without` names a module that cannot be imported."""
         done = subprocess.run(
             _command(words, without),
             input=feed,
@@ -56,7 +56,7 @@ class CommandLine:
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def start(self, *words: str, terminal: int | None = None, **streams: int) -> subprocess.Popen[bytes]:
-        """Begins it, to be talked to and interrupted; at a terminal, whose keys it is then interrupted by."""
+        """Starts a command, optionally at a terminal, whose Ctrl-C then interrupts it."""
         if terminal is not None:
             streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
         chosen: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -78,7 +78,7 @@ def _command(words: tuple[str, ...], without: str = "") -> list[str]:
 
 
 def _interruptible() -> None:
-    """Whoever runs the tests in the background has interrupts ignored, which children inherit."""
+    """Restores SIGINT: a shell ignores it for background jobs, and child processes inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -88,7 +88,7 @@ def _at_terminal() -> None:
 
 
 def seen(stream: IO[bytes], wanted: str) -> str:
-    """What came up to the first line with these words."""
+    """The output up to the first line that contains `wanted`."""
     lines: list[str] = []
     for line in stream:
         lines.append(line.decode())

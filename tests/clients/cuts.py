@@ -19,14 +19,14 @@ from tests.clients.cutting_proxy import CuttingProxy
 Memory: TypeAlias = tuple[dict[str, bytes], dict[str, str]]
 
 CUTS = 100
-# Nothing is durable of most connections here, so more tries than by default go by in between.
+# Most connections carry nothing durable, so that more tries than by default fail in a row.
 STUBBORN = Retries(attempts=CUTS, first_seconds=0.01, longest_seconds=0.02)
 
 
 def lives(seed: int, all_bytes: int) -> Iterator[int]:
-    """How many bytes each connection lives: most end within their first request, every fifth carries some text.
+    """The bytes after which each connection is cut: most within their first request, every fifth carries some text.
 
-    All together are less than `all_bytes`: a text of so many can not be through before the last cut.
+    Their sum is less than `all_bytes`, so that a text of this size cannot be sent before the last cut.
     """
     random = Random(seed)
     longest = all_bytes // 20
@@ -34,7 +34,7 @@ def lives(seed: int, all_bytes: int) -> Iterator[int]:
 
 
 def story(seed: int, size: int) -> bytes:
-    """A text of at least this size, with a fact now and then that the default weights remember."""
+    """A text of at least this size, with some facts that the default weights remember."""
     random = Random(seed)
     people, places = ("Mary", "John", "Sandra", "Daniel"), ("kitchen", "garden", "office", "hallway", "bathroom")
     noise = prose(seed, 20_000)
@@ -46,7 +46,7 @@ def story(seed: int, size: int) -> bytes:
 
 
 def memory(client: Onceread, id: str) -> Memory:
-    """What a session's memory is as a file: its tensors, and what the file says of them."""
+    """A session's saved memory: the tensors and the metadata of the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "memory.safetensors"
         client.sessions.get(id).save(path)
@@ -56,7 +56,7 @@ def memory(client: Onceread, id: str) -> Memory:
 
 
 def undisturbed(server: Server, text: bytes) -> Memory:
-    """The memory of a session that gets the text in peace."""
+    """The memory of a session that gets the text without cuts."""
     with Onceread(server.url) as client:
         session = client.sessions.create()
         session.read(text)
@@ -86,7 +86,7 @@ def main() -> None:
         expected = undisturbed(server, text)
         between = time.monotonic()
         got = cut_a_hundred_times(server, len(text), read)
-        print(f"{len(text):,} bytes in peace: {between - began:.1f} s")
+        print(f"{len(text):,} bytes without cuts: {between - began:.1f} s")
         print(f"{len(text):,} bytes, cut {CUTS} times: {time.monotonic() - between:.1f} s")
         print(f"the same memory, {sum(map(len, got[0].values())):,} bytes: {got == expected}")
         assert got == expected

@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 
 
 class CuttingProxy:
-    """In front of `port`; each number of `cuts_after` is how many bytes a connection lives; later ones live on."""
+    """In front of `port`; cuts each connection after the next number of bytes in `cuts_after`, later ones never."""
 
     def __init__(self, port: int, cuts_after: Iterator[int]) -> None:
         self._target, self._cuts_after = port, cuts_after
@@ -70,5 +70,5 @@ class CuttingProxy:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Ends it as a network does: without a farewell."""
+    """Closes the connection with a TCP reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

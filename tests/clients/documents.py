@@ -1,7 +1,4 @@
-"""Small documents of the formats that text is taken out of, made from their text.
-
-It knows as much of each format as one page needs.
-"""
+"""Small documents in the formats that text is extracted from, made from their text."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Fate(Enum):
-    """What becomes of a request."""
+    """What happens to a request."""
 
     WELL = auto()
     REFUSED_CONNECTION = auto()
@@ -42,7 +42,7 @@ class ModelServer:
         self._events: Iterator[Event] = iter(())
 
     def carry_out(self, flow: Flow[T], source: TextSource | None = None) -> T:
-        """The flow's result, with this server at its other end."""
+        """The flow's result against this server."""
         try:
             step = next(flow)
             while True:

@@ -19,7 +19,7 @@ TEXT = prose(47, 20_000)
 SIZE = len(TEXT.encode())
 
 
-def told(session: Session) -> tuple[str, int]:
+def state(session: Session) -> tuple[str, int]:
     answer = session.ask("Who came, and where?", max_tokens=12)
     return answer.text, answer.memory.offset
 
@@ -41,7 +41,7 @@ def test_read_survives_a_server_that_is_killed_meanwhile(quick_weights: Path, tm
         session.read(TEXT[:4000], progress=kill, wait=False)
         session.read(TEXT[4000:], progress=kill)
         assert len(kills) == 2
-        assert told(session) == told(undisturbed)
+        assert state(session) == state(undisturbed)
 
 
 def test_text_that_a_store_lost_is_sent_again(quick_weights: Path, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_text_that_a_store_lost_is_sent_again(quick_weights: Path, tmp_path: Pat
             session.read(iter([TEXT[12_000:]]))
         assert session.refresh().text.accepted_bytes == len(TEXT[:5000].encode()), "nothing was put over the loss"
         assert session.read(TEXT, at=0).read_bytes == SIZE
-        assert told(session) == told(undisturbed)
+        assert state(session) == state(undisturbed)
 
 
 def test_the_api_key_is_sent_and_each_refusal_is_its_own_error(quick_weights: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ TEXT = prose(41, 6000)
 SIZE = len(TEXT.encode())
 
 
-def told(session: Session) -> tuple[str, int]:
+def state(session: Session) -> tuple[str, int]:
     """What a session's memory lets it say."""
     answer = session.ask("Who came, and where?", max_tokens=12)
     return answer.text, answer.memory.offset
@@ -51,7 +51,7 @@ def test_every_kind_of_source_ends_in_the_same_memory(client: Onceread, book: Se
         session = client.sessions.create()
         final = session.read(source)
         assert (final.sent_bytes, final.accepted_bytes, final.read_bytes) == (SIZE, SIZE, SIZE)
-        assert told(session) == told(book), source
+        assert state(session) == state(book), source
 
 
 def test_a_file_in_text_mode_is_refused(book: Session, tmp_path: Path) -> None:
@@ -78,14 +78,14 @@ def test_text_may_be_sent_without_waiting_and_waited_for_later(client: Onceread,
     session = client.sessions.create()
     assert session.read(TEXT, wait=False).accepted_bytes == SIZE
     assert session.read(TEXT, at=0).read_bytes == SIZE
-    assert told(session) == told(book)
+    assert state(session) == state(book)
 
 
 def test_several_texts_are_appended_in_order(client: Onceread, book: Session) -> None:
     session = client.sessions.create()
     for start in range(0, len(TEXT), 2000):
         session.read(TEXT[start : start + 2000], wait=False)
-    assert told(session) == told(book)
+    assert state(session) == state(book)
 
 
 def test_a_receipt_is_kept_and_can_be_sent_later(client: Onceread, book: Session) -> None:
@@ -151,28 +151,28 @@ def test_options_reach_the_server(book: Session) -> None:
 def test_a_fork_is_independent(book: Session) -> None:
     copy = book.fork(metadata={"title": "Another end"})
     assert copy.metadata == {"title": "Another end"}
-    assert told(copy) == told(book)
+    assert state(copy) == state(book)
     copy.read(" And then?")
-    assert told(copy)[1] == SIZE + 10
-    assert told(book)[1] == SIZE
+    assert state(copy)[1] == SIZE + 10
+    assert state(book)[1] == SIZE
 
 
 def test_a_snapshot_can_be_asked_forked_and_returned_to(book: Session) -> None:
-    before = told(book)
+    before = state(book)
     kept = book.snapshot("chapter-3")
     assert (kept.name, kept.offset, kept.session) == ("chapter-3", SIZE, book.id)
     with pytest.raises(errors.SnapshotExists):
         book.snapshot("chapter-3")
     book.read(" What came after it.")
-    assert told(book) != before
+    assert state(book) != before
     assert [found.name for found in book.snapshots()] == ["chapter-3"]
     asked = book.ask("Who came, and where?", max_tokens=12, snapshot="chapter-3")
     assert (asked.text, asked.memory.offset) == before
-    assert told(book.fork(snapshot="chapter-3")) == before
+    assert state(book.fork(snapshot="chapter-3")) == before
     book.restore("chapter-3")
-    assert told(book) == before
+    assert state(book) == before
     book.read(" Another end.")
-    assert told(book)[1] == SIZE + 13
+    assert state(book)[1] == SIZE + 13
     book.delete_snapshot("chapter-3")
     assert book.snapshots() == []
     with pytest.raises(errors.SnapshotNotFound):
@@ -184,8 +184,8 @@ def test_a_saved_memory_can_be_loaded(client: Onceread, book: Session, tmp_path:
     book.save(file)
     assert [path.name for path in tmp_path.iterdir()] == ["book.safetensors"]
     loaded = client.sessions.load(file, id=f"{book.id}-copy")
-    assert (loaded.id, told(loaded)) == (f"{book.id}-copy", told(book))
-    assert told(client.sessions.load(str(file))) == told(book)
+    assert (loaded.id, state(loaded)) == (f"{book.id}-copy", state(book))
+    assert state(client.sessions.load(str(file))) == state(book)
     with pytest.raises(errors.SessionExists):
         client.sessions.load(file, id=book.id)
     file.write_bytes(file.read_bytes()[:-1])
@@ -224,7 +224,7 @@ def test_rebuild_reads_the_kept_text_again(client: Onceread, book: Session) -> N
     session = client.sessions.create(keep_text=True)
     session.read(TEXT)
     session.rebuild()
-    assert told(session) == told(book)
+    assert state(session) == state(book)
 
 
 def test_server_info(client: Onceread) -> None:

@@ -20,7 +20,8 @@ from tests.clients.command_line import CommandLine, seen
 TEXT = prose(41, 6000)
 SIZE = len(TEXT.encode())
 QUESTION = "Who came, and where?"
-# The beginning of the text, as it is before an interrupt.
+INTERRUPTS_MAX = 6
+# The part of the text that is sent before an interrupt.
 BEGINNING = TEXT[:3000].encode()
 
 
@@ -124,15 +125,17 @@ def test_an_interrupt_ends_watch_with_exit_code_0(onceread: CommandLine, book: s
 
 
 def interrupt(process: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C until it ends: one that comes just before a read of an open pipe is heard only when that read ends."""
-    while process.poll() is None:
+    """Ctrl-C until it ends: one that comes just before a blocking read of a pipe has no effect until the read ends."""
+    for _ in range(INTERRUPTS_MAX):
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
+            return
+    raise AssertionError(f"the command ignores {INTERRUPTS_MAX} interrupts")
 
 
 def test_resume_finishes_an_interrupted_read(onceread: CommandLine, client: Onceread, book: str) -> None:
-    # A pipe that stays open: the reading can not be through before it is interrupted.
+    # A pipe that stays open, so that the read cannot end before the interrupt.
     os.mkfifo(onceread.folder / "pipe.txt")
     with onceread.start("read", "pipe.txt", "--title", "book") as process:
         assert process.stderr is not None

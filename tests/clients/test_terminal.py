@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.clients.command_line import CommandLine
 
 TEXT = prose(41, 6000)
 QUIET_SECONDS = 5.0
+DEADLINE_SECONDS = 120
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
@@ -32,7 +34,7 @@ def onceread(server: Server, tmp_path: Path) -> CommandLine:
 
 
 class Terminal:
-    """A terminal with a command in it; what it shows is kept without colours and moves."""
+    """A terminal that runs a command; `shown` is its output without colours and cursor movements."""
 
     def __init__(self, onceread: CommandLine, *words: str) -> None:
         self._ours, theirs = pty.openpty()
@@ -44,22 +46,24 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def until(self, wanted: str) -> None:
-        """Returns when this is shown behind what was waited for before."""
+        """Returns when `wanted` is shown after the text that was waited for before."""
         start = len(self.shown)
         while wanted not in self.shown[start:]:
             assert self._goes_on(), f"it ended without {wanted!r}:\n{self.shown}"
 
     def interrupt(self) -> None:
-        """Presses Ctrl-C, and again when nothing comes of it: readline misses one just before it waits for a key."""
+        """Presses Ctrl-C, again if nothing happens: readline misses one that comes just before it waits for a key."""
         self.type("\x03")
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while "interrupted" not in self.shown:
+            assert time.monotonic() < deadline, f"not interrupted:\n{self.shown}"
             if select.select([self._ours], [], [], QUIET_SECONDS)[0]:
                 assert self._goes_on(), f"it ended uninterrupted:\n{self.shown}"
             else:
                 self.type("\x03")
 
     def end(self) -> int:
-        """The status, once all has been shown."""
+        """The exit code, once all output has been shown."""
         while self._goes_on():
             pass
         status = self._process.wait(60)
@@ -67,11 +71,13 @@ class Terminal:
         return status
 
     def _goes_on(self) -> bool:
-        """Takes in what is shown next; False at the end."""
+        """Reads the next output; False at the end, AssertionError if there is none for long."""
+        ready = select.select([self._ours], [], [], DEADLINE_SECONDS)[0]
+        assert ready, f"nothing was shown for {DEADLINE_SECONDS} s:\n{self.shown}"
         try:
             chunk = os.read(self._ours, 4096)
         except OSError:
-            # So Linux says that nobody has the other end any more.
+            # On Linux: the other end has been closed.
             return False
         self.shown += _CONTROL.sub("", chunk.decode(errors="replace"))
         return bool(chunk)

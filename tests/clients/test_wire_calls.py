@@ -51,7 +51,7 @@ class Script:
         self._said = iter(said)
         self.asked: list[Request] = []
         self.paused: list[float] = []
-        self.told: list[str] = []
+        self.emitted: list[str] = []
 
     def play(self, flow: Flow[Any]) -> Any:
         came: Any = None
@@ -68,7 +68,7 @@ class Script:
                     case Pause(seconds):
                         self.paused.append(seconds)
                     case Emit(value):
-                        self.told.append(value)
+                        self.emitted.append(value)
                 step = flow.throw(came) if isinstance(came, errors.OncereadError) else flow.send(came)
         except StopIteration as end:
             assert next(self._said, None) is None, "not all that was said was listened to"
@@ -147,12 +147,12 @@ def test_a_stream_is_retried_only_before_its_first_piece() -> None:
     for broken in ((LOST,), (opened, LOST), (opened, None), (opened, PROBLEM), (refused(429, "overloaded"),)):
         script = Script(*broken, opened, event("delta", text="he"), event("delta", text="re"), DONE)
         assert script.play(queries.ask_streamed(SessionHandle("s"), "?", {}, RETRIES)).text == "here"
-        assert script.told == ["he", "re"]
+        assert script.emitted == ["he", "re"]
     for ends, kind in ((LOST, errors.ConnectionFailed), (None, errors.ConnectionFailed), (PROBLEM, errors.Draining)):
         script = Script(opened, event("delta", text="he"), ends)
         with pytest.raises(kind):
             script.play(queries.ask_streamed(SessionHandle("s"), "?", {}, RETRIES))
-        assert script.told == ["he"]
+        assert script.emitted == ["he"]
 
 
 def test_a_stream_of_a_remembered_answer_is_not_retried() -> None:

@@ -94,7 +94,7 @@ def test_lost_text_of_a_source_that_comes_once_is_an_error() -> None:
     server.rollbacks = [10, 1 << 20, 1 << 20]
     with pytest.raises(errors.TextRolledBack):
         read(server, source("once", text), handle)
-    assert handle.receipt is not None, "whoever goes on must be told again"
+    assert handle.receipt is not None, "a later call must get the same error"
 
 
 def test_lost_text_before_the_source_is_an_error() -> None:
