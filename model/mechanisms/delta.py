@@ -63,7 +63,8 @@ def in_chunks(places: Tensor, gates: Tensor) -> Writes:
     count = max(1, int((gates > 0).sum(dim=-1).max())) if gates.device.type == "cpu" else tokens
     width = -(-count // size) * size
     missing = max(0, width - tokens)
-    return Writes(*(pad(x[..., :width], (0, missing)).unflatten(-1, (-1, size)) for x in (places, gates)))
+    padded = (pad(x[..., :width], (0, missing)) for x in (places, gates))
+    return Writes(*(x.reshape(*x.shape[:-1], width // size, size) for x in padded))
 
 
 def _at(x: Tensor, places: Tensor) -> Tensor:

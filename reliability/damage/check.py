@@ -31,7 +31,7 @@ from server.store import StoreOptions
 from server.store.base import SessionKey, StoreError
 from server.store.encryption import Sealer
 from server.store.redis import memories
-from server.store.sqlite import checkpoints, journal, sessions
+from server.store.sqlite import blobs, journal, sessions
 from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
 
@@ -157,7 +157,7 @@ def control(seed: int) -> Counts:
     with mock.patch.object(Sealer, "open", unverified):
         redis = asyncio.run(damage(CONTROL_CASES, seed, lambda cases: None, ("Redis",), CONTROL_CASES + 1))
     with ExitStack() as stack:
-        for module in (sessions, journal, checkpoints):
+        for module in (sessions, journal, blobs):
             stack.enter_context(mock.patch.object(module, "matches", return_value=True))
         sqlite = asyncio.run(damage(CONTROL_CASES, seed, lambda cases: None, ("SQLite",), CONTROL_CASES + 1))
     # A crash over what can not be decoded is not what must be found, but a wrong answer.
