@@ -1,6 +1,6 @@
-"""Asks /livez of the server in this container; the exit status is the answer.
+"""Health check of the image: exits with 0 if /livez of the server in this container answers 200, else with 1.
 
-It needs nothing but Python's own library, and knows neither the store nor the model.
+Uses only Python's standard library.
 """
 
 import os

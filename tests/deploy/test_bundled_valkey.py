@@ -97,4 +97,4 @@ def test_helms_test_is_content_where_keys_are_asked_for(tmp_path: Path) -> None:
     with Server(ROOT / "model" / "default", "memory://", keys_file=keys["ONCEREAD_KEYS_FILE"]) as server:
         done = quickstart(server, "false")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "ready, and asks for keys\n"
+    assert done.stdout == "ready, and requires a key\n"

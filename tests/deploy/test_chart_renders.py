@@ -140,7 +140,7 @@ def test_helm_finds_nothing_to_complain_of(program: str) -> None:
         ({}, "kubectl create secret generic"),
         ({"secrets": {"existing": "s"}}, "keys.open=true"),
         ({"secrets": {"sealKeys": "0f" * 32}, "keys": {"open": True}}, "secrets.storePassword is missing"),
-        (merged(LEAST, {"store": {"password": False}}), "the bundled Valkey asks for a password"),
+        (merged(LEAST, {"store": {"password": False}}), "the bundled Valkey requires a password"),
         (merged(LEAST, {"store": {"durability": "fsync+replica"}}), "needs an external store"),
         (merged(LEAST, {"gateway": {"enabled": True}}), "name the Gateway"),
         (merged(LEAST, {"ingress": {"enabled": True}}), "name the host"),

@@ -1,6 +1,6 @@
-"""What the README's sixty seconds do, against ONCEREAD_URL: a fact is read, asked for, and forgotten.
+"""The README's sixty seconds against ONCEREAD_URL: reads a fact, asks for it, and deletes the session.
 
-With keys it only sees that the server is ready and that nobody gets in without one. It needs nothing but Python.
+With API keys it only checks that the server is ready and refuses a request without a key. Needs only Python.
 """
 
 import json
@@ -27,7 +27,7 @@ def main() -> None:
         except HTTPError as error:
             if error.code != 401:
                 raise
-            print("ready, and asks for keys")
+            print("ready, and requires a key")
             return
         raise AssertionError("a request without a key was answered")
     session = "test-" + secrets.token_hex(8)

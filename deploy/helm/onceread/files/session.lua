@@ -1,5 +1,5 @@
--- Which session a request is about: the one in its path, else the one that it names. What was sent under the hashed
--- name itself does not count.
+-- The session of a request: the one in its path, else the one in X-Session-ID. The header that is hashed is removed from
+-- what the client sent.
 function envoy_on_request(handle)
   local headers = handle:headers()
   local session = string.match(headers:get(":path"), "^/v1/sessions/([^/?]+)") or headers:get("x-session-id")

@@ -31,7 +31,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Values.store.url | default (printf "redis://onceread@%s:6379" (include "onceread.valkey" .)) }}
 {{- end }}
 
-{{/* What Pod Security calls restricted, and a root that nobody writes to. */}}
+{{/* Pod Security level restricted, with a read-only root. */}}
 {{- define "onceread.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001
