@@ -1,7 +1,4 @@
-"""How long the server takes to acknowledge text as durable, while it reads what came before.
-
-It does not know when the text has been read, nor what the disk promises.
-"""
+"""How long the server takes to acknowledge text as durable, while it reads what came before."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ WARM_UP = 3
 
 
 def measure(plan: Plan) -> Section:
-    """Appends of 64 KiB to one session, one after another, none of them waiting to be read."""
+    """Appends of 64 KiB to one session, one after another, without waiting for reading."""
     text = prose_of_bytes(PIECE_BYTES, seed=6)
     with served(plan) as (_, client):
         client.create("appended")

@@ -1,7 +1,4 @@
-"""How long the first token of an answer takes over HTTP: after a short and a long text, idle and while others are read.
-
-It does not know whether the answer is right.
-"""
+"""TTFT over HTTP: after a short and a long text, on an idle server and while other sessions are read."""
 
 from __future__ import annotations
 
@@ -78,7 +75,7 @@ def _ask(plan: Plan, client: Client, others: tuple[str, ...], description: str) 
     long: list[float] = []
     for number in tqdm(range(-WARM_UP, plan.sizes.questions), desc=description, unit="pair"):
         _keep_reading(client, others, text)
-        # Whoever goes first after the look at the others has no advantage on the whole.
+        # The two go first in turn, so that neither has an advantage.
         pair = (("short", short), ("long", long))
         for session, seconds in pair if number % 2 else pair[::-1]:
             # Without a pause each question would come just after the step that ended the answer before it.
@@ -92,7 +89,7 @@ def _ask(plan: Plan, client: Client, others: tuple[str, ...], description: str) 
 
 
 def _keep_reading(client: Client, others: tuple[str, ...], text: str) -> None:
-    """Sees to it that every one of the others has text waiting."""
+    """Appends text to each of the others that has little left to read."""
     for session in others:
         counts = client.view(session)["text"]
         if counts["accepted_bytes"] - counts["read_bytes"] < len(text) // 2:

@@ -1,7 +1,4 @@
-"""Receipts: signed notes of how far a text was durable, by which a client finds out if the store went back in time.
-
-Pure: it knows a session's record and a secret, and nothing of stores or of HTTP.
-"""
+"""Receipts: signed statements of how far a text was durable, which show a client that a store was rolled back."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ _MAC_BYTES = 16
 
 
 class Receipt(NamedTuple):
-    """The text's end when it was given, the chain of the text up to there, the memory's version then."""
+    """The end of the text when the receipt was given, the hash of the text up to there, and the memory's version."""
 
     lineage: str
     offset: int
@@ -26,7 +23,7 @@ class Receipt(NamedTuple):
 
 
 class BadReceipt(ValueError):
-    """It was not given by this store for this session."""
+    """A receipt that no server with these keys gave for this session."""
 
 
 class Receipts:

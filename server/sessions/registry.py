@@ -1,7 +1,4 @@
-"""The registry: which sessions a tenant has, and whether one can be used now.
-
-It knows records and receipts, and nothing of how a text grows or a question is answered.
-"""
+"""SessionRegistry: creates, lists, changes and deletes a tenant's sessions, and checks that one can be used."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ class SessionView:
 
 @dataclass(frozen=True)
 class NewSession:
-    """What whoever creates a session may say of it; an `id` is made up where none is given."""
+    """What a request to create a session sets; without an `id` the server generates one."""
 
     id: str | None = None
     metadata: dict[str, str] | None = None
@@ -96,21 +93,21 @@ class SessionRegistry:
         return [self.view(record) for record in records[:limit]], len(records) > limit
 
     async def revise(self, key: SessionKey, change: Mapping[str, object]) -> SessionView:
-        """New metadata, or another time to live; None lets the session live for ever."""
+        """Changes metadata or time to live; a time to live of None means no expiry."""
         await self.present(key)
         return self.view(await self._store.revise(key, change, time.time()))
 
     async def delete(self, key: SessionKey) -> None:
-        # The resident one now: by the time the store has answered, another may have been created.
+        # Found before: by the time the store has answered, another session of this name may have been created.
         reader = self._reading.find(key)
         await self._store.delete(key)
         if reader is not None:
             await self._reading.forget(reader)
 
     async def present(self, key: SessionKey, receipt: str | None = None) -> SessionRecord:
-        """The session's record, unless its time is over, whether that has been noticed in the store or not.
+        """The session's record; `SessionExpired` also where the store has not swept the session yet.
 
-        A `receipt` that the client shows is honoured: it is told if the store went back behind it.
+        `TextRolledBack` when the store has lost text that the `receipt` was given for.
         """
         record = await self._store.get(key)
         if is_over(record, time.time()):
@@ -119,7 +116,7 @@ class SessionRegistry:
         return record
 
     async def readable(self, key: SessionKey, receipt: str | None = None) -> SessionRecord:
-        """The record of a session that can be read and answered from here."""
+        """The record of a session that can be read and answered from; `SessionQuarantined`, `FingerprintMismatch`."""
         record = await self.present(key)
         if record.quarantined:
             raise errors.SessionQuarantined(
@@ -131,7 +128,7 @@ class SessionRegistry:
         return record
 
     def must_belong(self, fingerprint: str) -> None:
-        """Refuses a memory of other weights than are served here."""
+        """`FingerprintMismatch` for a memory of other weights than this server's."""
         if fingerprint != self._loaded.fingerprint:
             raise errors.FingerprintMismatch(
                 f"the memory was made with weights {fingerprint[:12]}, this server has "
@@ -142,7 +139,7 @@ class SessionRegistry:
             )
 
     async def use(self, record: SessionRecord) -> None:
-        """Begins a mortal session's time anew, written only when some of it is gone."""
+        """Extends the expiry of a session with a time to live; written only once a tenth of it has passed."""
         ttl_seconds, expires_at, now = record.ttl_seconds, record.expires_at, time.time()
         if ttl_seconds is not None and expires_at is not None and expires_at - now < 0.9 * ttl_seconds:
             await self._store.touch(record.key, now)
@@ -155,7 +152,7 @@ class SessionRegistry:
             return SessionView(record, state.offset, state.tokens, state.segments, state.memory.nbytes, version)
         read_bytes = record.read_bytes
         if record.accepted_bytes - read_bytes < self._loaded.model.config.segment_tokens:
-            # A token has at least one byte: what is left is a tail, and the memory knows all the rest.
+            # A token has at least one byte: what is left is a tail, and the memory covers the rest.
             read_bytes = record.accepted_bytes
         return SessionView(record, read_bytes, record.tokens, record.segments, record.memory_bytes, record.version)
 
@@ -163,13 +160,13 @@ class SessionRegistry:
         return self._receipts.give(record)
 
     async def _must_fit(self, tenant: str) -> None:
-        """Refuses one session more than the tenant may have."""
+        """`QuotaExceeded` when the tenant has as many sessions as it may have."""
         limit = self._settings.tenant_sessions_max
         if limit is not None and await self._store.count(tenant) >= limit:
-            raise errors.QuotaExceeded(f"there are {limit} sessions, as many as may be; delete one first")
+            raise errors.QuotaExceeded(f"the tenant has {limit} sessions, its limit; delete one first")
 
     def _honour(self, record: SessionRecord, token: str | None) -> None:
-        """Refuses with `TextRolledBack` when the store lacks what this receipt says was durable."""
+        """`TextRolledBack` when the store lacks what this receipt says was durable."""
         if token is None:
             return
         try:
@@ -194,5 +191,5 @@ class SessionRegistry:
 
 
 def _chain_at(record: SessionRecord, offset: int) -> str | None:
-    """The chain of the accepted text at an offset where it is at hand, which it is at its two ends."""
+    """The hash of the text up to an offset, which the record has for the accepted and for the read text."""
     return {record.accepted_bytes: record.chain, record.read_bytes: record.read_chain}.get(offset)

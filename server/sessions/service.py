@@ -17,7 +17,7 @@ from server.store.base import Store
 
 
 class SessionService:
-    """Sessions of all tenants: their texts go in by offset, questions are answered from their memories."""
+    """The use cases of all tenants' sessions."""
 
     def __init__(
         self,

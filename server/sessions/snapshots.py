@@ -1,6 +1,6 @@
-"""Copies of a memory: forks, snapshots, export to and import from a file, and the ways back to them.
+"""SnapshotService: copies of a memory (forks, snapshots, exported files) and the ways back to them.
 
-A memory is a value, so each is one value kept twice. It knows nothing of HTTP, nor of how a memory came about.
+A memory is a value, so a copy is the same value stored under another name.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class SnapshotService:
         return await self._moved(key, rewind)
 
     async def rebuild(self, key: SessionKey) -> SessionView:
-        """Has the kept text read again from its beginning, under the weights that are served here."""
+        """Reads the kept text again from its beginning, with this server's weights."""
 
         async def again(record: SessionRecord) -> SessionRecord:
             if not record.keep_text:
@@ -109,21 +109,21 @@ class SnapshotService:
         return await self._now(key)
 
     async def imported(self, key: SessionKey, file: bytes) -> SessionView:
-        """A new session of this name with the memory in `file`, which is checked whole before a byte is used."""
+        """A new session with the memory in `file`, which is validated as a whole before a byte is used."""
         try:
             state = await asyncio.to_thread(self._checked, file)
         except ForeignCheckpoint as error:
             self._registry.must_belong(error.found)
             raise
         except CheckpointError as error:
-            raise errors.InvalidMemoryFile(f"the file holds no sound memory: {error}; export it again") from None
-        # What text it was read from nobody can tell: its chain begins with the file itself.
+            raise errors.InvalidMemoryFile(f"the file is not a valid memory: {error}; export it again") from None
+        # The text that it was read from is not in the file: its hash begins with the file itself.
         start = _stored(ReadState(state, extended(EMPTY_CHAIN, file)), file, version=1)
         return await self._registry.create(key.tenant, NewSession(key.id), start)
 
     @property
     def file_bytes_max(self) -> int:
-        """More than this the file of a sound memory can not have."""
+        """The largest file that a valid memory can have."""
         config = self._loaded.model.config
         return self._initial.nbytes + 8 * config.segment_tokens + (1 << 20)
 
@@ -136,7 +136,7 @@ class SnapshotService:
         return record, _stored(reached.read, value, version)
 
     async def _moved(self, key: SessionKey, move: Callable[[SessionRecord], Awaitable[SessionRecord]]) -> SessionView:
-        """The session once `move` has made its record another one, worked out anew where reading came first."""
+        """The session once `move` has changed its record; tried again when the reader's checkpoint came first."""
         for _ in range(ATTEMPTS):
             record = await self._registry.present(key)
             try:
@@ -147,7 +147,7 @@ class SnapshotService:
                 await self._reading.forget(reader)
             self._reading.wake(moved)
             return self._registry.view(moved)
-        raise errors.Overloaded("the session is read and stored faster than it can be moved; send the request again")
+        raise errors.Overloaded("the reader's checkpoints come faster than the change; send the request again")
 
     async def _opened(self, value: bytes, what: str) -> Checkpoint:
         try:
@@ -156,10 +156,10 @@ class SnapshotService:
             raise DamagedValue(f"{what} ({error})") from error
 
     def _checked(self, file: bytes) -> Checkpoint:
-        """The state in a file of somebody's, held against what reading a text can come to."""
+        """The state in an imported file; `CheckpointError` where no text could have led to it."""
         state, config = decode(file, self._loaded.fingerprint, self._initial), self._loaded.model.config
         if not all(0 <= token < config.vocab_size for token in state.tail):
-            raise CheckpointError("the tail has tokens that there are not")
+            raise CheckpointError("the tail has token ids outside of the vocabulary")
         if len(state.tail) >= config.segment_tokens:
             raise CheckpointError("the tail is as long as a segment")
         if state.tokens != state.segments * config.segment_tokens + len(state.tail):

@@ -1,7 +1,4 @@
-"""Where an answer stops: the text before the stop string that is whole first, given out as soon as it is sure.
-
-Pure: it knows text as it comes, and nothing of tokens or models.
-"""
+"""Stop strings: an answer ends before the first complete one."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Sequence
 
 
 class StopCut:
-    """Holds back what may be the beginning of a stop string until it is known whether it is."""
+    """Releases streamed text, except an end that may be the beginning of a stop string."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
@@ -17,11 +14,11 @@ class StopCut:
         self.stopped = False
 
     def push(self, text: str) -> str:
-        """The text that is sure by now; nothing any more once a stop string was there."""
+        """The text that cannot be part of a stop string; nothing once a stop string was complete."""
         if self.stopped:
             return ""
         self._held += text
-        # The one that is whole first counts, so that it does not matter in which pieces the text came.
+        # The first complete one counts, so that the result does not depend on how the text was cut.
         found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
@@ -31,11 +28,11 @@ class StopCut:
         return released
 
     def finish(self) -> str:
-        """What was held back in vain."""
+        """The text still held back, at the end of the answer."""
         return "" if self.stopped else self._held
 
     def _beginning(self) -> int:
-        """How many last characters may be the first of a stop string."""
+        """How many of the last characters may begin a stop string."""
         longest = max((len(stop) for stop in self._stops), default=1) - 1
         for count in range(min(longest, len(self._held)), 0, -1):
             if any(stop.startswith(self._held[-count:]) for stop in self._stops):

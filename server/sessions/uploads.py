@@ -130,7 +130,7 @@ class UploadService:
                 return appended.record, text
 
     async def _room(self, record: SessionRecord) -> None:
-        """Returns when there is room for more unread text; `Draining` when the server shuts down meanwhile."""
+        """Returns when there is room for more unread text; `Draining` when the server shuts down first."""
         await self._readers.room(record.key, self._settings.backlog_bytes)
         if self._readers.stopping:
             accepted = record.accepted_bytes

@@ -221,7 +221,7 @@ def test_questions_from_standard_input_are_answered_line_by_line(onceread: Comma
         (("read", "book.txt", "--encoding", "runes"), 2, "no encoding 'runes'"),
         (("ask", "BOOK", "Who?", "--temperature", "99"), 2, "temperature"),
         (("snapshot", "BOOK", "--restore"), 2, "name one snapshot"),
-        (("load", "book.txt"), 2, "no sound memory"),
+        (("load", "book.txt"), 2, "not a valid memory"),
         (("sing",), 2, "sing"),
     ],
 )

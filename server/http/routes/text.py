@@ -1,7 +1,4 @@
-"""Text: appends a body to a session, and says how far it is durable and read.
-
-It knows headers; what a body's text is, its neighbour knows, offsets and durability are the service's business.
-"""
+"""/v1/sessions/{id}/text: appends a body, and shows how far the text is durable and read."""
 
 from __future__ import annotations
 
@@ -74,7 +71,7 @@ async def resume_upload(
     receipt: TheReceipt = None,
     wait: WaitRead = None,
 ) -> Response:
-    """Appends a part of a resumable upload at its offset; a text is never complete, so `Upload-Complete` is ignored."""
+    """Appends a part of a resumable upload at its offset; `Upload-Complete` is ignored, a text may always grow."""
     body = bodies.partial_text_in(request, settings)
     try:
         state = await service.uploads.append(key, upload_offset, body, receipt)
@@ -131,7 +128,7 @@ def _shown(key: SessionKey, state: TextState) -> TextAppended:
 async def _progress(
     service: SessionService, key: SessionKey, state: TextState, request_id: str
 ) -> AsyncIterator[bytes]:
-    """Events until the text has been read that was accepted."""
+    """Progress events until the accepted text has been read."""
     began, tokens_before = time.monotonic(), state.tokens
     reading = asyncio.ensure_future(service.uploads.wait_read(key))
     try:

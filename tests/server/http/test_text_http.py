@@ -213,7 +213,7 @@ def test_a_repeat_is_known_also_when_its_text_has_long_been_read(http: httpx.Cli
     pieces = [prose(seed, 1500).encode() for seed in range(4)]
     for number, piece in enumerate(pieces, 1):
         appended(http, session, piece)
-        # Of the journal, what the memory before this one covers is let go.
+        # The journal is trimmed up to the checkpoint before this one.
         shown_once(http, session, partial(has_version, number))
     total = sum(map(len, pieces))
     repeated = post(http, session, pieces[0], Upload_Offset="0")
