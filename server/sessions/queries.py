@@ -56,14 +56,14 @@ class AdmittedQuery:
 class QueryService:
     def __init__(
         self,
-        reading: SessionReaders,
+        readers: SessionReaders,
         registry: SessionRegistry,
         uploads: UploadService,
         snapshots: SnapshotService,
         answers: AnswerService,
         settings: Settings,
     ) -> None:
-        self._reading = reading
+        self._readers = readers
         self._registry = registry
         self._uploads = uploads
         self._snapshots = snapshots
@@ -108,12 +108,12 @@ class QueryService:
             return record
         try:
             async with asyncio.timeout(self._settings.answer_wait_seconds):
-                while record.accepted_bytes < query.min_offset and not self._reading.stopping:
+                while record.accepted_bytes < query.min_offset and not self._readers.stopping:
                     await asyncio.sleep(LOOK_SECONDS)
                     record = await self._registry.readable(record.key, query.receipt)
                 if record.accepted_bytes < query.min_offset:
                     raise TimeoutError
-                reached = await self._reading.reach(record)
+                reached = await self._readers.reach(record)
         except TimeoutError:
             raise self._not_read(record, query.min_offset) from None
         await self._registry.use(record)

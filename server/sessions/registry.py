@@ -49,14 +49,18 @@ class SessionRegistry:
     def __init__(
         self,
         store: Store,
-        reading: SessionReaders,
+        readers: SessionReaders,
         loaded: LoadedModel,
         settings: Settings,
         metrics: Metrics,
         receipts: Receipts,
     ) -> None:
-        self._store, self._reading, self._loaded = store, reading, loaded
-        self._settings, self._metrics, self._receipts = settings, metrics, receipts
+        self._store = store
+        self._readers = readers
+        self._loaded = loaded
+        self._settings = settings
+        self._metrics = metrics
+        self._receipts = receipts
 
     async def create(self, tenant: str, new: NewSession, start: StoredCheckpoint | None = None) -> SessionView:
         """A new session, empty, or with the memory that `start` holds."""
@@ -99,10 +103,10 @@ class SessionRegistry:
 
     async def delete(self, key: SessionKey) -> None:
         # Found before: by the time the store has answered, another session of this name may have been created.
-        reader = self._reading.find(key)
+        reader = self._readers.find(key)
         await self._store.delete(key)
         if reader is not None:
-            await self._reading.forget(reader)
+            await self._readers.forget(reader)
 
     async def present(self, key: SessionKey, receipt: str | None = None) -> SessionRecord:
         """The session's record; `SessionExpired` also where the store has not swept the session yet.
@@ -145,7 +149,7 @@ class SessionRegistry:
             await self._store.touch(record.key, now)
 
     def view(self, record: SessionRecord) -> SessionView:
-        reader = self._reading.find(record.key)
+        reader = self._readers.find(record.key)
         state = reader.progress.state if reader else None
         if reader and state and reader.progress.follows(record) and state.offset >= record.read_bytes:
             version = max(reader.progress.version, record.version)

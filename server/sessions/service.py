@@ -22,7 +22,7 @@ class SessionService:
     def __init__(
         self,
         store: Store,
-        reading: SessionReaders,
+        readers: SessionReaders,
         engine: Engine,
         loaded: LoadedModel,
         settings: Settings,
@@ -30,14 +30,14 @@ class SessionService:
         receipts: Receipts,
     ) -> None:
         self._store = store
-        self._reading = reading
+        self._readers = readers
         self._engine = engine
         self._settings = settings
-        self.registry = SessionRegistry(store, reading, loaded, settings, metrics, receipts)
-        self.uploads = UploadService(store, reading, self.registry, settings)
-        self.snapshots = SnapshotService(store, reading, self.registry, loaded)
+        self.registry = SessionRegistry(store, readers, loaded, settings, metrics, receipts)
+        self.uploads = UploadService(store, readers, self.registry, settings)
+        self.snapshots = SnapshotService(store, readers, self.registry, loaded)
         self.answers = AnswerService(engine, loaded, settings.answer_seconds, metrics)
-        self.queries = QueryService(reading, self.registry, self.uploads, self.snapshots, self.answers, settings)
+        self.queries = QueryService(readers, self.registry, self.uploads, self.snapshots, self.answers, settings)
 
     @property
     def durability(self) -> str:
@@ -48,6 +48,6 @@ class SessionService:
         """Why no more work of a tenant is taken now, or None."""
         if not self._engine.has_room(tenant):
             return f"{self._engine.load().answers_waiting} questions are waiting"
-        if not self._reading.backlog.has_room(tenant, self._settings.backlog_bytes):
-            return f"{self._reading.backlog.unread_bytes} bytes of text are waiting to be read"
+        if not self._readers.backlog.has_room(tenant, self._settings.backlog_bytes):
+            return f"{self._readers.backlog.unread_bytes} bytes of text are waiting to be read"
         return None

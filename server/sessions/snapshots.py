@@ -36,8 +36,11 @@ ATTEMPTS = 10
 
 
 class SnapshotService:
-    def __init__(self, store: Store, reading: SessionReaders, registry: SessionRegistry, loaded: LoadedModel) -> None:
-        self._store, self._reading, self._registry, self._loaded = store, reading, registry, loaded
+    def __init__(self, store: Store, readers: SessionReaders, registry: SessionRegistry, loaded: LoadedModel) -> None:
+        self._store = store
+        self._readers = readers
+        self._registry = registry
+        self._loaded = loaded
         self._initial = loaded.model.initial_memory(1)
 
     async def fork(self, source: SessionKey, snapshot: str | None, new: NewSession) -> SessionView:
@@ -130,7 +133,7 @@ class SnapshotService:
     async def _now(self, key: SessionKey) -> tuple[SessionRecord, StoredCheckpoint]:
         """The record, and the memory as of everything acknowledged before now as a value."""
         record = await self._registry.readable(key)
-        reached = await self._reading.reach(record)
+        reached = await self._readers.reach(record)
         version = max(reached.version, record.version, 1)
         value = await asyncio.to_thread(encode, reached.read.state, self._loaded.fingerprint)
         return record, _stored(reached.read, value, version)
@@ -143,9 +146,9 @@ class SnapshotService:
                 moved = await move(record)
             except StaleCheckpoint:
                 continue
-            if (reader := self._reading.find(key)) is not None:
-                await self._reading.forget(reader)
-            self._reading.wake(moved)
+            if (reader := self._readers.find(key)) is not None:
+                await self._readers.forget(reader)
+            self._readers.wake(moved)
             return self._registry.view(moved)
         raise errors.Overloaded("the reader's checkpoints come faster than the change; send the request again")
 
