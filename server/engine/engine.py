@@ -9,8 +9,10 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 from model.memory import MemoryState
 from model.sampling import Sampler, Sampling, Written
@@ -59,14 +61,53 @@ class AnswerRequest:
     logprobs: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class Load:
-    """What the engine has to do now."""
+    """Queue lengths now; `queued_tokens` are those of waiting prompts and of unread segments."""
 
     answers_waiting: int = 0
     answers_running: int = 0
     reads: int = 0
     queued_tokens: int = 0
+
+
+Event: TypeAlias = Written | Exception | None
+
+
+class AnswerStream:
+    """The tokens of one answer as they are decoded; it owns the answer's place in the engine until it is closed.
+
+    It ends after the end mark, which is not given out, or after `tokens_max` tokens. Closing it early ends the
+    answer within a step.
+    """
+
+    def __init__(self, events: asyncio.Queue[Event], release: Callable[[], None]) -> None:
+        self._events, self._release = events, release
+        self._ended = False
+
+    def __aiter__(self) -> AnswerStream:
+        return self
+
+    async def __anext__(self) -> Written:
+        if self._ended:
+            raise StopAsyncIteration
+        event = await self._events.get()
+        if isinstance(event, Written):
+            return event
+        await self.aclose()
+        raise StopAsyncIteration if event is None else event
+
+    async def aclose(self) -> None:
+        """Frees the answer's place; further calls do nothing."""
+        if not self._ended:
+            self._ended = True
+            self._release()
+
+    async def __aenter__(self) -> AnswerStream:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
 
 
 class Engine:
@@ -85,7 +126,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._reads: dict[ReadWork, asyncio.Future[ReadResult]] = {}
-        self._answers: dict[AnswerWork, asyncio.Queue[Written | Exception | None]] = {}
+        self._answers: dict[AnswerWork, asyncio.Queue[Event]] = {}
         self._halting = self._stopping = False
         self._failure: BaseException | None = None
 
@@ -128,11 +169,10 @@ class Engine:
                 self._scheduler.cancel(work)
                 self._reads.pop(work, None)
 
-    def answer(self, requests: Sequence[AnswerRequest]) -> list[AsyncGenerator[Written, None]]:
-        """Queues the answers, all or none, and returns their tokens as they are written.
+    def answer(self, requests: Sequence[AnswerRequest]) -> list[AnswerStream]:
+        """Queues the answers, all or none; each returned stream must be closed, even if it is never iterated.
 
-        Leaving an iteration ends its work within a step. It ends after the end mark, which is not given out, or
-        after `tokens_max` tokens. Raises `EngineBusy` when too many are waiting.
+        Raises `EngineBusy` when too many are waiting.
         """
         with self._changed:
             self._must_work()
@@ -151,24 +191,17 @@ class Engine:
                     self._forward.end,
                     tenant=request.tenant,
                 )
-                self._answers[work] = asyncio.Queue()
+                queue: asyncio.Queue[Event] = asyncio.Queue()
+                self._answers[work] = queue
                 self._scheduler.add_answer(work)
-                streams.append(self._written(work, self._answers[work]))
+                streams.append(AnswerStream(queue, partial(self._release, work)))
             self._changed.notify()
         return streams
 
-    async def _written(
-        self, work: AnswerWork, queue: asyncio.Queue[Written | Exception | None]
-    ) -> AsyncGenerator[Written, None]:
-        try:
-            while (written := await queue.get()) is not None:
-                if isinstance(written, Exception):
-                    raise written
-                yield written
-        finally:
-            with self._changed:
-                self._scheduler.cancel(work)
-                self._answers.pop(work, None)
+    def _release(self, work: AnswerWork) -> None:
+        with self._changed:
+            self._scheduler.cancel(work)
+            self._answers.pop(work, None)
 
     def halt_reading(self) -> None:
         """Ends all reading at the next segment; what was read so far is handed back."""

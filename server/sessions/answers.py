@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
 from model.prompt import answer_room, prompt_ids
 from model.sampling import Sampling, Written
 from model.tokenizer import StreamDecoder
 from model.weights import LoadedModel
-from server.engine.engine import AnswerRequest, Engine, EngineBusy
+from server.engine.engine import AnswerRequest, AnswerStream, Engine, EngineBusy
 from server.ingest.errors import ReaderStopped
 from server.ingest.session_progress import MemorySource
 from server.observability import tracing
@@ -85,7 +85,41 @@ class Answer:
     tokens: tuple[Scored, ...] = ()
 
 
-Answering: TypeAlias = AsyncGenerator[Piece | Answer, None]
+class Answering:
+    """One answer's pieces as they are written, then the answer as a whole.
+
+    It owns the answer's place in the engine and in the drain's count until it ends or is closed, iterated or not.
+    """
+
+    def __init__(
+        self, parts: AsyncGenerator[Piece | Answer, None], stream: AnswerStream, ended: Callable[[], None]
+    ) -> None:
+        self._parts, self._stream, self._ended = parts, stream, ended
+        self._closed = self._waiting = False
+
+    def __aiter__(self) -> Answering:
+        return self
+
+    async def __anext__(self) -> Piece | Answer:
+        self._waiting = True
+        try:
+            part = await anext(self._parts)
+        except BaseException:
+            self._waiting = False
+            await self.aclose()
+            raise
+        self._waiting = False
+        return part
+
+    async def aclose(self) -> None:
+        """Frees both places, even while a piece is waited for; further calls do nothing."""
+        if not self._closed:
+            self._closed = True
+            self._ended()
+        await self._stream.aclose()
+        # A generator that is running cannot be closed from outside: the task that waits for its piece ends it.
+        if not self._waiting:
+            await self._parts.aclose()
 
 
 class AnswerService:
@@ -152,7 +186,7 @@ class AnswerService:
     def answer(
         self, context: QueryContext, prompts: Sequence[Sequence[int]], questions: Sequence[Question], tenant: str
     ) -> list[Answering]:
-        """For each question the pieces of its answer as they are decoded, then the answer as a whole.
+        """For each question its answer, which must be closed even if it is never iterated.
 
         All are queued now, or none is and `Overloaded` is raised.
         """
@@ -177,7 +211,7 @@ class AnswerService:
         self._answers_ended.clear()
         queued_at = time.perf_counter()
         return [
-            self._written(context, question, request, stream, queued_at)
+            Answering(self._written(context, question, request, stream, queued_at), stream, self._answer_ended)
             for question, request, stream in zip(questions, wanted, streams, strict=True)
         ]
 
@@ -186,9 +220,9 @@ class AnswerService:
         context: QueryContext,
         question: Question,
         request: AnswerRequest,
-        stream: AsyncGenerator[Written, None],
+        stream: AnswerStream,
         queued_at: float,
-    ) -> Answering:
+    ) -> AsyncGenerator[Piece | Answer, None]:
         """Ends with the end mark, with the first stop string, or as `length` when tokens or time are used up."""
         decoder, cut = StreamDecoder(self._loaded.tokenizer), StopCut(question.stop)
         parts: list[str] = []
@@ -220,16 +254,13 @@ class AnswerService:
             if not cut.stopped and (count >= request.tokens_max or self._late(queued_at)):
                 reason = "length"
         finally:
-            self._answers -= 1
-            if not self._answers:
-                self._answers_ended.set()
             self._metrics.generation_tokens.inc(count)
             counts = {"offset": context.state.offset, "prompt_tokens": prompt_tokens, "completion_tokens": count}
             span.set_attributes({f"onceread.{name}": value for name, value in counts.items()})
             span.end()
         yield Answer(context, "".join(parts), reason, prompt_tokens, count, tuple(scored))
 
-    async def _next(self, written: AsyncGenerator[Written, None], queued_at: float, count: int) -> Written | None:
+    async def _next(self, written: AnswerStream, queued_at: float, count: int) -> Written | None:
         """The next token; None at the end, or when `answer_seconds` are over."""
         left_seconds = self._answer_seconds - (time.perf_counter() - queued_at)
         try:
@@ -244,6 +275,11 @@ class AnswerService:
 
     def _late(self, queued_at: float) -> bool:
         return time.perf_counter() - queued_at >= self._answer_seconds
+
+    def _answer_ended(self) -> None:
+        self._answers -= 1
+        if not self._answers:
+            self._answers_ended.set()
 
     async def answers_end(self) -> None:
         """Returns when no answer is being decoded or queued."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
 from server.ingest.readers import SessionReaders
@@ -82,8 +82,13 @@ class QueryService:
 
     async def answer(self, admitted: AdmittedQuery) -> list[Answer]:
         """All answers, decoded side by side; when one fails, the others end."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_finished(parts)) for parts in await self._begin(admitted)]
+        async with AsyncExitStack() as closing:
+            streams = await self._begin(admitted)
+            # Closed here too: a task that is cancelled before its first step closes nothing.
+            for stream in streams:
+                await closing.enter_async_context(aclosing(stream))
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_finished(stream)) for stream in streams]
         answers = [task.result() for task in tasks]
         for question, answer in zip(admitted.query.questions, answers, strict=True):
             await self._remember(admitted.query, question, answer)
@@ -171,10 +176,9 @@ def _must_be_bounded(question: Question, settings: Settings) -> None:
 
 
 async def _finished(parts: Answering) -> Answer:
-    async with aclosing(parts) as stream:
-        async for part in stream:
-            if isinstance(part, Answer):
-                return part
+    async for part in parts:
+        if isinstance(part, Answer):
+            return part
     raise RuntimeError("an answer ended without its last part")
 
 

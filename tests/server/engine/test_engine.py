@@ -160,6 +160,22 @@ async def test_all_of_several_answers_are_queued_or_none(model: MemoryTransforme
             await left.aclose()
 
 
+async def test_an_answer_closed_before_it_is_iterated_frees_its_place(model: MemoryTransformer) -> None:
+    with running(model, answers_max=1, waiting_max=1) as engine:
+        (first,) = engine.answer([wanted(model, [1], 80)])
+        await anext(first)
+        (waiting,) = engine.answer([wanted(model, [1])])
+        assert not engine.has_room("default")
+        await waiting.aclose()
+        assert engine.has_room("default")
+        assert engine.load().answers_waiting == 0
+        assert [written async for written in waiting] == []
+        async with engine.answer([wanted(model, [1])])[0]:
+            assert engine.load().answers_waiting == 1
+        assert engine.load().answers_waiting == 0
+        await first.aclose()
+
+
 async def test_logprobs_come_to_whom_asked_for_them(model: MemoryTransformer) -> None:
     """Beside an answer without; the tokens are the same."""
     with running(model) as engine:

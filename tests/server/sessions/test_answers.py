@@ -1,0 +1,90 @@
+"""An answer owns its place in the engine and in the drain's count, whether it is iterated or not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from model.checkpoint import Checkpoint
+from model.sampling import Sampling
+from model.tokenizer import TextTokenizer
+from model.weights import LoadedModel
+from server.engine.engine import Engine
+from server.engine.model_runner import ModelRunner
+from server.engine.scheduler import Scheduler
+from server.ingest.session_progress import MemorySource
+from server.observability.metrics import Metrics
+from server.sessions.answers import Answering, AnswerService, Question
+from testing.models import random_model, tiny_config
+
+pytestmark = pytest.mark.anyio
+
+MODEL = random_model(tiny_config(window_tokens=8192))
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    engine = Engine(ModelRunner(MODEL), Scheduler(32, 4, 8), 4, observe=lambda step, seconds: None)
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture
+def service(engine: Engine, tokenizer: TextTokenizer) -> AnswerService:
+    return AnswerService(engine, LoadedModel("tiny", "f00d", MODEL, tokenizer), 600.0, Metrics())
+
+
+def asked(service: AnswerService, count: int = 1) -> list[Answering]:
+    """Answers too long to end by themselves within a test."""
+    start = Checkpoint.empty(MODEL.initial_memory(1))
+    context = service.query_context(time.perf_counter(), start, 0, MemorySource("device", 0.0))
+    question = Question("Who came?", 7000, Sampling())
+    return service.answer(context, [service.prompt(question)] * count, [question] * count, "a")
+
+
+def must_be_idle(engine: Engine, ended: asyncio.Task[None]) -> None:
+    load = engine.load()
+    assert (load.answers_waiting, load.answers_running) == (0, 0)
+    assert ended.done()
+
+
+async def after_a_turn(service: AnswerService) -> asyncio.Task[None]:
+    """A wait for the drain that has had its chance to end."""
+    waiting = asyncio.create_task(service.answers_end())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return waiting
+
+
+async def test_an_answer_closed_before_it_is_iterated_frees_both_places(service: AnswerService, engine: Engine) -> None:
+    first, second = asked(service, 2)
+    await first.aclose()
+    await first.aclose()
+    drained = await after_a_turn(service)
+    assert not drained.done()
+    await second.aclose()
+    await drained
+    must_be_idle(engine, drained)
+
+
+async def test_an_answer_left_half_written_frees_both_places(service: AnswerService, engine: Engine) -> None:
+    (answer,) = asked(service)
+    await anext(answer)
+    await answer.aclose()
+    must_be_idle(engine, await after_a_turn(service))
+
+
+async def test_an_answer_can_be_closed_while_its_next_piece_is_waited_for(
+    service: AnswerService, engine: Engine
+) -> None:
+    (answer,) = asked(service)
+    piece = asyncio.ensure_future(anext(answer))
+    await asyncio.sleep(0)
+    await answer.aclose()
+    must_be_idle(engine, await after_a_turn(service))
+    piece.cancel()
+    await asyncio.wait({piece})
