@@ -1,17 +1,11 @@
-"""Fair shares between tenants: whose work comes next, and how much of a limit each may use.
-
-Pure: it knows tenants and what their work costs, and nothing of what the work is.
-"""
+"""Fair shares between tenants: whose work comes next, and how much of a limit each may use."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
-from math import ceil, inf
 from typing import Generic, Protocol, TypeVar
-
-WEIGHT_MIN = 0.01
 
 
 class Owned(Protocol):
@@ -22,31 +16,16 @@ class Owned(Protocol):
 Work = TypeVar("Work", bound=Owned)
 
 
-class Weights:
-    """What each tenant's share is measured by; 1 for all that are not named."""
-
-    def __init__(self, named: Mapping[str, float] | None = None) -> None:
-        self._named = dict(named or {})
-        if light := [tenant for tenant, weight in self._named.items() if not WEIGHT_MIN <= weight < inf]:
-            raise ValueError(f"a weight is at least {WEIGHT_MIN}; change that of {', '.join(light)}")
-
-    def __getitem__(self, tenant: str) -> float:
-        return self._named.get(tenant, 1.0)
-
-
-EQUAL = Weights()
-
-
 class FairQueue(Generic[Work]):
     """Work in the order in which it came, from the tenants in turn: deficit round robin (Shreedhar, Varghese 1996).
 
-    In its turn a tenant is credited with `quantum` times its weight, and work is taken that its credit pays for. While
-    a tenant i always has more than is taken, for what it is served (S) and what any other tenant j is, in any stretch
-    of turns: S_j / w_j - S_i / w_i <= quantum + cost_max * (1 / w_i + 1 / w_j).
+    In its turn a tenant is credited with `quantum`, and work is taken that its credit pays for. While a tenant i always
+    has more than is taken, for what it is served (S) and what any other tenant j is, in any stretch of turns:
+    S_j - S_i <= quantum + 2 * cost_max.
     """
 
-    def __init__(self, quantum: float, cost: Callable[[Work], float], weights: Weights = EQUAL) -> None:
-        self._quantum, self._cost, self._weights = quantum, cost, weights
+    def __init__(self, quantum: float, cost: Callable[[Work], float]) -> None:
+        self._quantum, self._cost = quantum, cost
         self._queued: dict[str, dict[Work, None]] = {}
         # Whose turn it is comes first. Who has nothing to take loses its credit and its place.
         self._credit: dict[str, float] = {}
@@ -87,7 +66,7 @@ class FairQueue(Generic[Work]):
         self._credit = {tenant: credit for tenant, credit in self._credit.items() if left.get(tenant)}
         for tenant in left:
             if left[tenant]:
-                self._credit.setdefault(tenant, self._earned(tenant))
+                self._credit.setdefault(tenant, self._quantum)
         taken: list[Work] = []
         while self._credit:
             tenant = next(iter(self._credit))
@@ -101,28 +80,23 @@ class FairQueue(Generic[Work]):
                 taken.append(works.popleft())
             credit = self._credit.pop(tenant)
             if works:
-                self._credit[tenant] = credit + self._earned(tenant)
+                self._credit[tenant] = credit + self._quantum
         return taken
-
-    def _earned(self, tenant: str) -> float:
-        return self._quantum * self._weights[tenant]
 
 
 def _first(works: Iterable[Work], places: Mapping[str, int] | None, tenant: str) -> Iterable[Work]:
     return works if places is None else islice(works, max(0, places.get(tenant, 0)))
 
 
-def shares(limit: int, wanted: Mapping[str, int], weights: Weights = EQUAL) -> dict[str, int]:
-    """Parts of the limit, max-min fair: what one does not want is shared out among the others; rounded up."""
-    level, left, weight = inf, float(limit), sum(weights[tenant] for tenant in wanted)
-    for tenant in sorted(wanted, key=lambda tenant: wanted[tenant] / weights[tenant]):
-        level = left / weight
-        if wanted[tenant] > level * weights[tenant]:
+def shares(limit: int, wanted: Mapping[str, int]) -> dict[str, int]:
+    """Parts of the limit, max-min fair: what one tenant does not want is shared among the others; rounded up."""
+    left, level = limit, 0
+    for served, tenant in enumerate(sorted(wanted, key=wanted.__getitem__)):
+        level = -(-left // (len(wanted) - served))
+        if wanted[tenant] * (len(wanted) - served) > left:
             break
         left -= wanted[tenant]
-        weight -= weights[tenant]
-    # What adding up fractions has lost must not make the next whole number of it.
-    return {tenant: min(wanted[tenant], ceil(round(level * weights[tenant], 6))) for tenant in wanted}
+    return {tenant: min(wanted[tenant], level) for tenant in wanted}
 
 
 def has_room(limit: int, used: Mapping[str, int], tenant: str, more: int = 1) -> bool:

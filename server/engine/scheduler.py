@@ -5,11 +5,11 @@ Pure: it holds queues of plain work, and knows neither torch nor threads nor tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.engine.fair_queue import FairQueue, Weights, shares
+from server.engine.fair_queue import FairQueue, shares
 
 # So many times as many answers as are written at the same time may have begun: those that sit out keep their windows.
 BEGUN_MAX = 4
@@ -81,20 +81,17 @@ class Batch:
 class Scheduler:
     """Answers go first, reads fill the step, and no read waits for two steps in a row because of new questions.
 
-    In each of the three, tokens written, prompts taken in and segments read, the tenants are served in turn, each by
-    its weight. A question begins when its tenant has fewer answers begun than is its share of `answers_max`, however
-    many others have: of those begun so many are written on in a step, and the turn of those that sit out comes.
+    In each of the three, decode, prefill and reading, the tenants are served in turn. A question begins when its tenant
+    has fewer answers running than its share of `answers_max`, however many others have; of the running answers at most
+    `answers_max` get a token in a step, and the others take their turn in later steps.
     """
 
-    def __init__(
-        self, step_tokens: int, answers_max: int, segment_tokens: int, weights: Mapping[str, float] | None = None
-    ) -> None:
+    def __init__(self, step_tokens: int, answers_max: int, segment_tokens: int) -> None:
         self._step_tokens, self._answers_max, self._segment_tokens = step_tokens, answers_max, segment_tokens
-        self._weights = Weights(weights)
-        self._waiting = FairQueue[AnswerWork](segment_tokens, lambda work: work.prompt_tokens, self._weights)
-        self._running = FairQueue[AnswerWork](1, lambda work: 1, self._weights)
+        self._waiting = FairQueue[AnswerWork](segment_tokens, lambda work: work.prompt_tokens)
+        self._running = FairQueue[AnswerWork](1, lambda work: 1)
         # A row costs as much whether its segment is selected or many skipped ones are passed over.
-        self._reads = FairQueue[ReadWork](segment_tokens, lambda work: segment_tokens, self._weights)
+        self._reads = FairQueue[ReadWork](segment_tokens, lambda work: segment_tokens)
         self._reads_sat_out = False
 
     def add_answer(self, work: AnswerWork) -> None:
@@ -156,7 +153,7 @@ class Scheduler:
         if len(self._running) >= BEGUN_MAX * self._answers_max:
             return {}
         wanted = {tenant: begun.get(tenant, 0) + waiting.get(tenant, 0) for tenant in (*begun, *waiting)}
-        given = shares(self._answers_max, wanted, self._weights)
+        given = shares(self._answers_max, wanted)
         return {tenant: given[tenant] - begun.get(tenant, 0) for tenant in waiting}
 
     def record(self, step: Batch, tokens: Sequence[int], advances: Sequence[Advance]) -> None:

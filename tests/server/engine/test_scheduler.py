@@ -211,20 +211,6 @@ def test_places_are_shared_and_those_who_sit_out_take_turns() -> None:
     assert max(written.values()) - min(written.values()) <= 2
 
 
-def test_weights_share_out_what_is_read_and_written() -> None:
-    scheduler = Scheduler(4 * T + 4, 4, T, {"a": 3.0})
-    for tenant in "ab":
-        for _ in range(9):
-            scheduler.add_read(read(1000, tenant=tenant))
-            scheduler.add_answer(answer(tokens_max=1000, tenant=tenant))
-    steps = planned(scheduler, 400)[20:]
-    for counted in (
-        Counter(work.tenant for step in steps for work in step.reads),
-        Counter(work.tenant for step in steps for work in step.answers),
-    ):
-        assert abs(counted["a"] - 3 * counted["b"]) <= 4
-
-
 def test_not_more_than_so_many_have_begun() -> None:
     scheduler = Scheduler(1 << 20, 2, T)
     for tenant in range(100):
