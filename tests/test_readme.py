@@ -1,4 +1,4 @@
-"""The README's sixty seconds, as they stand there, on a real server that is killed in between."""
+"""The README's sixty seconds, exactly as written, on a real server that is killed in between."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def run(block: str, server: Server, folder: Path) -> str:
 
 @pytest.fixture
 def novel(tmp_path: Path) -> Path:
-    """A generated text of a few hundred kilobytes: no book is needed, and none was trained on."""
+    """A generated text of a few hundred kilobytes."""
     (tmp_path / "novel.txt").write_text(prose(7, 120_000))
     return tmp_path
 
@@ -54,7 +54,7 @@ def test_sixty_seconds(novel: Path, tmp_path: Path) -> None:
     assert after["answer"] == before["answer"]
     assert after["usage"] == before["usage"]
     assert after["memory"]["offset"] == before["memory"]["offset"]
-    # From the store, or read again already: by how soon it was asked.
+    # From the store, or already resident again, depending on the time of the question.
     assert after["memory"]["restored_from"] in ("store", "device")
 
 
@@ -71,15 +71,15 @@ def test_the_client_in_the_shell_and_in_python(novel: Path, tmp_path: Path) -> N
             f"export ONCEREAD_URL={server.url} PYTHONPATH={ROOT}/clients/python/src\n"
             f'onceread() {{ {sys.executable} -m onceread "$@"; }}\n'
         )
-        told = run(f"{installed}{read} --json", server, novel)
-        session = json.loads(told)["session"]
+        output = run(f"{installed}{read} --json", server, novel)
+        session = json.loads(output)["session"]
         assert run(installed + ask.replace("SESSION", session), server, novel).strip() == "kitchen"
         (novel / "example.py").write_text(python.group(1))
         assert run(f"{installed}{sys.executable} example.py", server, novel) == "kitchen"
     assert (novel / "book.safetensors").stat().st_size > 100_000
 
 
-def test_what_make_serves_is_what_is_documented() -> None:
+def test_the_documented_make_targets_and_links_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in ("serve", "test", "check", "bench"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)

@@ -1,7 +1,4 @@
-"""The chart's own Valkey as a process: its rendered settings and users, but for the places of files and its port.
-
-It knows no server that uses it.
-"""
+"""The chart's Valkey as a process, with its rendered settings and users; only paths and port differ."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The chart as Helm renders it under given values, and the objects in it by kind and name.
-
-It knows no rule that they have to keep.
-"""
+"""The chart as Helm renders it under given values, and the objects in it by kind and name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The compose files as Compose reads them: the second laid over the first, what they extend resolved.
-
-It knows the few of Compose's rules that these two files need, and starts nothing.
-"""
+"""The compose files as Compose reads them: the second laid over the first, what they extend resolved."""
 
 from __future__ import annotations
 

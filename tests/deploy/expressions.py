@@ -1,7 +1,4 @@
-"""What rules and panels ask Prometheus, and the metrics that they name.
-
-It knows their files, and no server.
-"""
+"""The expressions of alert rules and dashboard panels, and the metrics that they name."""
 
 from __future__ import annotations
 

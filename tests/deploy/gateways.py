@@ -1,7 +1,4 @@
-"""The shipped gateways as processes: their own settings, but for the addresses of the replicas and of the door.
-
-It knows where they listen, and nothing of what they pass on.
-"""
+"""The shipped gateways as processes, with their own settings; only the addresses differ."""
 
 from __future__ import annotations
 

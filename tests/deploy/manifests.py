@@ -1,7 +1,4 @@
-"""`python -m tests.deploy.manifests` renders the chart into deploy/kubernetes/onceread.yaml, for those without Helm.
-
-It knows the command and the file, and nothing of what is in them.
-"""
+"""`python -m tests.deploy.manifests` renders the chart into deploy/kubernetes/onceread.yaml, for those without Helm."""
 
 from __future__ import annotations
 

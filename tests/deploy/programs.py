@@ -1,7 +1,4 @@
-"""Where the programs are that look at what is shipped: some come in Python packages, the others from the system.
-
-It knows no chart, no image and no rule.
-"""
+"""The programs that check what is shipped: some are in Python packages, the others on the system."""
 
 from __future__ import annotations
 

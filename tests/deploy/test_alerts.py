@@ -30,7 +30,7 @@ def test_prometheus_reads_the_rules_and_its_configuration() -> None:
     promtool("check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yaml"))
 
 
-def test_every_alert_speaks_when_it_should_and_not_before() -> None:
+def test_every_alert_fires_when_it_should_and_not_before() -> None:
     promtool("test", "rules", str(TESTS))
 
 
@@ -38,9 +38,9 @@ def test_every_alert_has_such_a_test() -> None:
     tests = yaml.safe_load(TESTS.read_text())["tests"]
     cases = [case for test in tests for case in test["alert_rule_test"]]
     names = {rule["alert"] for rule in alerts()}
-    quiet, loud = tests[0]["alert_rule_test"], [case["alertname"] for case in cases if case.get("exp_alerts")]
-    assert {case["alertname"] for case in quiet} == names, "each is quiet when all is well"
-    assert sorted(loud) == sorted(names)
+    resting, firing = tests[0]["alert_rule_test"], [case["alertname"] for case in cases if case.get("exp_alerts")]
+    assert {case["alertname"] for case in resting} == names, "no alert fires when all is well"
+    assert sorted(firing) == sorted(names)
 
 
 def test_a_test_that_expects_the_wrong_thing_fails(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_test_that_expects_the_wrong_thing_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: str(rule["alert"]))
-def test_every_alert_says_what_it_is_and_where_to_read_on(rule: dict[str, dict[str, str]]) -> None:
+def test_every_alert_has_a_summary_a_description_and_a_runbook_section(rule: dict[str, dict[str, str]]) -> None:
     name = str(rule["alert"])
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert rule["annotations"].keys() == {"summary", "description", "runbook"}

@@ -36,7 +36,7 @@ def server(valkey: BundledValkey, files: dict[str, str]) -> Iterator[Server]:
         yield server
 
 
-def test_strangers_may_see_that_it_is_there_and_no_more(valkey: BundledValkey) -> None:
+def test_unauthenticated_clients_can_only_ping(valkey: BundledValkey) -> None:
     with valkey.of() as nobody:
         assert nobody.ping()
         for command in (("KEYS", "*"), ("GET", "onceread:x"), ("INFO",), ("CONFIG", "GET", "*"), ("FLUSHALL",)):
@@ -60,7 +60,7 @@ def test_the_servers_user_keeps_to_its_keys(valkey: BundledValkey) -> None:
         user.delete("onceread:x")
 
 
-def test_the_doctor_is_content_with_it(valkey: BundledValkey, files: dict[str, str]) -> None:
+def test_the_doctor_finds_no_fault(valkey: BundledValkey, files: dict[str, str]) -> None:
     settings = {"store": valkey.url, **files}
     environment = {**os.environ, **{f"ONCEREAD_{name.upper()}": value for name, value in settings.items()}}
     command = [sys.executable, "-m", "server", "doctor"]
@@ -84,13 +84,13 @@ def test_helms_test_passes_against_a_server(server: Server) -> None:
     assert done.stdout == "answered: kitchen\n"
 
 
-def test_helms_test_fails_where_keys_are_promised_and_not_asked_for(server: Server) -> None:
+def test_helms_test_fails_if_keys_are_configured_and_not_required(server: Server) -> None:
     done = quickstart(server, "false")
     assert done.returncode != 0
     assert "without a key was answered" in done.stderr
 
 
-def test_helms_test_is_content_where_keys_are_asked_for(tmp_path: Path) -> None:
+def test_helms_test_passes_if_keys_are_required(tmp_path: Path) -> None:
     keys = {"ONCEREAD_KEYS_FILE": str(tmp_path / "keys.json")}
     command = [sys.executable, "-m", "server", "keys", "create", "--tenant", "default"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **keys}, capture_output=True, timeout=120, check=True)

@@ -152,7 +152,7 @@ def test_helm_finds_nothing_to_complain_of(program: str) -> None:
         (merged(LEAST, {"resources": {"limits": {"memory": "lots"}}}), "/resources/limits/memory"),
     ],
 )
-def test_what_can_not_work_is_refused_with_advice(values: Values, advice: str) -> None:
+def test_values_that_cannot_work_are_refused_with_advice(values: Values, advice: str) -> None:
     with pytest.raises(Refused, match=advice):
         rendered(values)
 

@@ -56,7 +56,7 @@ def test_no_container_writes_to_its_root(plain: Rendered) -> None:
     assert all(container["securityContext"]["readOnlyRootFilesystem"] is True for container in containers(plain))
 
 
-def test_nobody_gets_a_token_for_kubernetes(plain: Rendered) -> None:
+def test_no_pod_gets_a_kubernetes_token(plain: Rendered) -> None:
     assert plain.the("ServiceAccount")["automountServiceAccountToken"] is False
     assert all(pod["automountServiceAccountToken"] is False for pod in plain.pods)
     assert all(pod["enableServiceLinks"] is False for pod in plain.pods)
@@ -75,7 +75,7 @@ def test_it_starts_on_readyz_with_a_long_threshold(plain: Rendered) -> None:
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 600
 
 
-def test_it_lives_by_livez_and_never_by_the_store(plain: Rendered) -> None:
+def test_liveness_is_livez_and_does_not_depend_on_the_store(plain: Rendered) -> None:
     assert plain.container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert plain.container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     [valkey] = plain.the("StatefulSet", "valkey")["spec"]["template"]["spec"]["containers"]
@@ -116,7 +116,7 @@ def test_a_secret_is_made_only_where_none_is_named_and_stays(plain: Rendered) ->
     assert made.the("Secret")["data"].keys() == {"seal.keys", "store.password"}
 
 
-def test_with_keys_nobody_else_may_ask(plain: Rendered) -> None:
+def test_with_keys_every_caller_needs_one(plain: Rendered) -> None:
     assert settings(plain)["ONCEREAD_KEYS_FILE"] == "/etc/onceread/keys/keys"
     assert settings(plain)["ONCEREAD_OPEN"] == "false"
     opened = Rendered({"secrets": {"existing": "s"}, "keys": {"open": True}})
@@ -131,7 +131,7 @@ def test_the_server_takes_every_setting(parts: tuple[Values, ...]) -> None:
     assert taken.threads < int(Rendered().container["resources"]["requests"]["cpu"])
 
 
-def test_other_settings_are_other_pods(plain: Rendered) -> None:
+def test_changed_settings_replace_the_pods(plain: Rendered) -> None:
     def checksum(chart: Rendered) -> str:
         return str(chart.the("Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/settings"])
 
@@ -198,14 +198,14 @@ def test_services_find_the_servers_and_no_others(plain: Rendered) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hpa", "keda"])
-def test_an_autoscaler_alone_says_how_many(kind: str) -> None:
+def test_only_the_autoscaler_sets_the_number_of_replicas(kind: str) -> None:
     chart = of({"autoscaling": {"kind": kind}})
     assert "replicas" not in chart.the("Deployment")["spec"]
     [scaler] = chart.of("HorizontalPodAutoscaler") + chart.of("ScaledObject")
     assert scaler["spec"]["scaleTargetRef"]["name"] == chart.the("Deployment")["metadata"]["name"]
 
 
-def test_keda_counts_the_tokens_that_wait() -> None:
+def test_keda_scales_by_queued_tokens() -> None:
     spec = of(KEDA).the("ScaledObject")["spec"]
     [trigger] = spec["triggers"]
     assert trigger["metadata"]["query"].startswith("sum(onceread_queued_tokens{")

@@ -69,7 +69,7 @@ def test_the_server_is_reached_from_its_namespace_and_by_prometheus(plain: Rende
     assert not allowed(plain, "ingress", "server", HERE, STRANGER, 22)
 
 
-def test_who_may_ask_is_a_value() -> None:
+def test_allowed_peers_are_a_value() -> None:
     chart = of({"networkPolicy": {"from": [{"namespaceSelector": {"matchLabels": ELSEWHERE}}]}})
     assert allowed(chart, "ingress", "server", ELSEWHERE, STRANGER, "http")
     assert not allowed(chart, "ingress", "server", HERE, STRANGER, "http")

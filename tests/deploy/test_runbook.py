@@ -1,4 +1,4 @@
-"""What the runbook says of backups and keys, done as it says: what comes back, and what clients are told."""
+"""The runbook's backup and key rotation, carried out as written: what is restored, and what clients get."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def served(weights: Path, valkey: RedisServer, keys: Path) -> Server:
     return Server(weights, valkey.url, seal_keys_file=str(keys), lease_seconds="1")
 
 
-def told(http: httpx.Client) -> str:
+def answer_of(http: httpx.Client) -> str:
     return str(asked(http, "book")["answer"])
 
 
@@ -45,7 +45,7 @@ def test_a_snapshot_of_valkeys_volume_brings_everything_acknowledged_back(tiny_w
     ):
         created(http, id="book")
         appended(http, "book", b"Once there was a backup. ")
-        expected = told(http)
+        expected = answer_of(http)
         valkey.pause()
         shutil.copytree(tmp_path / "volume" / "appendonlydir", tmp_path / "restored" / "appendonlydir")
         valkey.resume()
@@ -56,7 +56,7 @@ def test_a_snapshot_of_valkeys_volume_brings_everything_acknowledged_back(tiny_w
         served(tiny_weights, valkey, keys) as server,
         client(server) as http,
     ):
-        assert told(http) == expected
+        assert answer_of(http) == expected
         reply = http.post("/v1/sessions/book/text", content=b"x", headers={RECEIPT: late, "Upload-Offset": "37"})
         assert problem(reply, 409, "text_rolled_back")["expected_offset"] == 25
         problem(http.get("/v1/sessions/younger"), 404, "session_not_found", "id")
@@ -68,17 +68,17 @@ def test_a_seal_key_is_rotated_while_no_server_runs(tiny_weights: Path, tmp_path
         with served(tiny_weights, valkey, keys) as server, client(server) as http:
             created(http, id="book")
             appended(http, "book", b"Once there was a key. ")
-            expected = told(http)
+            expected = answer_of(http)
         before = keys.read_text()
         rotate(keys)
         assert keys.read_text().endswith(before)
         with served(tiny_weights, valkey, keys) as server, client(server) as http:
-            assert told(http) == expected
+            assert answer_of(http) == expected
             appended(http, "book", b"It was changed. ")
 
 
 def test_with_two_keys_servers_are_rotated_one_after_the_other(tiny_weights: Path, tmp_path: Path) -> None:
-    """First the new key in second place everywhere, then in front: at no moment does one meet what it can not open."""
+    """The new key in second place everywhere first, then in front: no server ever meets a value that it cannot open."""
     old = tmp_path / "old.keys"
     rotate(old)
     rotate(old)
@@ -103,4 +103,4 @@ def test_with_two_keys_servers_are_rotated_one_after_the_other(tiny_weights: Pat
                     created(at_one, id="book")
                 for http in (at_one, at_other, at_one):
                     appended(http, "book", b"Each in turn has its say. ")
-                assert told(at_one) == told(at_other)
+                assert answer_of(at_one) == answer_of(at_other)

@@ -1,7 +1,4 @@
-"""One container of the server as strictly as it can be run, and what can be done to it.
-
-It knows how it is shut in and how it ends, and nothing of what it serves.
-"""
+"""One container of the server, run with the strictest isolation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Three real replicas on one real Valkey, and which of them did what.
-
-It knows no gateway and no image.
-"""
+"""Three real replicas on one real Valkey, and which of them did what."""
 
 from __future__ import annotations
 

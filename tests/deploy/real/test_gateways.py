@@ -198,6 +198,6 @@ def last_words(port: int, sent: str) -> str:
     return words[1].decode() if words else ""
 
 
-def test_nobody_sees_metrics_from_outside(http: httpx.Client) -> None:
+def test_metrics_are_not_served_outside(http: httpx.Client) -> None:
     assert http.get("/metrics").status_code == 404
     assert "onceread_" not in http.get("/metrics").text
