@@ -16,12 +16,14 @@ import server.sessions
 import server.store
 from server.http.errors import BodyTooLarge, HttpError
 from server.http.problems import BODY_TOO_LARGE, INTERNAL_ERROR, ROWS, error_response
+from server.ingest.errors import IngestError
+from server.ingest.session_state import IllegalTransition
 from server.sessions.errors import Refusal
 from server.store.redis.errors import Unfit
 from server.store.sqlite.writer_thread import Undone
 
-# The bases are never raised; the two of the stores are translated inside the store.
-WITHOUT_A_ROW = {Refusal, HttpError, Undone, Unfit}
+# Bases are never raised, the two of the stores are translated inside the store, and a defect is an internal error.
+WITHOUT_A_ROW = {Refusal, HttpError, IngestError, Undone, Unfit, IllegalTransition}
 
 
 def exceptions(*packages: ModuleType) -> Iterator[type[Exception]]:
