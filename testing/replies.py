@@ -12,7 +12,6 @@ import httpx
 T = TypeVar("T")
 
 POLL_SECONDS = 0.01
-POLLS_MAX = 20_000  # a deadline in machine speed: use `eventually`
 
 
 def eventually(check: Callable[[], T | None], seconds: float = 60) -> T:
