@@ -158,7 +158,7 @@ def test_the_client_retries_after_retry_after(tiny_weights: Path) -> None:
     """Refused at first, the client waits for as long as Retry-After says, and is served."""
     rejected = 'onceread_requests_rejected_total{reason="quota_exceeded"}'
     with (
-        Server(tiny_weights, "memory://", tenant_requests_per_second=str(60 / 60)) as server,
+        Server(tiny_weights, "memory://", tenant_requests_per_second=str(12 / 60)) as server,
         client(server) as http,
         openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=20) as patient,
     ):
