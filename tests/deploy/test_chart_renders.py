@@ -105,7 +105,7 @@ def test_operators_know_every_field_of_their_kinds(everything: list[Manifest], p
 
 
 def must_fit(manifest: Manifest, path: Path) -> None:
-    # The schemas' patterns are Go's, some of which Python can not read: those fields are not ours.
+    # The schemas' patterns are Go's, some of which Python cannot read: those fields are not ours.
     jsonschema.Draft202012Validator(json.loads(path.read_text())).validate(manifest)
 
 

@@ -21,7 +21,7 @@ _ADVICE = {
     "TRYAGAIN": (StoreUnavailable, "the cluster is moving these keys"),
     "NOAUTH": (StoreUnavailable, "Redis wants a password: set ONCEREAD_STORE_PASSWORD_FILE"),
     "WRONGPASS": (StoreUnavailable, "Redis does not take this user and password: look at ONCEREAD_STORE_PASSWORD_FILE"),
-    "NOPERM": (StoreUnavailable, "the user may not do this: the README lists the commands that it needs"),
+    "NOPERM": (StoreUnavailable, "the user may not do this: docs/durability.md lists the commands that it needs"),
     "BUSY": (StoreUnavailable, "a script keeps Redis busy"),
 }
 

@@ -12,7 +12,7 @@ from reliability.replicas.fleet import Replica, make_weights
 from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
 
-# The servers' own patience is without end here: so whoever cuts a slow client off is the gateway.
+# The servers' own patience is without end here: so what cuts a slow client off is the gateway.
 PATIENT = {"header_seconds": "3600", "body_stall_seconds": "3600", "unread_seconds": "3600"}
 
 

@@ -83,7 +83,7 @@ class Composed:
             yield f"--volume={self._replaced(where)}:{rest}"
 
     def _replaced(self, where: str) -> str:
-        """Prometheus looks names up where there are none; it is told the address instead."""
+        """Prometheus looks names up where there are none; it gets the address instead."""
         if not where.endswith("prometheus.yaml"):
             return where
         text = Path(where).read_text()
