@@ -75,7 +75,8 @@ def diagnose(facts: Facts, durability: Durability) -> list[Finding]:
     if durability.replicas:
         # Not refused: the promise holds, but for the moment in which a master that was cut off still has a replica.
         note = f"{facts.replicas} replicas are connected, {durability.replicas} must confirm"
-        findings.append(Finding(True, note + (": see docs/durability.md" if facts.replicas > durability.replicas else "")))
+        more = facts.replicas > durability.replicas
+        findings.append(Finding(True, note + (": see docs/durability.md" if more else "")))
     if durability.confirm[:1] == ("WAIT",):
         needed = [str(count) for count in range(durability.replicas, 10)]
         findings.append(
