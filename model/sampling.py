@@ -1,6 +1,6 @@
-"""Choosing the next token: greedy or sampled, from scores alone.
+"""Choosing the next token: greedy or sampled, from scores (logits) alone.
 
-It knows rows of scores, each by itself, and nothing of memories, caches or text.
+Rows with a temperature are sampled together on the device; a row with a seed or log-probabilities is sampled by itself.
 """
 
 from __future__ import annotations
@@ -37,30 +37,70 @@ class Sampler:
     """Chooses the tokens of one answer; with a seed, the same scores give the same tokens."""
 
     def __init__(self, sampling: Sampling, logprobs: bool = False) -> None:
-        self._sampling, self._logprobs = sampling, logprobs
-        self._generator = torch.Generator()
-        if sampling.seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(sampling.seed)
+        self.sampling = sampling
+        self._logprobs = logprobs
+        # Whether its row is chosen by itself, with a generator of its own.
+        self.alone = logprobs or (sampling.temperature > 0 and sampling.seed is not None)
+        self._generator: torch.Generator | None = None
+        if self.alone:
+            self._generator = torch.Generator()
+            if sampling.seed is None:
+                self._generator.seed()
+            else:
+                self._generator.manual_seed(sampling.seed)
 
-    def choose(self, scores: Tensor) -> Written:
-        """A token from scores (vocab_size)."""
-        return choose_each([self], scores[None])[0]
-
-    def _chosen(self, scores: Tensor, best: int) -> Written:
-        token = best if self._sampling.temperature == 0 else self._drawn(scores)
+    def choose(self, scores: Tensor, best: int) -> Written:
+        """A token for scores (vocab_size), whose largest is that of token `best`."""
+        token = best
+        if self.sampling.temperature > 0:
+            probabilities = nucleus(scores.cpu(), self.sampling)
+            token = int(torch.multinomial(probabilities, 1, generator=self._generator))
         return Written(token, float(scores.float().log_softmax(dim=-1)[token]) if self._logprobs else None)
 
-    def _drawn(self, scores: Tensor) -> int:
-        shares = nucleus(scores.cpu(), self._sampling)
-        return int(torch.multinomial(shares, 1, generator=self._generator))
+
+def choose_each(samplers: Sequence[Sampler], scores: Tensor, generator: torch.Generator) -> list[Written]:
+    """A token for each sampler from its row of scores (B, vocab_size); `generator` is of the scores' device."""
+    tokens = scores.argmax(dim=-1)
+    drawn = [row for row, each in enumerate(samplers) if each.sampling.temperature > 0 and not each.alone]
+    if drawn:
+        rows = torch.tensor(drawn, device=scores.device)
+        probabilities = nuclei(scores[rows], [samplers[row].sampling for row in drawn])
+        tokens[rows] = draw(probabilities, generator)
+    return [
+        sampler.choose(scores[row], token) if sampler.alone else Written(token)
+        for row, (sampler, token) in enumerate(zip(samplers, tokens.tolist(), strict=True))
+    ]
 
 
-def choose_each(samplers: Sequence[Sampler], scores: Tensor) -> list[Written]:
-    """A token for each from its row of scores (B, vocab_size); the best ones are found for all rows at once."""
-    best = scores.argmax(dim=-1).tolist()
-    return [sampler._chosen(*each) for sampler, *each in zip(samplers, scores, best, strict=True)]
+def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """Tokens (B) by probabilities (B, vocab_size): the first whose cumulated probability is beyond a uniform number."""
+    cumulated = probabilities.cumsum(dim=-1)
+    total = cumulated[:, -1:]
+    uniform = torch.empty_like(total).uniform_(generator=generator)
+    # Below the total: behind it there is no token, and before it none of probability zero.
+    beyond = torch.minimum(uniform * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(cumulated, beyond, right=True)[:, 0]
+
+
+def nuclei(scores: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+    """`nucleus` of every row at once: probabilities (B, vocab_size) from scores (B, vocab_size)."""
+    size, device = scores.shape[1], scores.device
+    temperatures = torch.tensor([each.temperature for each in samplings], dtype=torch.float64, device=device)
+    scores = (scores.double() - scores.amax(dim=-1, keepdim=True).double()) / temperatures[:, None]
+    kept = [min(each.top_k or size, size) for each in samplings]
+    if min(kept) < size:
+        largest = scores.topk(max(k for k in kept if k < size)).values
+        last = torch.tensor([min(k, largest.shape[1]) - 1 for k in kept], device=device)
+        lowest = largest.gather(1, last[:, None])
+        cut = torch.tensor([k < size for k in kept], device=device)
+        scores = scores.masked_fill((scores < lowest) & cut[:, None], -torch.inf)
+    probabilities = scores.softmax(dim=-1)
+    if any(each.top_p < 1 for each in samplings):
+        top_p = torch.tensor([each.top_p for each in samplings], dtype=torch.float64, device=device)
+        ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+        outside = (ordered.cumsum(dim=-1) - ordered >= top_p[:, None]) & (top_p < 1)[:, None]
+        probabilities = probabilities.masked_fill(torch.zeros_like(outside).scatter(1, order, outside), 0.0)
+    return probabilities / probabilities.sum(dim=-1, keepdim=True)
 
 
 def nucleus(scores: Tensor, sampling: Sampling) -> Tensor:
@@ -71,7 +111,7 @@ def nucleus(scores: Tensor, sampling: Sampling) -> Tensor:
         scores = scores.masked_fill(scores < scores.topk(sampling.top_k).values[-1], -torch.inf)
     shares = scores.softmax(dim=-1)
     if sampling.top_p < 1:
-        ordered, order = shares.sort(descending=True)
+        ordered, order = shares.sort(descending=True, stable=True)
         # The token that crosses the mass stays in: what lies before it is still below top_p.
         outside = ordered.cumsum(dim=-1) - ordered >= sampling.top_p
         shares = shares.index_fill(0, order[outside], 0.0)

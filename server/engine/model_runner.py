@@ -43,7 +43,12 @@ class ModelRunner:
     """Runs steps on the model's device."""
 
     def __init__(self, model: MemoryTransformer) -> None:
-        self._model, self._reader, self._seats = model, SegmentReader(model), DecodeBatch(model)
+        self._model = model
+        self._reader = SegmentReader(model)
+        self._decode_batch = DecodeBatch(model)
+        # Seeded by the operating system: torch's own generator starts the same in every process.
+        self._generator = torch.Generator(model.device)
+        self._generator.seed()
         self.end = model.config.special.end
 
     def __call__(self, step: Batch) -> StepResult:
@@ -123,13 +128,12 @@ class ModelRunner:
     def _write_on(self, works: Sequence[AnswerWork]) -> list[Written]:
         """One more token for each answer."""
         if not works:
-            self._seats.clear()
+            self._decode_batch.clear()
             return []
-        return self._chosen(works, self._model.logits(self._seats.decode_step(works)))
+        return self._chosen(works, self._model.logits(self._decode_batch.decode_step(works)))
 
-    @staticmethod
-    def _chosen(works: Sequence[AnswerWork], scores: Tensor) -> list[Written]:
-        return choose_each([work.sampler for work in works], scores[: len(works)])
+    def _chosen(self, works: Sequence[AnswerWork], scores: Tensor) -> list[Written]:
+        return choose_each([work.sampler for work in works], scores[: len(works)], self._generator)
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.tensor(ids, device=self._model.device)
