@@ -29,7 +29,7 @@ from server.http.routes import openai, operation, queries, sessions, snapshots, 
 from server.http.services import Services
 from server.ingest.readers import SessionReaders
 from server.ingest.sweeper import Sweeper
-from server.observability.instrumented_store import watched
+from server.observability.instrumented_store import InstrumentedStore
 from server.observability.metrics import Metrics
 from server.observability.tracing import Tracing
 from server.sessions.errors import Refusal
@@ -76,7 +76,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     device = None if settings.device is None else torch.device(settings.device)
     loaded = await asyncio.to_thread(weights.load, settings.weights, device)
     ring = await asyncio.to_thread(load_keys, settings.store, settings.seal_keys_file)
-    store = watched(await open_store(settings.store, store_options(settings)), metrics)
+    store = InstrumentedStore(await open_store(settings.store, store_options(settings)), metrics)
     scheduler = Scheduler(settings.step_tokens, settings.answers_max, loaded.model.config.segment_tokens)
 
     def observe(step: Batch, seconds: float) -> None:
