@@ -39,7 +39,7 @@ class EngineStopped(Exception):
 
 @dataclass(frozen=True)
 class ReadResult:
-    """The memory after `segments` of the segments that were asked for: all, unless the engine was told to halt."""
+    """The memory after `segments` of the segments that were asked for: all, unless reading was halted."""
 
     memory: MemoryState
     segments: int

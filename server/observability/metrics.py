@@ -21,13 +21,13 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         self.running = Gauge(
             "onceread_num_requests_running",
-            "Answers being written, and sessions being read.",
+            "Answers being decoded, and sessions being read.",
             ["phase"],
             registry=registry,
         )
         self.waiting = Gauge(
             "onceread_num_requests_waiting",
-            "Questions that wait to be begun, and sessions that wait for a place to be read in.",
+            "Questions queued for prefill, and sessions queued for reading.",
             ["phase"],
             registry=registry,
         )
@@ -43,13 +43,13 @@ class Metrics:
         self.behind_bytes = Gauge("onceread_unread_bytes", "Accepted text not yet read.", registry=registry)
         self.first_token_seconds = Histogram(
             "onceread_time_to_first_token_seconds",
-            "From a question's arrival to its first token.",
+            "Time to first token (TTFT): from a question's arrival to its first token.",
             buckets=(*_WORK_SECONDS, 60, 120),
             registry=registry,
         )
         self.inter_token_seconds = Histogram(
             "onceread_inter_token_latency_seconds",
-            "From one token of an answer to its next.",
+            "Time per output token (TPOT): from one token of an answer to its next.",
             buckets=_TOKEN_SECONDS,
             registry=registry,
         )
@@ -64,7 +64,7 @@ class Metrics:
             "onceread_step_seconds", "Steps of the engine.", buckets=_TOKEN_SECONDS, registry=registry
         )
         self.read_tokens = Counter("onceread_read_tokens_total", "Tokens read.", registry=registry)
-        self.generation_tokens = Counter("onceread_generation_tokens_total", "Tokens written.", registry=registry)
+        self.generation_tokens = Counter("onceread_generation_tokens_total", "Tokens generated.", registry=registry)
         self.sessions = Gauge("onceread_sessions", "Sessions at hand.", ["tier"], registry=registry)
         self.memory_bytes = Gauge("onceread_memory_bytes", "Memories at hand.", ["tier"], registry=registry)
         self.memory_load_seconds = Histogram(

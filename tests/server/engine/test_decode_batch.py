@@ -69,7 +69,7 @@ def test_each_gets_what_it_would_get_alone(name: str, seed: int, answers: int, s
         assert memory.equals(kept), "no memory is changed by an answer"
 
 
-def test_who_comes_takes_a_free_row_and_nobody_moves() -> None:
+def test_a_new_answer_takes_a_free_row_and_no_other_row_moves() -> None:
     model = MODELS["delta"]
     first, second, third, fourth = (begun(model, memory, [7]) for memory in memories(model, 4))
     seats = DecodeBatch(model)
@@ -100,7 +100,7 @@ def test_questions_to_one_session_share_its_memory() -> None:
     assert seats._memory is memory
 
 
-def test_when_nobody_is_written_on_nothing_is_held() -> None:
+def test_no_memory_is_held_while_no_answer_is_decoded() -> None:
     model = MODELS["delta"]
     (memory,) = memories(model, 1)
     work = begun(model, memory, [7])
