@@ -27,6 +27,7 @@ NAME = "answering"
 CLAIM = "how many times as long answers take, one and 64 at once, as their bytes and operations must take"
 QUESTION = "Where is the letter that he wrote?"
 ANSWERS, TOKENS = (1, 4, 16, 64), 48
+GREEDY, SAMPLED = Sampling(), Sampling(temperature=0.8, top_p=0.95)
 # On a GPU.
 FLOOR = Goal("at most", 1.5)
 
@@ -53,16 +54,20 @@ def measure(plan: Plan) -> Section:
                     FLOOR if answers == ANSWERS[-1] and device.type == "cuda" else None,
                 ),
             ]
+    _, seconds, _ = _written(plan, ANSWERS[-1], shared=False, sampling=SAMPLED)
+    figures.append(Figure(f"{ANSWERS[-1]}_sampled_answers_tokens_per_second", ANSWERS[-1] / seconds))
     return Section(NAME, CLAIM, tuple(figures))
 
 
-def _written(plan: Plan, answers: int, shared: bool) -> tuple[list[AnswerWork], float, float]:
+def _written(
+    plan: Plan, answers: int, shared: bool, sampling: Sampling = GREEDY
+) -> tuple[list[AnswerWork], float, float]:
     """The answers, the seconds of a step in the middle of them, and its operations as torch counts them."""
     forward, config = ModelRunner(plan.loaded.model), plan.loaded.model.config
     prompt = prompt_ids(config, plan.loaded.tokenizer.encode(QUESTION))
     one = plan.loaded.model.initial_memory(1)
     memories = [one if shared else MemoryState({k: t.clone() for k, t in one.tensors.items()}) for _ in range(answers)]
-    works = [AnswerWork(memory, (), prompt, Sampler(Sampling()), TOKENS, NEVER) for memory in memories]
+    works = [AnswerWork(memory, (), prompt, Sampler(sampling), TOKENS, NEVER) for memory in memories]
     _take(works, forward(Batch(prompts=tuple(works))).tokens)
     taken = []
     for _ in tqdm(range(TOKENS - 2), desc=f"{answers} answers", leave=False):
