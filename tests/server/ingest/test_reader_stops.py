@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import Callable
 
 import pytest
 
 from model.tokenizer import TextTokenizer
 from server.ingest.session_state import State
-from server.store.base import SessionKey
+from server.store.base import Lease, SessionKey, SessionRecord
 from server.store.in_memory import MemoryStore
 from tests.server.ingest.running import TEXT, running_readers, with_text
 
@@ -48,6 +49,34 @@ async def test_a_shutdown_in_the_middle_of_a_time_slice_ends_the_reader(tokenize
             asyncio.get_running_loop().call_soon(store.answer.set)
             await readers.close()
         assert (await store.get(KEY)).read_bytes > 0, "what was read is stored"
+
+
+class AppendedAtTheRelease(MemoryStore):
+    """A store that calls `arrived` with the record, once, just after the reader has released its lease for good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived: Callable[[SessionRecord], object] | None = None
+
+    async def release(self, lease: Lease) -> None:
+        await super().release(lease)
+        if (arrived := self.arrived) is not None:
+            self.arrived = None
+            record = (await self.append(KEY, len(TEXT), b"And more.", 2.0)).record
+            asyncio.get_running_loop().call_soon(arrived, record)
+
+
+async def test_text_that_arrives_while_the_reader_ends_is_read(tokenizer: TextTokenizer) -> None:
+    store = AppendedAtTheRelease()
+    async with running_readers(store, tokenizer) as readers, asyncio.timeout(30):
+        store.arrived = readers.wake
+        reader = readers.wake(await with_text(store, KEY))
+        while reader.running:
+            await reader.ended()
+            # The end of a task is known to its callbacks a turn of the event loop later.
+            await asyncio.sleep(0)
+        assert store.arrived is None
+        assert reader.progress.offset == len(TEXT) + len(b"And more.")
 
 
 async def test_a_session_that_is_dropped_is_freed_without_a_garbage_collection(tokenizer: TextTokenizer) -> None:
