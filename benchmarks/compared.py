@@ -28,7 +28,6 @@ from benchmarks.sizes import cache_bytes
 from benchmarks.timing import in_turn, seconds_of
 from model.config import ModelConfig
 from model.layers.backbone import WindowCache
-from model.layers.fused_linear import FusedLinear
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.prompt import prompt_ids
@@ -99,15 +98,11 @@ def measure(plan: Plan) -> Section:
 
 
 def full_attention_of(model: MemoryTransformer) -> FullAttention:
-    """A decoder with the model's own weights in all that is not memory, settled as the model is."""
+    """A decoder with the model's own weights in all that is not memory, of the same type."""
     rival = FullAttention(model.config)
     names = rival.state_dict()
     rival.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if name in names})
-    rival = rival.to(model.device, model.embedding.weight.dtype).eval().requires_grad_(False)
-    for module in rival.modules():
-        if isinstance(module, FusedLinear):
-            module.lay()
-    return rival
+    return rival.to(model.device, model.embedding.weight.dtype).eval().requires_grad_(False)
 
 
 def read_in_one_window(rival: FullAttention, tokens: Tensor, room: int, description: str | None = None) -> WindowCache:

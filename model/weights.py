@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.config import ModelConfig
+from model.layers.fused_linear import join_fused, split_fused
 from model.mechanisms import build
 from model.mechanisms.base import MemoryTransformer
 from model.tokenizer import TextTokenizer
@@ -25,7 +26,7 @@ FILES = (CONFIG, WEIGHTS, TOKENIZER)
 
 
 class WeightsError(ValueError):
-    """The folder can not be used as weights; the message says why and what to do."""
+    """The folder cannot be used as weights; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def save(
 ) -> None:
     """Writes the three files, each whole or not at all, with the weights as `dtype`; `state` instead of the model's."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = model.state_dict() if state is None else state
+    state = split_fused(model, model.state_dict() if state is None else state)
     tensors = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in state.items()}
     save_file(tensors, folder / (WEIGHTS + ".new"))
     (folder / (CONFIG + ".new")).write_text(model.config.to_json(), encoding="utf-8")
@@ -80,12 +81,12 @@ def load(folder: Path, device: torch.device | None = None, dtype: torch.dtype = 
     except Exception as error:
         raise WeightsError(f"{folder} holds a damaged or foreign file: {error}") from error
     model = build(config)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    expected = {name: tensor.shape for name, tensor in split_fused(model, model.state_dict()).items()}
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if expected != found:
         wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
         raise WeightsError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {', '.join(wrong)}")
-    model.load_state_dict(tensors)
+    model.load_state_dict(join_fused(model, tensors))
     model = model.to(device or default_device(), dtype).eval().requires_grad_(False)
     model.freeze()
     return LoadedModel(folder.resolve().name, fingerprint(folder), model, tokenizer)

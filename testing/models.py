@@ -5,6 +5,7 @@ from random import Random
 import torch
 
 from model.config import ModelConfig, SpecialTokens
+from model.layers.fused_linear import FusedLinear, join_fused
 from model.mechanisms import build
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
@@ -56,10 +57,19 @@ def random_model(config: ModelConfig, seed: int = 0) -> MemoryTransformer:
     """Weights so large that the memory's content affects every output."""
     generator = torch.Generator().manual_seed(seed)
     model = build(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
-            parameter.copy_(centre + 0.4 * torch.randn(parameter.shape, generator=generator))
+    state = {}
+    for prefix, module in model.named_modules():
+        outer, dot, _ = prefix.rpartition(".")
+        # What is fused is drawn part by part, as it is named in files.
+        parts = [f"{outer}{dot}{part}" for part in module.parts] if isinstance(module, FusedLinear) else [prefix]
+        heights = module.widths if isinstance(module, FusedLinear) else []
+        for index, part in enumerate(parts):
+            for kind, parameter in module.named_parameters(recurse=False):
+                shape = (heights[index], *parameter.shape[1:]) if heights else parameter.shape
+                name = f"{part}.{kind}".lstrip(".")
+                centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+                state[name] = centre + 0.4 * torch.randn(shape, generator=generator)
+    model.load_state_dict(join_fused(model, state))
     return model.eval().requires_grad_(False)
 
 

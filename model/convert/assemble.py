@@ -15,6 +15,7 @@ from model import weights
 from model.config import ModelConfig, SpecialTokens
 from model.convert.huggingface import chat_frame
 from model.convert.tensors import ForeignModelError, fit
+from model.layers.fused_linear import join_fused, split_fused
 from model.mechanisms import build
 from model.tokenizer import TextTokenizer
 
@@ -69,12 +70,13 @@ def assemble(
         raise ForeignModelError(f"{out} is not empty; give another folder")
     torch.manual_seed(0)
     model = build(config)
-    fresh = {name: tensor for name, tensor in model.state_dict().items() if not _is_backbone(name)}
+    expected = split_fused(model, model.state_dict())
+    fresh = {name: tensor for name, tensor in expected.items() if not _is_backbone(name)}
     tensors = {**fresh, **memory, **backbone}
-    fit(tensors, {name: tensor.shape for name, tensor in model.state_dict().items()})
-    if extra := sorted(set(tensors) - set(model.state_dict())):
+    fit(tensors, {name: tensor.shape for name, tensor in expected.items()})
+    if extra := sorted(set(tensors) - set(expected)):
         raise ForeignModelError("not known: " + ", ".join(extra))
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    model.load_state_dict(join_fused(model, {name: tensor.float() for name, tensor in tensors.items()}))
     weights.save(out, model, tokenizer, torch.float32)
     told.append(f"written: {out}, {sum(t.numel() for t in tensors.values()):,} weights, mechanism {config.mechanism}")
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
+from model.layers.fused_linear import split_fused
 
 
 class PlainBackbone:
@@ -18,7 +19,8 @@ class PlainBackbone:
 
     def __init__(self, config: ModelConfig, model: nn.Module) -> None:
         self.config = config
-        self.weights: dict[str, Tensor] = {name: w.detach().cpu().double() for name, w in model.state_dict().items()}
+        state = split_fused(model, model.state_dict())
+        self.weights: dict[str, Tensor] = {name: weight.detach().cpu().double() for name, weight in state.items()}
 
     def embedded(self, tokens: list[int]) -> list[Tensor]:
         """Embeddings of tokens, wherever they stand."""

@@ -1,7 +1,7 @@
 """The decoder block: attention and feed-forward in GPT-2's, Llama's or Gemma's shape, by configuration.
 
-It knows nothing of memories: a block sees one local window of tokens and the window's own keys and values. Where h is
-(B, T, D) it may be (L, B, T, D) as well, for a group of layers whose weights are stacked (`model/layers/stacked.py`).
+A block sees one local window of tokens and the window's own keys and values. Where h is (B, T, D) it may be
+(L, B, T, D) as well, for a group of layers whose weights are stacked (`model/layers/stacked.py`).
 """
 
 from __future__ import annotations
@@ -58,11 +58,9 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
-        self.query = nn.Linear(config.d_model, self.heads * self.head_dim, bias=config.bias)
-        self.key = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
-        self.value = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
-        self.out = nn.Linear(self.heads * self.head_dim, config.d_model, bias=config.bias)
-        self.inputs = FusedLinear([self.query, self.key, self.value])
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        self.inputs = FusedLinear(config.d_model, {"query": queries, "key": keys, "value": keys}, bias=config.bias)
+        self.out = nn.Linear(queries, config.d_model, bias=config.bias)
 
     def projected(self, h: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, heads, T, head_dim) of h (B, T, D); for a group of layers, B is all rows."""
@@ -73,37 +71,21 @@ class Attention(nn.Module):
         queries, keys = turned.split([self.heads, self.kv_heads], dim=1)
         return queries, keys, values
 
-    def keys_and_values(self, h: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, kv_heads, T, head_dim) of h (B, T, D)."""
-        k, v = self._split(self.key(h), self.kv_heads), self._split(self.value(h), self.kv_heads)
-        return (k if angles is None else rotate(k, *angles)), v
-
-    def forward(
-        self,
-        h: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        angles: Angles | None,
-        mask: Tensor | None,
-    ) -> Tensor:
-        """h (B, T, D) attends over keys and values (B, kv_heads, S, head_dim) of its own making or another's.
+    def forward(self, h: Tensor, angles: Angles | None, mask: Tensor | None = None, past: Past | None = None) -> Tensor:
+        """What h (B, T, D) finds: (B, T, D). The caches of `past` are changed in place at its slots.
 
         mask (B, 1, T, S) is true where a query may look; None means causal with T = S.
         """
-        q = self._split(self.query(h), self.heads)
-        if angles is not None:
-            q = rotate(q, *angles)
-        return self.out(self.mixed(q, keys, values, mask))  # type: ignore[no-any-return]
-
-    def mixed(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """What queries (B, heads, T, head_dim) find: (B, T, D)."""
+        queries, keys, values = self.projected(h, angles)
+        if past is not None:
+            cached_keys, cached_values, slots = past
+            index = slots[:, None, :, None].expand(-1, keys.shape[1], -1, keys.shape[3])
+            keys = cached_keys.scatter_(2, index, keys)
+            values = cached_values.scatter_(2, index, values)
         found = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=self.heads != self.kv_heads
         )
-        return found.transpose(1, 2).flatten(2)
-
-    def _split(self, x: Tensor, heads: int) -> Tensor:
-        return x.view(*x.shape[:-1], heads, self.head_dim).transpose(1, 2)
+        return self.out(found.transpose(1, 2).flatten(2).view_as(h))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -112,10 +94,9 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.gated = config.activation == "swiglu"
-        self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.bias) if self.gated else None
-        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+        parts = ("gate", "up") if self.gated else ("up",)
+        self.inputs = FusedLinear(config.d_model, dict.fromkeys(parts, config.d_ff), bias=config.bias)
         self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
-        self.inputs = FusedLinear([self.up] if self.gate is None else [self.gate, self.up])
 
     def forward(self, h: Tensor) -> Tensor:
         made = self.inputs(h)
@@ -139,14 +120,7 @@ class Block(nn.Module):
 
     def attend(self, h: Tensor, angles: Angles | None, mask: Tensor | None = None, past: Past | None = None) -> Tensor:
         """h (B, T, D) and what attention adds; the caches of `past` are changed in place at its slots."""
-        queries, keys, values = self.attention.projected(self.attention_norm(h), angles)
-        if past is not None:
-            cached_keys, cached_values, slots = past
-            index = slots[:, None, :, None].expand(-1, keys.shape[1], -1, keys.shape[3])
-            keys = cached_keys.scatter_(2, index, keys)
-            values = cached_values.scatter_(2, index, values)
-        mixed = self.attention.mixed(queries, keys, values, mask)
-        return h + self.attention.out(mixed.view_as(h))  # type: ignore[no-any-return]
+        return h + self.attention(self.attention_norm(h), angles, mask, past)  # type: ignore[no-any-return]
 
     def think(self, h: Tensor) -> Tensor:
         """h (B, T, D) and what the feed-forward network adds."""

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from model.layers.backbone import Backbone, WindowCache, slots_for
 from model.layers.blocks import Angles
-from model.layers.fused_linear import FusedLinear
 from model.memory import MemoryState
 
 
@@ -24,10 +23,7 @@ class MemoryTransformer(Backbone, ABC):
     """
 
     def freeze(self) -> None:
-        """Prepares for work what can be worked out once: the weights change no more, nor move."""
-        for module in self.modules():
-            if isinstance(module, FusedLinear):
-                module.lay()
+        """Works out once what depends on the weights alone: they change no more, nor move."""
 
     @abstractmethod
     def initial_memory(self, batch: int) -> MemoryState:

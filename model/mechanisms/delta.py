@@ -1,7 +1,4 @@
-"""The `delta` mechanism: an associative memory per layer, read and then written by every token in turn.
-
-It knows associations, their layers and the write gate before them, and nothing of sessions or texts.
-"""
+"""The `delta` mechanism: an associative memory per layer, read and then written by every token in turn."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import linear, pad
 
 from model.config import ModelConfig
 from model.layers.backbone import WindowCache, at_least_float32
@@ -86,21 +83,19 @@ class DeltaMemory(nn.Module):
         keys = self.heads * config.memory_key_dim
         self.rolls = config.memory_rolls
         self.norm = norm
-        self.query = nn.Linear(d, keys, bias=False)
+        self.inputs = FusedLinear(d, {"query": keys, "key": keys, "value": d}, bias=False)
+        self.widths = self.inputs.widths
         self.query_taps = nn.Parameter(_starting_taps(config, [(0, 1)], keys))
-        self.key = nn.Linear(d, keys, bias=False)
         self.key_taps = nn.Parameter(_starting_taps(config, KEYS_LOOK_BACK, keys))
-        self.value = nn.Linear(d, d, bias=False)
         self.value_taps = nn.Parameter(_starting_taps(config, VALUES_LOOK_BACK, d))
         self.strength = nn.Linear(d, self.heads)
-        self.inputs = FusedLinear([self.query, self.key, self.value])
 
     def read(self, h: Tensor, memory: Tensor, past: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """h (B Q, T, D) <- h + φ(q) A, with A (B, H, P, D/H) in float32, shared by Q rows, and nothing written.
 
         `past` is (projections, slots): a cache (B Q, S, H d_key), changed in place at slots (B Q, T).
         """
-        projected = self.query(self.norm(h))
+        projected = linear(self.norm(h), self.inputs.part("query"))
         if past is None:
             mixed = convolved(projected, self.query_taps)
         else:
@@ -131,8 +126,8 @@ class DeltaMemory(nn.Module):
         windows = x.shape[:-2].numel() // len(state)
         taps = torch.cat([self.query_taps, self.key_taps, self.value_taps], dim=-1)
         mixed = at_least_float32(convolved(self.inputs(x), taps))
-        asked, told = mixed.tensor_split(self.inputs.widths[:1], dim=-1)
-        keys, values = torch.split(_at(told, writes.places), self.inputs.widths[1:], dim=-1)
+        asked, told = mixed.tensor_split(self.widths[:1], dim=-1)
+        keys, values = torch.split(_at(told, writes.places), self.widths[1:], dim=-1)
         strengths = _at(torch.sigmoid(at_least_float32(self.strength(x))), writes.places) * writes.gates[..., None]
         q = unit_dpfp(self._by_head(asked[:readers, ..., None, :, :], windows), self.rolls, dim=-2)
         k = unit_dpfp(self._by_head(keys, windows), self.rolls, dim=-2)
@@ -178,8 +173,10 @@ class DeltaTransformer(MemoryTransformer):
             _start_small(block.attention.out, 0.3)  # type: ignore[union-attr, arg-type]
             _start_small(block.feed_forward.down, 0.3)  # type: ignore[union-attr, arg-type]
             # What is asked for is found, and what is found is said, before anything is learned.
-            nn.init.eye_(mechanism.value.weight)  # type: ignore[union-attr, arg-type]
-            mechanism.query.weight.data.copy_(mechanism.key.weight)  # type: ignore[union-attr, operator, arg-type]
+            inputs: FusedLinear = mechanism.inputs  # type: ignore[assignment]
+            with torch.no_grad():
+                nn.init.eye_(inputs.part("value"))
+                inputs.part("query").copy_(inputs.part("key"))
             nn.init.constant_(mechanism.strength.bias, 0.0)  # type: ignore[union-attr, arg-type]
         nn.init.constant_(self.write_gate.score.bias, 2.0)
 

@@ -1,6 +1,6 @@
 """The `memformer` mechanism: an encoder that reads slots in every layer, and slots that attend to what it has read.
 
-It knows slots, encoder and decoder, and nothing of sessions or texts. Source: Wu et al. 2010.06891, section 3.
+Source: Wu et al. 2010.06891, section 3.
 """
 
 from __future__ import annotations
@@ -13,22 +13,47 @@ from torch import Tensor, nn
 
 from model.config import ModelConfig
 from model.layers.backbone import WindowCache, slots_for
-from model.layers.blocks import Angles, Attention, Block, Past, make_norm
+from model.layers.blocks import Angles, Block, Past, make_norm
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 
 
 class CrossAttention(nn.Module):
-    """Attention of a window to vectors of another kind, behind a norm of its own."""
+    """Attention of a window to vectors of another kind, without positions."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.norm, self.attention = make_norm(config), Attention(config)
+        self.heads, self.kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
+        self.query = nn.Linear(config.d_model, self.heads * self.head_dim, bias=config.bias)
+        self.key = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
+        self.value = nn.Linear(config.d_model, self.kv_heads * self.head_dim, bias=config.bias)
+        self.out = nn.Linear(self.heads * self.head_dim, config.d_model, bias=config.bias)
+
+    def keys_and_values(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, kv_heads, S, head_dim) of vectors (B, S, D)."""
+        return self._split(self.key(vectors)), self._split(self.value(vectors))
+
+    def forward(self, h: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """What h (B, N, D) finds among keys and values where the mask, which broadcasts to (B, 1, N, S), is true."""
+        found = F.scaled_dot_product_attention(
+            self._split(self.query(h)), keys, values, attn_mask=mask, enable_gqa=self.heads != self.kv_heads
+        )
+        return self.out(found.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:-1], -1, self.head_dim).transpose(1, 2)
+
+
+class CrossReader(nn.Module):
+    """Cross-attention behind a norm of its own, added to what it reads for."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.norm, self.attention = make_norm(config), CrossAttention(config)
 
     def forward(self, h: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """h (B, N, D) and what it finds among keys and values (B, kv_heads, S, head_dim) that the mask leaves."""
-        everything = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=h.device) if mask is None else mask
-        return h + self.attention(self.norm(h), keys, values, None, everything)  # type: ignore[no-any-return]
+        return h + self.attention(self.norm(h), keys, values, mask)  # type: ignore[no-any-return]
 
 
 class SlotWriter(nn.Module):
@@ -77,11 +102,11 @@ class MemformerTransformer(MemoryTransformer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         layers = range(config.n_layers)
-        self.slot_readers = nn.ModuleList(CrossAttention(config) for _ in layers)
+        self.slot_readers = nn.ModuleList(CrossReader(config) for _ in layers)
         self.writer = SlotWriter(config)
         self.encoder_norm = make_norm(config)
         self.decoder = nn.ModuleList(Block(config) for _ in layers)
-        self.encoder_readers = nn.ModuleList(CrossAttention(config) for _ in layers)
+        self.encoder_readers = nn.ModuleList(CrossReader(config) for _ in layers)
 
     def initial_memory(self, batch: int) -> MemoryState:
         return MemoryState({"slots": self.writer.initial_slots(batch).to(self.sums)})
@@ -141,7 +166,7 @@ class MemformerTransformer(MemoryTransformer):
         slots = memory["slots"].to(self.embedding.weight.dtype)
         slots = slots.repeat_interleave(tokens.shape[0] // slots.shape[0], dim=0)
         made = self.encoder_norm(self._read_through(tokens, heard, slots))
-        crossed = [reader.attention.keys_and_values(made, None) for reader in self.encoder_readers]  # type: ignore[union-attr, operator]
+        crossed = [reader.attention.keys_and_values(made) for reader in self.encoder_readers]  # type: ignore[union-attr, operator]
         keys, values = (torch.stack(parts) for parts in zip(*crossed, strict=True))
         return {"encoded_keys": keys, "encoded_values": values, "heard": heard[None, :, :, None]}
 
@@ -152,6 +177,6 @@ class MemformerTransformer(MemoryTransformer):
         )
         for block, reader in zip(self.blocks, self.slot_readers, strict=True):
             h = block.attend(h, angles, heard[:, None, None, :])  # type: ignore[operator]
-            h = reader(h, *reader.attention.keys_and_values(slots, None))  # type: ignore[union-attr, operator]
+            h = reader(h, *reader.attention.keys_and_values(slots))  # type: ignore[union-attr, operator]
             h = block.think(h)  # type: ignore[operator]
         return h

@@ -1,28 +1,31 @@
-"""Low-rank adaptation (Hu et al. 2106.09685): a backbone's matrices stay, and small ones beside them are learned.
-
-It knows modules and their matrices, and nothing of batches or optimisers.
-"""
+"""Low-rank adaptation (Hu et al. 2106.09685): a backbone's matrices stay, and small ones beside them are learned."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from model.layers.fused_linear import FusedLinear
 from model.mechanisms.base import MemoryTransformer
 
 
 class LowRank(nn.Module):
-    """W + B A, with A (r, in) drawn and B (out, r) zero at the start: nothing changes before something is learned."""
+    """W + B A, with A (r, in) drawn and B (out, r) zero at the start: nothing changes before something is learned.
 
-    def __init__(self, weight: Tensor, rank: int) -> None:
+    A matrix of several parts, `heights` rows each, has a B and an A for each of them.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, heights: Sequence[int]) -> None:
         super().__init__()
-        rows, columns = weight.shape
-        self.down = nn.Parameter(torch.randn(rank, columns, device=weight.device) * columns**-0.5)
-        self.up = nn.Parameter(torch.zeros(rows, rank, device=weight.device))
+        columns, device = weight.shape[1], weight.device
+        self.downs = nn.ParameterList(torch.randn(rank, columns, device=device) * columns**-0.5 for _ in heights)
+        self.ups = nn.ParameterList(torch.zeros(rows, rank, device=device) for rows in heights)
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.up @ self.down
+        return weight + torch.cat([up @ down for up, down in zip(self.ups, self.downs, strict=True)])
 
 
 def adapt(model: MemoryTransformer, rank: int) -> MemoryTransformer:
@@ -32,7 +35,8 @@ def adapt(model: MemoryTransformer, rank: int) -> MemoryTransformer:
             part.requires_grad_(False)
     for module in list(model.blocks.modules()):
         if isinstance(module, nn.Linear):
-            parametrize.register_parametrization(module, "weight", LowRank(module.weight, rank))
+            heights = module.widths if isinstance(module, FusedLinear) else [module.out_features]
+            parametrize.register_parametrization(module, "weight", LowRank(module.weight, rank, heights))
     return model
 
 

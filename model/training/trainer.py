@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from torch import nn
 from tqdm import tqdm
 
 from model import weights
+from model.layers.fused_linear import FusedLinear
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
 from model.tasks.haystack import Books
@@ -110,8 +112,8 @@ class Trainer:
         )
         batch = make_batch(self.random, plan, self.model.config, self.tokenizer, self.books).to(self.device)
         rate = self._learning_rate(stage)
+        self.model.zero_grad(set_to_none=True)
         for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = rate * (MUON_RATE if isinstance(optimizer, torch.optim.Muon) else 1.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -186,7 +188,7 @@ class Trainer:
                 self.hard = json.loads(found.read_text(encoding="utf-8")) if found.exists() else []
         except Exception as error:
             raise ValueError(
-                f"{self.folder / STATE} can not be resumed ({error}); move it away to begin anew"
+                f"{self.folder / STATE} cannot be resumed ({error}); move it away to begin anew"
             ) from error
 
     def _cut_log(self) -> None:
@@ -206,14 +208,34 @@ class Trainer:
             path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
+class MuonByPart(torch.optim.Muon):
+    """Muon (Jordan 2024), its steps scaled to AdamW's (2502.16982): each part of a fused matrix is a matrix to it."""
+
+    def __init__(self, matrices: Sequence[tuple[nn.Parameter, list[int]]]) -> None:
+        self._parts = [
+            (whole, heights, [nn.Parameter(part) for part in torch.split(whole.detach(), heights)])
+            for whole, heights in matrices
+        ]
+        everything = [part for _, _, parts in self._parts for part in parts]
+        super().__init__(everything, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for whole, heights, parts in self._parts:
+            gradients = [None] * len(parts) if whole.grad is None else torch.split(whole.grad, heights)
+            for part, gradient in zip(parts, gradients, strict=True):
+                part.grad = gradient
+        super().step()  # type: ignore[no-untyped-call]
+
+
 def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan 2024) for the matrices within, its steps scaled to AdamW's (2502.16982); AdamW for all else."""
+    """Muon for the matrices within, AdamW for all else."""
+    fused = {id(module.weight): module.widths for module in model.modules() if isinstance(module, FusedLinear)}
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     matrices = [p for name, p in named if p.dim() == 2 and min(p.shape) > 1 and not _beside(name)]
     others = [p for name, p in named if not any(p is matrix for matrix in matrices)]
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
-        optimizers.append(torch.optim.Muon(matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(MuonByPart([(p, fused.get(id(p), [len(p)])) for p in matrices]))
     if others:
         optimizers.append(torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0))
     return optimizers

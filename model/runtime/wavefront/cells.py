@@ -37,7 +37,6 @@ class Cells(ABC):
     layered: tuple[str, ...]
 
     def __init__(self, model: MemoryTransformer) -> None:
-        model.freeze()
         config = model.config
         self.model = model
         self.layers = config.n_layers

@@ -1,4 +1,4 @@
-"""Joined and stacked weights: there is one copy of every matrix, and what is computed with them stays the same."""
+"""Fused and stacked weights: what is computed with them stays the same, and so do the files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model import weights
 from model.config import ModelConfig
-from model.layers.fused_linear import FusedLinear
+from model.layers.fused_linear import join_fused, split_fused
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import CHUNK_TOKENS
 from model.runtime.wavefront.cells import cells_of
@@ -49,27 +49,6 @@ def test_a_model_computes_the_same_when_it_is_settled_and_when_it_is_stacked(nam
     assert model.state_dict().keys() == state.keys()
 
 
-@pytest.mark.parametrize("name", ["delta", "armt", "delta, gpt2"])
-def test_stacking_keeps_one_copy_of_every_matrix(name: str) -> None:
-    model = random_model(replace(CONFIGS[name], n_layers=3))
-    cells = cells_of(model)
-    assert cells is not None
-    everything = [*model.parameters(), *_tensors(cells.__dict__)]
-    matrices = sum(p.numel() for p in model.parameters() if p.dim() == 2) * 4
-    vectors = sum(p.numel() for p in model.parameters() if p.dim() != 2 or "taps" in str(p.shape)) * 4
-    taps = sum(p.numel() for part, p in model.named_parameters() if "taps" in part) * 4
-    held = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in everything}
-    # Vectors and taps are held twice, and biases of what is joined once more.
-    assert matrices + vectors <= sum(held.values()) <= matrices + 3 * (vectors + taps)
-
-
-def _tensors(parts: dict[str, object]) -> list[Tensor]:
-    modules = [p for p in parts.values() if isinstance(p, nn.Module) and not isinstance(p, MemoryTransformer)]
-    stacks = [module for part in modules for module in part.modules()]
-    own = [vars(module).values() for module in stacks] + [module._buffers.values() for module in stacks]
-    return [tensor for values in own for tensor in values if isinstance(tensor, Tensor)]
-
-
 def test_what_is_settled_can_learn_again() -> None:
     """The maps' own weights count as soon as the model is told to learn."""
     model = random_model(tiny_config()).double()
@@ -89,7 +68,7 @@ def test_learning_goes_on_after_inference() -> None:
         model.read(TOKENS[None, :T], model.initial_memory(1))
     memory = model.read(TOKENS[None, :T], model.initial_memory(1))
     memory["associations"].sum().backward()  # type: ignore[no-untyped-call]
-    assert model.get_parameter("blocks.0.attention.query.weight").grad is not None
+    assert model.get_parameter("blocks.0.attention.inputs.weight").grad is not None
 
 
 def test_weights_that_were_stacked_are_saved_as_they_are(tmp_path: Path, tokenizer: TextTokenizer) -> None:
@@ -100,14 +79,16 @@ def test_weights_that_were_stacked_are_saved_as_they_are(tmp_path: Path, tokeniz
     assert_same(outputs(weights.load(tmp_path).model), wanted, 1e-4)
 
 
-def test_maps_with_and_without_a_bias_are_joined() -> None:
-    maps = [nn.Linear(3, 2, bias=False), nn.Linear(3, 4)]
-    joined, x = FusedLinear(maps), torch.randn(5, 3)
-    wanted = torch.cat([linear(x) for linear in maps], dim=-1)
-    torch.testing.assert_close(joined(x), wanted)
-    joined.requires_grad_(False).lay()
-    torch.testing.assert_close(joined(x), wanted)
-    assert list(joined.state_dict()) == []
+@names
+def test_files_keep_the_parts_of_fused_weights_apart(name: str) -> None:
+    model = random_model(CONFIGS[name])
+    state = model.state_dict()
+    parts = split_fused(model, state)
+    assert not [part for part in parts if "inputs" in part]
+    assert {f"blocks.0.attention.{part}.weight" for part in ("query", "key", "value", "out")} <= parts.keys()
+    joined = join_fused(model, parts)
+    assert joined.keys() == state.keys()
+    assert all(torch.equal(joined[part], tensor) for part, tensor in state.items())
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from model import weights
+from model.layers.fused_linear import split_fused
 from model.mechanisms import build
 from model.tasks.haystack import Books
 from model.tokenizer import TextTokenizer
@@ -21,7 +23,7 @@ from model.training.curriculum import Stage
 from model.training.hard import hard_sentences
 from model.training.lora import adapt
 from model.training.picture import AVERAGE_STEPS, draw, smoothed
-from model.training.trainer import HARD, LOG, STATE, Trainer
+from model.training.trainer import HARD, LOG, STATE, MuonByPart, Trainer
 from testing.models import MECHANISMS, prose, random_delta, random_model, tiny_config
 
 STAGES = (
@@ -78,14 +80,15 @@ def test_every_mechanism_learns_whole_or_with_its_backbone_frozen(
 ) -> None:
     """What is saved is the backbone with its low-rank changes merged: a folder of weights like any other."""
     config = replace(MECHANISMS[name], window_tokens=200, segment_tokens=16)
-    before = {part: tensor.clone() for part, tensor in random_model(config).state_dict().items()}
+    unchanged = random_model(config)
+    before = split_fused(unchanged, unchanged.state_dict())
     for rank in (0, 2):
         model = random_model(config).train().requires_grad_(True)
         model = adapt(model, rank) if rank else model
         folder = tmp_path / str(rank)
         Trainer(folder, model, tokenizer, BOOKS, STAGES[1:], seed=1).run()
         after = weights.load(folder / "weights").model
-        state = after.state_dict()
+        state = split_fused(after, after.state_dict())
         assert torch.equal(state["embedding.weight"], before["embedding.weight"]) is bool(rank)
         changed = state["blocks.0.attention.query.weight"] - before["blocks.0.attention.query.weight"]
         assert 0 < torch.linalg.matrix_rank(changed, tol=1e-6) <= (rank or 16)
@@ -107,7 +110,7 @@ def test_the_course_of_a_run_is_drawn(make: Callable[[Path], Trainer], tmp_path:
 
 def test_a_damaged_state_is_refused_and_kept(make: Callable[[Path], Trainer], tmp_path: Path) -> None:
     (tmp_path / STATE).write_bytes(b"no state")
-    with pytest.raises(ValueError, match="can not be resumed"):
+    with pytest.raises(ValueError, match="cannot be resumed"):
         make(tmp_path)
     assert (tmp_path / STATE).read_bytes() == b"no state"
 
@@ -135,3 +138,14 @@ def test_hard_sentences_are_those_that_open_the_gate(tokenizer: TextTokenizer) -
     bound = (scores[last] + scores[last + 1]) / 2
     assert hard_sentences(model, tokenizer, BOOKS, 10_000, bound) == everything[: last + 1]
     assert hard_sentences(model, tokenizer, BOOKS, 2, -1e9) == everything[:2]
+
+
+def test_muon_takes_each_part_of_a_fused_matrix_for_a_matrix() -> None:
+    whole, gradient = nn.Parameter(torch.randn(7, 4)), torch.randn(7, 4)
+    apart = [nn.Parameter(part.clone()) for part in torch.split(whole.detach(), [5, 2])]
+    for part, own in zip(apart, torch.split(gradient, [5, 2]), strict=True):
+        part.grad = own.clone()
+    whole.grad = gradient
+    torch.optim.Muon(apart, weight_decay=0.01, adjust_lr_fn="match_rms_adamw").step()  # type: ignore[no-untyped-call]
+    MuonByPart([(whole, [5, 2])]).step()
+    torch.testing.assert_close(whole.detach(), torch.cat([part.detach() for part in apart]))
