@@ -6,9 +6,9 @@ sent once.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import (
     AskError,
@@ -24,6 +24,8 @@ from server.store.redis.durability import Durability
 from server.store.redis.errors import Unconfirmed, Unfit, Unreachable, explained, points_elsewhere, unreachable
 from server.store.redis.exchange import Command, exchange
 from server.store.redis.topology import Topology
+
+Result = TypeVar("Result")
 
 _PARTS = files("server.store.redis").joinpath("parts.lua").read_text()
 SCRIPTS = {
@@ -65,6 +67,22 @@ class Link:
                 await asyncio.sleep(pause_seconds)
         return await self._exchange(key, commands)
 
+    async def ask_each(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
+        """The answers to commands, each with its key, in one exchange with each master; they may be repeated."""
+        by_node: dict[str, list[int]] = {}
+        for number, (key, _) in enumerate(commands):
+            by_node.setdefault(await self._known(self._topology.node(key)), []).append(number)
+        answers: list[Any] = [None] * len(commands)
+
+        async def ask(numbers: list[int]) -> None:
+            found = await self.ask_all(commands[numbers[0]][0], [commands[number][1] for number in numbers])
+            for number, answer in zip(numbers, found, strict=True):
+                # A slot may have moved: its command alone goes where it leads.
+                answers[number] = (await self.ask(*commands[number]))[0] if isinstance(answer, Exception) else answer
+
+        await asyncio.gather(*map(ask, by_node.values()))
+        return answers
+
     async def change(
         self, script: str, keys: Sequence[str], *arguments: str | bytes | int, durable: bool = True
     ) -> Any:
@@ -84,13 +102,17 @@ class Link:
 
     async def masters(self) -> list[str]:
         """A key for each master, that leads to it."""
-        try:
-            return await self._topology.masters()
-        except (RedisError, OSError) as error:
-            raise unreachable(error) from error
+        return await self._known(self._topology.masters())
 
     async def close(self) -> None:
         await self._topology.close()
+
+    async def _known(self, found: Awaitable[Result]) -> Result:
+        """What the topology says."""
+        try:
+            return await found
+        except (RedisError, OSError) as error:
+            raise unreachable(error) from error
 
     async def _confirmed(self, key: str, command: Command, script: str | None, durable: bool) -> Any:
         confirm = [self.durability.confirm] if durable and self.durability.confirm else []

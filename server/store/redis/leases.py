@@ -3,10 +3,13 @@
 It knows no session's text or memory.
 """
 
+from collections.abc import Sequence
+
 from server.store import rules
 from server.store.base import Lease, LeaseHeld, SessionKey
 from server.store.redis.cas import Records
 from server.store.redis.client import Link
+from server.store.redis.exchange import Command
 from server.store.redis.names import names
 
 
@@ -43,20 +46,28 @@ class Leases:
     async def release(self, lease: Lease) -> None:
         await self._link.change("release", [names(lease.key).lease], lease.holder, lease.epoch, durable=False)
 
-    async def is_wanted(self, lease: Lease) -> bool:
-        """Whether another asks for it, or has it already."""
-        held, wanted = await self._look(lease)
-        return wanted or not held
+    async def wanted(self, leases: Sequence[Lease]) -> set[SessionKey]:
+        """The sessions whose lease another asks for, or has already."""
+        answers = await self._link.ask_each([(names(lease.key).lease, _look(lease)) for lease in leases])
+        return {
+            lease.key
+            for lease, (*latest, wanted) in zip(leases, answers, strict=True)
+            if wanted is not None or latest != _written(lease)
+        }
 
     async def is_held(self, lease: Lease) -> bool:
-        held, _ = await self._look(lease)
-        return held
+        """Whether the lease is the latest one."""
+        [[holder, epoch, _]] = await self._link.ask(names(lease.key).lease, _look(lease))
+        return [holder, epoch] == _written(lease)
 
-    async def _look(self, lease: Lease) -> tuple[bool, bool]:
-        """Whether the lease is the latest one, and whether another asks for it."""
-        at = names(lease.key).lease
-        [[holder, epoch, wanted]] = await self._link.ask(at, ("HMGET", at, "holder", "epoch", "wanted"))
-        return (holder, epoch) == (lease.holder.encode(), str(lease.epoch).encode()), wanted is not None
+
+def _look(lease: Lease) -> Command:
+    return ("HMGET", names(lease.key).lease, "holder", "epoch", "wanted")
+
+
+def _written(lease: Lease) -> list[bytes]:
+    """The holder and the epoch as Redis keeps them."""
+    return [lease.holder.encode(), str(lease.epoch).encode()]
 
 
 def _microseconds(seconds: float) -> int:

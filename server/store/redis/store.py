@@ -92,7 +92,7 @@ class RedisStore:
 
     async def wanted(self, leases: Sequence[Lease]) -> set[SessionKey]:
         self._open()
-        return {lease.key for lease in leases if await self._leases.is_wanted(lease)}
+        return await self._leases.wanted(leases)
 
     async def release(self, lease: Lease) -> None:
         self._open()

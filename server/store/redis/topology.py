@@ -24,6 +24,8 @@ from redis.exceptions import ConnectionError, RedisClusterException, RedisError
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 _PORT, _SENTINEL_PORT = 6379, 26379
+# Enough to find a key for a master of a single slot, which is one key in 16,384.
+_KEYS_TRIED_MAX = 1 << 20
 
 
 Greet = Callable[[Any], Awaitable[None]]
@@ -47,6 +49,9 @@ class Topology(Protocol):
 
     async def masters(self) -> list[str]:
         """A key for each master, that leads to it."""
+
+    async def node(self, key: str) -> str:
+        """The name of the key's master; keys of one master have the same."""
 
     async def look_again(self) -> None:
         """Finds out anew who is master of what."""
@@ -75,6 +80,9 @@ class Pooled:
     async def masters(self) -> list[str]:
         return ["any"]
 
+    async def node(self, key: str) -> str:
+        return "any"
+
     async def look_again(self) -> None:
         await self._pool.disconnect(inuse_connections=False)
 
@@ -93,7 +101,7 @@ class Clustered:
     @asynccontextmanager
     async def connection(self, key: str) -> AsyncIterator[Connection]:
         await self._find()
-        node = self._cluster.nodes_manager.get_node_from_slot(self._cluster.keyslot(key))
+        node = self._master(key)
         connection = node.acquire_connection()
         try:
             yield connection
@@ -105,9 +113,19 @@ class Clustered:
 
     async def masters(self) -> list[str]:
         await self._find()
-        slots = self._cluster.nodes_manager.slots_cache
-        first = {nodes[0].name: slot for slot, nodes in sorted(slots.items(), reverse=True)}
-        return [_key_in(self._cluster, slot) for slot in first.values()]
+        masters = {nodes[0].name for nodes in self._cluster.nodes_manager.slots_cache.values()}
+        # Keys are tried until each master has one: a handful. A key for one chosen slot would take 16,000.
+        found: dict[str, str] = {}
+        for number in range(_KEYS_TRIED_MAX):
+            if len(found) == len(masters):
+                break
+            key = f"onceread:at:{number}"
+            found.setdefault(self._master(key).name, key)
+        return list(found.values())
+
+    async def node(self, key: str) -> str:
+        await self._find()
+        return str(self._master(key).name)
 
     async def look_again(self) -> None:
         # Where no node can be asked now, whoever comes next asks again.
@@ -117,16 +135,15 @@ class Clustered:
     async def close(self) -> None:
         await self._cluster.aclose()
 
+    def _master(self, key: str) -> ClusterNode:
+        return self._cluster.nodes_manager.get_node_from_slot(self._cluster.keyslot(key))
+
     async def _find(self) -> None:
         try:
             await self._cluster.initialize()
         except RedisClusterException as error:
             # The library's own error for this is none of its connection errors.
             raise ConnectionError(str(error)) from error
-
-
-def _key_in(cluster: RedisCluster, slot: int) -> str:
-    return next(key for number in range(1 << 20) if cluster.keyslot(key := f"onceread:at:{number}") == slot)
 
 
 def open_topology(url: str, access: Access, connections: int, greet: Greet) -> Topology:
