@@ -133,7 +133,7 @@ async def _as_read(store: Store, life: Life) -> bytes:
     """The text behind the newest checkpoint, with the chain compared as every reader does."""
     record = await store.get(life.key)
     text = await store.journal(life.key, record.read_bytes, ALL)
-    if extended(record.read_chain, text) != record.chain:
+    if extended(record.info.chain, text) != record.chain:
         raise ToldByChain("the text")
     return text
 
@@ -184,7 +184,7 @@ def _recovers(answer: Recovery, expected: Recovery) -> bool:
 
 def _whole(checkpoint: StoredCheckpoint) -> tuple[StoredCheckpoint, str]:
     """The checkpoint and its chain, which comparing the two leaves out."""
-    return checkpoint, checkpoint.chain
+    return checkpoint, checkpoint.info.chain
 
 
 def _lists(answer: list[SessionRecord], expected: list[SessionRecord], hurt: Hurt) -> bool:

@@ -15,7 +15,7 @@ import torch
 from model.checkpoint import Checkpoint, encode
 from model.mechanisms.base import MemoryTransformer
 from model.tokenizer import TextTokenizer
-from server.store.base import LEASE_SECONDS, SessionKey, SessionRecord, Store, StoredCheckpoint
+from server.store.base import LEASE_SECONDS, CheckpointInfo, SessionKey, SessionRecord, Store, StoredCheckpoint
 from server.store.in_memory import MemoryStore
 from server.store.text_hash import EMPTY_CHAIN, extended
 from testing.models import prose, random_model, tiny_config
@@ -102,7 +102,8 @@ class Life:
         state, chain = self.state_at(offset), extended(EMPTY_CHAIN, self.text[:offset])
         # Once, for the same state may be encoded in another order.
         value = self._values.setdefault(offset, encode(state, FINGERPRINT))
-        return StoredCheckpoint(version, offset, value, state.tokens, state.segments, state.memory.nbytes, chain)
+        info = CheckpointInfo(version, offset, state.tokens, state.segments, state.memory.nbytes, chain)
+        return StoredCheckpoint(info, value)
 
     async def live(self, *stores: Store) -> AsyncIterator[None]:
         """A step at a time, the same in every store."""

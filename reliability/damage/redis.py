@@ -67,7 +67,7 @@ class InRedis:
         """What a replica leaves that dies while it uploads: all the same, and not what the record names."""
         entry = (await self.store._records.load(key)).entry
         newest, *_ = (await self.store.recover(key)).checkpoints
-        await self.store._memories.upload(entry.record, entry.marks[-1]._replace(attempt="f" * 16), newest.value)
+        await self.store._memories.upload(entry.record, entry.checkpoints[-1]._replace(attempt="f" * 16), newest.value)
 
     def _look(self) -> None:
         """Remembers all that is there, sealed values, lines and fields each by its place."""

@@ -78,7 +78,7 @@ class Observer:
             while True:
                 record, waited_seconds = await store.get(key), time.monotonic() - quiet_since
                 ids, _ = self._loaded.tokenizer.advance(b"", customer.document[: record.accepted_bytes])
-                is_read = record.segments == len(ids) // step
+                is_read = record.info.segments == len(ids) // step
                 if is_read or waited_seconds > QUIET_SECONDS:
                     break
                 await asyncio.sleep(LOOK_SECONDS)

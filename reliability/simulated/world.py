@@ -139,7 +139,7 @@ class WatchedStore(MemoryStore):
             self.wrong.append(f"reading went from {life.read} to {checkpoint.offset} of {len(life.text)} bytes")
         life.version, life.read = checkpoint.version, checkpoint.offset
         same = decode(checkpoint.value) == serial(life.text, checkpoint.offset)
-        if not same or checkpoint.chain != extended(EMPTY_CHAIN, life.text[: checkpoint.offset]):
+        if not same or checkpoint.info.chain != extended(EMPTY_CHAIN, life.text[: checkpoint.offset]):
             self.wrong.append(f"checkpoint {checkpoint.version} is not what reading {checkpoint.offset} bytes makes")
 
 

@@ -21,6 +21,7 @@ from unittest import mock
 from reliability.check import Check, Counts, Tick
 from reliability.sqlite.disk import Cut, Disk, crash_disk
 from server.store.base import (
+    CheckpointInfo,
     Recovery,
     SessionKey,
     SessionMissing,
@@ -87,7 +88,8 @@ def drawn(dice: random.Random, key: SessionKey, shown: Shown, at: float) -> Step
     if name == "checkpoint":
         value = dice.randbytes(dice.choice((40, 700, 20_000)))
         offset = dice.randint(record.read_bytes, end)
-        checkpoint = StoredCheckpoint(record.version + 1, offset, value, offset // 2, record.version, len(value))
+        info = CheckpointInfo(record.version + 1, offset, offset // 2, record.version, len(value))
+        checkpoint = StoredCheckpoint(info, value)
         return Step(key, name, lambda store: keep(store, key, checkpoint, at), (StaleCheckpoint,))
     # Now and then from further back, as a client does that lost an answer.
     start = dice.choice((end, end, end, dice.randint(shown.journal_offset, end)))

@@ -51,7 +51,7 @@ def text(lineage: str, start: int, end: int) -> bytes:
 def memory(lineage: str, version: int, offset: int, chain: str = EMPTY_CHAIN) -> StoredCheckpoint:
     """The checkpoint that a lineage has at this version, should it lie at this offset."""
     whole = appender.memory(SessionKey(TENANT, lineage), version, offset)
-    return replace(whole, value=whole.value[:2000], memory_bytes=2000, chain=chain)
+    return replace(whole, value=whole.value[:2000], info=whole.info._replace(memory_bytes=2000, chain=chain))
 
 
 @dataclass
@@ -253,7 +253,7 @@ class Crowd:
         if same_life and read != text(record.lineage, record.read_bytes, offset):
             self._surprise(key, f"other bytes than were sent before {offset}")
         latest = self.epochs[key]
-        new = memory(record.lineage, record.version + 1, offset, extended(record.read_chain, read))
+        new = memory(record.lineage, record.version + 1, offset, extended(record.info.chain, read))
         await store.checkpoint(lease, new, self._now)
         if lease.epoch < latest:
             self._surprise(key, f"a checkpoint under epoch {lease.epoch} behind {latest}")
@@ -324,7 +324,7 @@ class Crowd:
         found = list(recovery.damaged)
         if await self._surely(lambda _: self.store.journal(record.key, start, end)) != text(told.lineage, start, end):
             found.append(f"other bytes than were sent between {start} and {end}")
-        if record.read_chain != told.chain_at(record.read_bytes) or record.chain != told.chain_at(end):
+        if record.info.chain != told.chain_at(record.read_bytes) or record.chain != told.chain_at(end):
             found.append("its chain is of another text")
         if [each.version for each in kept] != [record.version, record.version - 1][: record.version]:
             found.append(f"checkpoints {[each.version for each in kept]} at version {record.version}")

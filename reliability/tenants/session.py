@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import random
 
-from server.store.base import LEASE_SECONDS, SessionKey, SessionRecord, StaleCheckpoint, Store, StoredCheckpoint
+from server.store.base import (
+    LEASE_SECONDS,
+    CheckpointInfo,
+    SessionKey,
+    SessionRecord,
+    StaleCheckpoint,
+    Store,
+    StoredCheckpoint,
+)
 from server.store.text_hash import EMPTY_CHAIN, extended
 
 ALL = 1 << 16
@@ -59,7 +67,8 @@ class Session:
         if (lease.key, lease.holder) != (self.key, self.name):
             raise Wrong(f"{self.name}: was given {lease}")
         try:
-            await store.checkpoint(lease, StoredCheckpoint(version, offset, value, chain=self.chain_at(offset)), at=1.0)
+            info = CheckpointInfo(version, offset, chain=self.chain_at(offset))
+            await store.checkpoint(lease, StoredCheckpoint(info, value), at=1.0)
         except StaleCheckpoint:
             # One that was cancelled came through all the same.
             if (await store.get(self.key)).version != version:

@@ -86,9 +86,7 @@ class Checkpointer:
             return None
         began = time.perf_counter()
         value = await asyncio.to_thread(encode, state, self._loaded.fingerprint)
-        newest = StoredCheckpoint(
-            progress.version + 1, state.offset, value, state.tokens, state.segments, state.memory.nbytes, read.chain
-        )
+        newest = StoredCheckpoint(read.info(progress.version + 1), value)
         await asyncio.sleep(self._policy.wait_seconds(len(value), time.monotonic()))
         storing = time.perf_counter()
         await self._store.checkpoint(lease, newest, time.time())
@@ -131,7 +129,7 @@ class Checkpointer:
                 continue
             try:
                 state = await asyncio.to_thread(decode, stored.value, self._loaded.fingerprint, self._initial)
-                return ReadState(state, stored.chain), damaged
+                return ReadState(state, stored.info.chain), damaged
             except CheckpointError as error:
                 damaged.append(f"checkpoint {stored.version}: {error}")
         return None, damaged

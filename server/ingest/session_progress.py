@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
-from server.store.base import SessionRecord
+from server.store.base import CheckpointInfo, SessionRecord
 
 
 class MemorySource(NamedTuple):
@@ -21,6 +21,13 @@ class ReadState(NamedTuple):
 
     state: Checkpoint
     chain: str
+
+    def info(self, version: int) -> CheckpointInfo:
+        """What a checkpoint of this state covers."""
+        state = self.state
+        return CheckpointInfo(
+            version, state.offset, state.tokens, state.segments, memory_bytes=state.memory.nbytes, chain=self.chain
+        )
 
 
 class Reached(NamedTuple):
@@ -112,5 +119,5 @@ class Progress:
         return (
             self.stored is not None
             and (self.lineage, self.version) == (record.lineage, record.version)
-            and self.stored.chain == record.read_chain
+            and self.stored.chain == record.info.chain
         )

@@ -133,7 +133,7 @@ class QueryService:
             return record
         found, state = await self._snapshots.snapshot(query.key, query.snapshot)
         origin = MemorySource("store", time.perf_counter() - asked_at)
-        return self._answers.query_context(asked_at, state, found.version, origin)
+        return self._answers.query_context(asked_at, state, found.info.version, origin)
 
     async def _begin(self, admitted: AdmittedQuery) -> list[Answering]:
         query, context = admitted.query, await self.memory_for_query(admitted)

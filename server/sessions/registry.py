@@ -158,7 +158,8 @@ class SessionRegistry:
         if record.accepted_bytes - read_bytes < self._loaded.model.config.segment_tokens:
             # A token has at least one byte: what is left is a tail, and the memory covers the rest.
             read_bytes = record.accepted_bytes
-        return SessionView(record, read_bytes, record.tokens, record.segments, record.memory_bytes, record.version)
+        info = record.info
+        return SessionView(record, read_bytes, info.tokens, info.segments, info.memory_bytes, info.version)
 
     def receipt(self, record: SessionRecord) -> str:
         return self._receipts.give(record)
@@ -196,4 +197,4 @@ class SessionRegistry:
 
 def _chain_at(record: SessionRecord, offset: int) -> str | None:
     """The hash of the text up to an offset, which the record has for the accepted and for the read text."""
-    return {record.accepted_bytes: record.chain, record.read_bytes: record.read_chain}.get(offset)
+    return {record.accepted_bytes: record.chain, record.read_bytes: record.info.chain}.get(offset)

@@ -52,7 +52,7 @@ class SnapshotService:
             found, start = await self._store.load_snapshot(source, snapshot)
             self._registry.must_belong(found.fingerprint)
         metadata = record.metadata if new.metadata is None else new.metadata
-        start = replace(start, version=1)
+        start = replace(start, info=start.info._replace(version=1))
         return await self._registry.create(source.tenant, replace(new, metadata=metadata), start)
 
     async def take(self, key: SessionKey, name: str) -> Snapshot:
@@ -89,7 +89,7 @@ class SnapshotService:
         await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
 
         async def rewind(record: SessionRecord) -> SessionRecord:
-            start = replace(value, version=record.version + 1)
+            start = replace(value, info=value.info._replace(version=record.version + 1))
             return await self._store.rewind(record, start, _branched(record), time.time())
 
         return await self._moved(key, rewind)
@@ -121,7 +121,7 @@ class SnapshotService:
         except CheckpointError as error:
             raise errors.InvalidMemoryFile(f"the file is not a valid memory: {error}; export it again") from None
         # The text that it was read from is not in the file: its hash begins with the file itself.
-        start = _stored(ReadState(state, extended(EMPTY_CHAIN, file)), file, version=1)
+        start = StoredCheckpoint(ReadState(state, extended(EMPTY_CHAIN, file)).info(version=1), file)
         return await self._registry.create(key.tenant, NewSession(key.id), start)
 
     @property
@@ -136,7 +136,7 @@ class SnapshotService:
         reached = await self._readers.reach(record)
         version = max(reached.version, record.version, 1)
         value = await asyncio.to_thread(encode, reached.read.state, self._loaded.fingerprint)
-        return record, _stored(reached.read, value, version)
+        return record, StoredCheckpoint(reached.read.info(version), value)
 
     async def _moved(self, key: SessionKey, move: Callable[[SessionRecord], Awaitable[SessionRecord]]) -> SessionView:
         """The session once `move` has changed its record; tried again when the reader's checkpoint came first."""
@@ -179,10 +179,3 @@ class SnapshotService:
 
 def _branched(record: SessionRecord) -> str:
     return branched_lineage(record.lineage, secrets.token_hex(8))
-
-
-def _stored(reached: ReadState, value: bytes, version: int) -> StoredCheckpoint:
-    state = reached.state
-    return StoredCheckpoint(
-        version, state.offset, value, state.tokens, state.segments, state.memory.nbytes, reached.chain
-    )

@@ -4,7 +4,7 @@ It moves bytes; it knows neither torch, nor what a memory is, nor the web.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
@@ -57,12 +57,29 @@ class Lease(NamedTuple):
     epoch: int
 
 
+class CheckpointInfo(NamedTuple):
+    """What a memory covers: the text up to `offset`, which has this chain; its final tokens and its segments.
+
+    `version` grows by one with every checkpoint of a session; 0 is the memory that has read nothing.
+    """
+
+    version: int = 0
+    offset: int = 0
+    tokens: int = 0
+    segments: int = 0
+    memory_bytes: int = 0
+    chain: str = EMPTY_CHAIN
+
+
+NOTHING_READ = CheckpointInfo()
+
+
 @dataclass(frozen=True)
 class SessionRecord:
     """What the store knows of a session: offsets count UTF-8 bytes, times are Unix seconds.
 
     `lineage` tells a session from an earlier one of its name. `chain` is that of the accepted text,
-    `read_chain` that of its first `read_bytes`. `open_bytes` are the 0 to 3 bytes at the end of the accepted text
+    `info` that of the newest checkpoint. `open_bytes` are the 0 to 3 bytes at the end of the accepted text
     that begin a UTF-8 character which is not complete yet, None where they are not known. A session that is not used
     for `ttl_seconds` ends at `expires_at`. The journal of one that keeps its text (`keep_text`) is never trimmed.
     """
@@ -74,50 +91,57 @@ class SessionRecord:
     fingerprint: str
     metadata: dict[str, str] = field(default_factory=dict)
     accepted_bytes: int = 0
-    read_bytes: int = 0
-    tokens: int = 0
-    segments: int = 0
-    memory_bytes: int = 0
-    version: int = 0
+    info: CheckpointInfo = NOTHING_READ
     quarantined: str | None = None
     lineage: str = ""
     chain: str = EMPTY_CHAIN
-    read_chain: str = EMPTY_CHAIN
     ttl_seconds: float | None = None
     expires_at: float | None = None
     keep_text: bool = False
     open_bytes: bytes | None = b""
 
-    def updated(self, **changes: object) -> "SessionRecord":
-        return replace(self, **changes)  # type: ignore[arg-type]
+    @property
+    def read_bytes(self) -> int:
+        """The offset up to which the newest checkpoint covers the text."""
+        return self.info.offset
+
+    @property
+    def version(self) -> int:
+        return self.info.version
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredCheckpoint:
-    """One memory as bytes, the offset that it covers, and the chain of the text before it.
+    """One memory as bytes, and what it covers. `value` is opaque here."""
 
-    `version` grows by one with every checkpoint of a session. `value` is opaque here.
-    """
-
-    version: int
-    offset: int
+    info: CheckpointInfo
     value: bytes
-    tokens: int = 0
-    segments: int = 0
-    memory_bytes: int = 0
-    chain: str = field(default=EMPTY_CHAIN, compare=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether version, counts and bytes are equal; chains are compared by rules of their own."""
+        if not isinstance(other, StoredCheckpoint):
+            return NotImplemented
+        mine, its = self.info._replace(chain=""), other.info._replace(chain="")
+        return (mine, self.value) == (its, other.value)
+
+    def __hash__(self) -> int:
+        return hash((self.info._replace(chain=""), self.value))
+
+    @property
+    def version(self) -> int:
+        return self.info.version
+
+    @property
+    def offset(self) -> int:
+        return self.info.offset
 
 
 class Snapshot(NamedTuple):
-    """What is told of a memory that is kept under a name: of which version, offset and weights it is."""
+    """What is known of a memory that is kept under a name, and of which weights it is."""
 
     name: str
     created_at: float
-    version: int
-    offset: int
-    tokens: int
-    segments: int
-    memory_bytes: int
+    info: CheckpointInfo
     fingerprint: str
     value_bytes: int
 

@@ -6,7 +6,7 @@ It knows neither disks nor checksums, for nothing here can be torn or damaged.
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from server.store import rules, text_hash
 from server.store.base import (
@@ -25,7 +25,7 @@ from server.store.base import (
     digest,
 )
 from server.store.local_leases import Leases
-from server.store.manifest import CheckpointInfo, SnapshotInfo
+from server.store.manifest import KeptCheckpoint, SnapshotInfo
 
 
 @dataclass(frozen=True)
@@ -204,10 +204,10 @@ class MemoryStore:
         session = self._session(key)
         rules.check_snapshot(session.record, session.snapshots, name, lineage, checkpoint.offset)
         rules.check_chain(session.chain_at(checkpoint.offset), checkpoint)
-        mark = SnapshotInfo.of(session.record, name, at, CheckpointInfo.of(checkpoint))
-        session.snapshots[name] = mark.snapshot, checkpoint
+        kept = SnapshotInfo.of(session.record, name, at, KeptCheckpoint.of(checkpoint))
+        session.snapshots[name] = kept.snapshot, checkpoint
         session.record = rules.used(session.record, at)
-        return mark.snapshot
+        return kept.snapshot
 
     async def snapshots(self, key: SessionKey) -> list[Snapshot]:
         return [snapshot for snapshot, _ in reversed(self._session(key).snapshots.values())]
@@ -227,7 +227,7 @@ class MemoryStore:
         session = self._session(record.key)
         rules.check_rewind(session.record, checkpoint, record.lineage)
         keeps_text = rules.keeps_text(session.record, session.journal_offset, checkpoint.offset)
-        if keeps_text and session.chain_at(checkpoint.offset) == checkpoint.chain:
+        if keeps_text and session.chain_at(checkpoint.offset) == checkpoint.info.chain:
             session.cut(checkpoint.offset)
         else:
             session.journal, session.repeats, session.journal_offset = [], [], checkpoint.offset
@@ -252,7 +252,7 @@ class MemoryStore:
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
         session = self._session(key)
-        session.record = session.record.updated(quarantined=reason, updated_at=at)
+        session.record = replace(session.record, quarantined=reason, updated_at=at)
 
     async def touch(self, key: SessionKey, at: float) -> None:
         session = self._session(key)

@@ -1,45 +1,37 @@
-"""What a store keeps of a session beside its journal and its memories: the record, and where the rest must lie.
-
-It knows neither where an entry is kept nor how it is sealed.
-"""
+"""The manifest: what a store keeps of a session beside its text and its memories, as one value."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from server.store import rules
-from server.store.base import SessionKey, SessionRecord, Snapshot, StoredCheckpoint
+from server.store.base import CheckpointInfo, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
 
 
-class CheckpointInfo(NamedTuple):
-    """All of a kept checkpoint but its value; `attempt` tells where that lies when the version alone does not."""
+class KeptCheckpoint(NamedTuple):
+    """A memory that is kept; `attempt` says where its value lies where the version alone does not."""
 
-    version: int
-    offset: int
-    tokens: int
-    segments: int
-    memory_bytes: int
-    chain: str
+    info: CheckpointInfo
     attempt: str = ""
     value_bytes: int = 0
 
     @classmethod
-    def of(cls, checkpoint: StoredCheckpoint, attempt: str = "") -> "CheckpointInfo":
-        return cls(
-            checkpoint.version,
-            checkpoint.offset,
-            checkpoint.tokens,
-            checkpoint.segments,
-            checkpoint.memory_bytes,
-            checkpoint.chain,
-            attempt,
-            len(checkpoint.value),
-        )
+    def of(cls, checkpoint: StoredCheckpoint, attempt: str = "") -> "KeptCheckpoint":
+        return cls(checkpoint.info, attempt, len(checkpoint.value))
+
+    @property
+    def place(self) -> tuple[str | int, ...]:
+        """All of it in one row, as it is written down and as the value is sealed to it."""
+        return (*self.info, self.attempt, self.value_bytes)
 
     def checkpoint(self, value: bytes) -> StoredCheckpoint:
-        return StoredCheckpoint(
-            self.version, self.offset, value, self.tokens, self.segments, self.memory_bytes, self.chain
-        )
+        return StoredCheckpoint(self.info, value)
+
+    @classmethod
+    def at(cls, place: Sequence[Any]) -> "KeptCheckpoint":
+        *info, attempt, value_bytes = place
+        return cls(CheckpointInfo(*info), attempt, value_bytes)
 
 
 class SnapshotInfo(NamedTuple):
@@ -50,26 +42,21 @@ class SnapshotInfo(NamedTuple):
     model: str
     fingerprint: str
     lineage: str
-    mark: CheckpointInfo
+    kept: KeptCheckpoint
 
     @classmethod
-    def of(cls, record: SessionRecord, name: str, created_at: float, mark: CheckpointInfo) -> "SnapshotInfo":
-        return cls(name, created_at, record.model, record.fingerprint, record.lineage, mark)
+    def of(cls, record: SessionRecord, name: str, created_at: float, kept: KeptCheckpoint) -> "SnapshotInfo":
+        return cls(name, created_at, record.model, record.fingerprint, record.lineage, kept)
 
     @property
     def snapshot(self) -> Snapshot:
-        mark = self.mark
-        return Snapshot(
-            self.name,
-            self.created_at,
-            mark.version,
-            mark.offset,
-            mark.tokens,
-            mark.segments,
-            mark.memory_bytes,
-            self.fingerprint,
-            mark.value_bytes,
-        )
+        return Snapshot(self.name, self.created_at, self.kept.info, self.fingerprint, self.kept.value_bytes)
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """All of it as it is written down and as the value is sealed to it."""
+        *facts, kept = self
+        return (*facts, kept.place)
 
 
 class LineageSpan(NamedTuple):
@@ -83,25 +70,25 @@ class LineageSpan(NamedTuple):
 class Manifest:
     """A record, the offset from which its journal is kept, its checkpoints and its snapshots, oldest first.
 
-    All under one seal, so that a lost value is found as surely as a changed one. A store that seals text to its lineage
-    keeps `stretches` where not all of it is of the record's: one more with each rewind that leaves text behind.
+    One value under one checksum or seal, so that a lost part is found as surely as a changed one. A store that binds
+    text to its lineage keeps `spans` where not all of it is of the record's: one more for each rewind that keeps text.
     """
 
     record: SessionRecord
     journal_offset: int
-    marks: tuple[CheckpointInfo, ...] = ()
+    checkpoints: tuple[KeptCheckpoint, ...] = ()
     snapshots: tuple[SnapshotInfo, ...] = ()
-    stretches: tuple[LineageSpan, ...] = ()
+    spans: tuple[LineageSpan, ...] = ()
 
     @property
-    def memories(self) -> tuple[CheckpointInfo, ...]:
-        """The marks of all values that belong to the session."""
-        return (*self.marks, *(snapshot.mark for snapshot in self.snapshots))
+    def memories(self) -> tuple[KeptCheckpoint, ...]:
+        """All memories that belong to the session."""
+        return (*self.checkpoints, *(snapshot.kept for snapshot in self.snapshots))
 
     @property
     def stored_bytes(self) -> int:
         kept_text_bytes = self.record.accepted_bytes - self.journal_offset
-        return kept_text_bytes + sum(mark.value_bytes for mark in self.memories)
+        return kept_text_bytes + sum(kept.value_bytes for kept in self.memories)
 
     def named(self, name: str) -> SnapshotInfo:
         """The snapshot of this name; `SnapshotMissing`."""
@@ -110,33 +97,46 @@ class Manifest:
                 return snapshot
         raise rules.snapshot_missing(name)
 
-    def stretched(self, begin: int, lineage: str) -> tuple[LineageSpan, ...]:
-        """The stretches once the text from `begin` on is of another lineage."""
-        before = self.stretches or (LineageSpan(0, self.record.lineage),)
-        return (*(stretch for stretch in before if stretch.offset < begin), LineageSpan(begin, lineage))
+    def spans_from(self, begin: int, lineage: str) -> tuple[LineageSpan, ...]:
+        """The spans once the text from `begin` on is of another lineage."""
+        before = self.spans or (LineageSpan(0, self.record.lineage),)
+        return (*(span for span in before if span.offset < begin), LineageSpan(begin, lineage))
 
     def lineage_at(self, offset: int) -> str:
         """The lineage under which the text from this offset on was appended."""
-        under = [stretch.lineage for stretch in self.stretches if stretch.offset <= offset]
+        under = [span.lineage for span in self.spans if span.offset <= offset]
         return under[-1] if under else self.record.lineage
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), default=bytes.hex).encode()
+        """As JSON, in the shape that every version has written: the record's facts side by side, rows for the rest."""
+        record = asdict(self.record)
+        version, offset, tokens, segments, memory_bytes, chain = record.pop("info")
+        record |= {"version": version, "read_bytes": offset, "tokens": tokens, "segments": segments}
+        record |= {"memory_bytes": memory_bytes, "read_chain": chain}
+        manifest = {
+            "record": record,
+            "journal_offset": self.journal_offset,
+            "marks": [kept.place for kept in self.checkpoints],
+            "snapshots": [snapshot.place for snapshot in self.snapshots],
+            "stretches": self.spans,
+        }
+        return json.dumps(manifest, sort_keys=True, separators=(",", ":"), default=bytes.hex).encode()
 
 
 def decode(value: bytes) -> Manifest:
-    entry = json.loads(value)
-    record = entry["record"]
-    # Records from before there were open bytes do not tell them.
+    """The manifest as any version wrote it: the first ones had no snapshots, no spans and no open bytes."""
+    manifest = json.loads(value)
+    record = manifest["record"]
+    names = ("version", "read_bytes", "tokens", "segments", "memory_bytes", "read_chain")
+    info = CheckpointInfo(*(record.pop(name) for name in names))
     opened = record.get("open_bytes")
     record |= {"key": SessionKey(*record["key"]), "open_bytes": None if opened is None else bytes.fromhex(opened)}
     return Manifest(
-        record=SessionRecord(**record),
-        journal_offset=entry["journal_offset"],
-        marks=tuple(CheckpointInfo(*mark) for mark in entry["marks"]),
-        # Entries from before there were snapshots have neither.
+        record=SessionRecord(**record, info=info),
+        journal_offset=manifest["journal_offset"],
+        checkpoints=tuple(KeptCheckpoint.at(place) for place in manifest["marks"]),
         snapshots=tuple(
-            SnapshotInfo._make((*told, CheckpointInfo(*mark))) for *told, mark in entry.get("snapshots", ())
+            SnapshotInfo._make((*facts, KeptCheckpoint.at(place))) for *facts, place in manifest.get("snapshots", ())
         ),
-        stretches=tuple(LineageSpan(*stretch) for stretch in entry.get("stretches", ())),
+        spans=tuple(LineageSpan(*span) for span in manifest.get("stretches", ())),
     )

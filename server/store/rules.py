@@ -5,12 +5,14 @@ It is pure: it knows neither where anything is kept nor how.
 
 import codecs
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from server.store import text_hash
 from server.store.base import (
     JOURNAL_BYTES_KEPT,
     PIECE_BYTES_MAX,
     SNAPSHOTS_MAX,
+    CheckpointInfo,
     Lease,
     LeaseLost,
     OffsetMismatch,
@@ -94,7 +96,7 @@ def check_snapshot(record: SessionRecord, names: Iterable[str], name: str, linea
 
 def check_chain(known: str | None, checkpoint: StoredCheckpoint) -> None:
     """Refuses a memory of another text than the one whose chain at the memory's offset is `known`."""
-    if known not in (checkpoint.chain, None):
+    if known not in (checkpoint.info.chain, None):
         raise StaleCheckpoint("the memory was read from another text than is stored: recover and read on from there")
 
 
@@ -142,7 +144,7 @@ def next_epoch(epoch: int, now_seconds: float) -> int:
 def used(record: SessionRecord, at: float) -> SessionRecord:
     """The record of a session that is used at this time."""
     expires_at = None if record.ttl_seconds is None else at + record.ttl_seconds
-    return record.updated(updated_at=at, expires_at=expires_at)
+    return replace(record, updated_at=at, expires_at=expires_at)
 
 
 def is_over(record: SessionRecord, at: float) -> bool:
@@ -163,7 +165,8 @@ def open_bytes(before: bytes | None, new: bytes) -> bytes | None:
 
 def grown(record: SessionRecord, new: bytes, at: float) -> SessionRecord:
     """The record once `new` is behind the accepted text."""
-    return used(record, at).updated(
+    return replace(
+        used(record, at),
         accepted_bytes=record.accepted_bytes + len(new),
         chain=text_hash.extended(record.chain, new),
         open_bytes=open_bytes(record.open_bytes, new),
@@ -172,27 +175,16 @@ def grown(record: SessionRecord, new: bytes, at: float) -> SessionRecord:
 
 def moved(record: SessionRecord, checkpoint: StoredCheckpoint, at: float) -> SessionRecord:
     """The record once `checkpoint` is its newest."""
-    return used(record, at).updated(
-        read_bytes=checkpoint.offset,
-        read_chain=checkpoint.chain,
-        version=checkpoint.version,
-        tokens=checkpoint.tokens,
-        segments=checkpoint.segments,
-        memory_bytes=checkpoint.memory_bytes,
-    )
+    return replace(used(record, at), info=checkpoint.info)
 
 
 def begun(record: SessionRecord, checkpoint: StoredCheckpoint) -> SessionRecord:
     """The record of a session that is what `checkpoint` says, and whose text ends there."""
-    return record.updated(
+    return replace(
+        record,
         accepted_bytes=checkpoint.offset,
-        read_bytes=checkpoint.offset,
-        chain=checkpoint.chain,
-        read_chain=checkpoint.chain,
-        version=checkpoint.version,
-        tokens=checkpoint.tokens,
-        segments=checkpoint.segments,
-        memory_bytes=checkpoint.memory_bytes,
+        chain=checkpoint.info.chain,
+        info=checkpoint.info,
         # What the memory's text ends with is inside its value, which is opaque here.
         open_bytes=None if checkpoint.offset else b"",
     )
@@ -200,21 +192,17 @@ def begun(record: SessionRecord, checkpoint: StoredCheckpoint) -> SessionRecord:
 
 def rewound(record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float) -> SessionRecord:
     """The record once the session is what `checkpoint` says."""
-    return begun(used(record, at), checkpoint).updated(lineage=lineage, quarantined=None)
+    return replace(begun(used(record, at), checkpoint), lineage=lineage, quarantined=None)
 
 
 def rebuilt(record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float) -> SessionRecord:
     """The record once the whole text is to be read again, under these weights."""
-    return used(record, at).updated(
+    return replace(
+        used(record, at),
         model=model,
         fingerprint=fingerprint,
         lineage=lineage,
-        read_bytes=0,
-        read_chain=text_hash.EMPTY_CHAIN,
-        version=record.version + 1,
-        tokens=0,
-        segments=0,
-        memory_bytes=0,
+        info=CheckpointInfo(version=record.version + 1),
         quarantined=None,
     )
 
@@ -223,7 +211,7 @@ def revised(record: SessionRecord, change: Mapping[str, object], at: float) -> S
     """The record once what may be changed of it is changed."""
     if others := sorted(set(change) - set(_REVISED)):
         raise ValueError(f"{' and '.join(_REVISED)} can be changed, not {', '.join(others)}")
-    return used(record.updated(**change), at)
+    return used(replace(record, **change), at)  # type: ignore[arg-type]  # the two names are checked
 
 
 def keeps_text(record: SessionRecord, journal_offset: int, offset: int) -> bool:

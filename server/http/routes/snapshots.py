@@ -29,14 +29,15 @@ _FILE: dict[str, Any] = {"content": {MEMORY_TYPE: {"schema": {"type": "string", 
 
 
 def _shown(id: str, snapshot: base.Snapshot) -> Snapshot:
+    info = snapshot.info
     return Snapshot(
         session=id,
         name=snapshot.name,
         created_at=snapshot.created_at,
         fingerprint=snapshot.fingerprint,
-        offset=snapshot.offset,
-        tokens=snapshot.tokens,
-        memory=MemoryCounts(version=snapshot.version, segments=snapshot.segments, bytes=snapshot.memory_bytes),
+        offset=info.offset,
+        tokens=info.tokens,
+        memory=MemoryCounts(version=info.version, segments=info.segments, bytes=info.memory_bytes),
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from server.store import rules
 from server.store.base import CHECKPOINTS_KEPT, REPEATS_KEPT, DamagedValue, Lease, Recovery, StoredCheckpoint
-from server.store.manifest import CheckpointInfo
+from server.store.manifest import KeptCheckpoint
 from server.store.redis.cas import Found, Records, is_done
 from server.store.redis.journal import Journal
 from server.store.redis.leases import Leases
@@ -22,7 +22,7 @@ class Checkpoints:
         self._records, self._journal, self._memories, self._leases = records, journal, memories, leases
 
     async def keep(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
-        key, mark = lease.key, CheckpointInfo.of(checkpoint, secrets.token_hex(8))
+        key, kept = lease.key, KeptCheckpoint.of(checkpoint, secrets.token_hex(8))
         record = (await self._records.load(key)).entry.record
         lengths: list[int] | None = None
         while True:
@@ -30,8 +30,8 @@ class Checkpoints:
                 raise rules.stale_lease(lease)
             rules.check_follows(record, checkpoint)
             if lengths is None:
-                lengths = await self._memories.upload(record, mark, checkpoint.value)
-            keep = partial(self._keep, lease=lease, mark=mark, checkpoint=checkpoint, lengths=lengths, at=at)
+                lengths = await self._memories.upload(record, kept, checkpoint.value)
+            keep = partial(self._keep, lease=lease, kept=kept, checkpoint=checkpoint, lengths=lengths, at=at)
             if await self._records.steadily(key, keep):
                 return
             record = (await self._records.load(key)).entry.record
@@ -40,7 +40,7 @@ class Checkpoints:
         self,
         found: Found,
         lease: Lease,
-        mark: CheckpointInfo,
+        kept: KeptCheckpoint,
         checkpoint: StoredCheckpoint,
         lengths: list[int],
         at: float,
@@ -49,21 +49,21 @@ class Checkpoints:
         entry, place = found.entry, names(lease.key)
         rules.check_follows(entry.record, checkpoint)
         rules.check_chain(await self._journal.chain_at(entry, checkpoint.offset), checkpoint)
-        marks = (*entry.marks, mark)
-        kept, gone = marks[-CHECKPOINTS_KEPT:], marks[:-CHECKPOINTS_KEPT]
+        checkpoints = (*entry.checkpoints, kept)
+        left, gone = checkpoints[-CHECKPOINTS_KEPT:], checkpoints[:-CHECKPOINTS_KEPT]
         journal_offset = entry.journal_offset
-        if len(kept) == CHECKPOINTS_KEPT:
-            begin = rules.trimmed_to(entry.record, entry.journal_offset, kept[0].offset)
+        if len(left) == CHECKPOINTS_KEPT:
+            begin = rules.trimmed_to(entry.record, entry.journal_offset, left[0].info.offset)
             journal_offset = await self._journal.begin(entry, begin)
         moved = rules.moved(entry.record, checkpoint, at)
         answer = await self._records.change(
             "checkpoint",
             [
-                *(place.record, place.lease, place.journal, place.pieces, place.checkpoint(mark.attempt)),
+                *(place.record, place.lease, place.journal, place.pieces, place.checkpoint(kept.attempt)),
                 *place.checkpoints(gone),
             ],
             found.sealed,
-            self._records.seal(replace(entry, record=moved, journal_offset=journal_offset, marks=kept)),
+            self._records.seal(replace(entry, record=moved, journal_offset=journal_offset, checkpoints=left)),
             lease.holder,
             lease.epoch,
             entry.journal_offset,
@@ -79,11 +79,11 @@ class Checkpoints:
         entry = found.entry
         sound: list[StoredCheckpoint] = []
         damaged: list[str] = []
-        for mark in reversed(entry.marks):
+        for kept in reversed(entry.checkpoints):
             if len(sound) == count:
                 break
             try:
-                sound.append(await self._memories.load(entry.record, mark))
+                sound.append(await self._memories.load(entry.record, kept))
             except DamagedValue as error:
                 damaged.append(str(error))
         journal_offset = await self._journal.gapless_from(entry)

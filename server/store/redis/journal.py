@@ -71,7 +71,7 @@ class Journal:
         """The chain of the accepted text's first `offset` bytes, of which the last is kept."""
         record = entry.record
         if offset in (record.read_bytes, record.accepted_bytes):
-            return record.read_chain if offset == record.read_bytes else record.chain
+            return record.info.chain if offset == record.read_bytes else record.chain
         line = await self._line_at(entry, offset)
         return extended(line.chain, await self.read(entry, line.offset, offset))
 

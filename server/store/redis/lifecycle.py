@@ -8,7 +8,7 @@ import secrets
 
 from server.store import rules
 from server.store.base import SessionRecord, StoredCheckpoint
-from server.store.manifest import CheckpointInfo, Manifest
+from server.store.manifest import KeptCheckpoint, Manifest
 from server.store.redis.cas import Records, is_done
 from server.store.redis.client import PAUSES_SECONDS, Link
 from server.store.redis.errors import Unreachable
@@ -23,14 +23,14 @@ class Beginning:
 
     async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None) -> None:
         key, at, attempt = record.key, names(record.key), secrets.token_hex(8)
-        marks, lengths = tuple[CheckpointInfo, ...](), list[int]()
+        checkpoints, lengths = tuple[KeptCheckpoint, ...](), list[int]()
         if checkpoint is not None:
-            marks = (CheckpointInfo.of(checkpoint, attempt),)
-            lengths = await self._memories.upload(record, marks[0], checkpoint.value)
+            checkpoints = (KeptCheckpoint.of(checkpoint, attempt),)
+            lengths = await self._memories.upload(record, checkpoints[0], checkpoint.value)
         await self._indexes.list_session(key, record.created_at, sure=False)
         if record.expires_at is not None:
             await self._indexes.may_expire(key, record.expires_at)
-        sealed = self._records.seal(Manifest(record, record.accepted_bytes, marks))
+        sealed = self._records.seal(Manifest(record, record.accepted_bytes, checkpoints))
         keys = [at.record, at.checkpoint(attempt), at.tombstone, at.journal, at.pieces, at.lease]
         try:
             made = is_done(await self._link.change("create", keys, sealed, *lengths))

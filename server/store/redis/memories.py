@@ -5,7 +5,7 @@ It knows neither what a memory is nor which ones are still wanted; that the sess
 
 from server.store.base import PIECE_BYTES_MAX, DamagedValue, SessionRecord, StoredCheckpoint
 from server.store.encryption import Sealer
-from server.store.manifest import CheckpointInfo
+from server.store.manifest import KeptCheckpoint
 from server.store.redis.client import Link
 from server.store.redis.names import names
 
@@ -18,32 +18,32 @@ class Memories:
     def __init__(self, link: Link, sealer: Sealer) -> None:
         self._link, self._sealer = link, sealer
 
-    async def upload(self, record: SessionRecord, mark: CheckpointInfo, value: bytes) -> list[int]:
+    async def upload(self, record: SessionRecord, kept: KeptCheckpoint, value: bytes) -> list[int]:
         """Sends the parts, and returns how long each of them is; nobody sees them before the entry names them."""
         at = names(record.key)
-        name, lengths = at.checkpoint(mark.attempt), []
+        name, lengths = at.checkpoint(kept.attempt), []
         for number, part in enumerate(_parts(value)):
-            sealed = self._sealer.seal("memory", record.key, _place(record, mark, number), part)
+            sealed = self._sealer.seal("memory", record.key, _place(record, kept, number), part)
             await self._link.ask(at.record, ("HSET", name, number, sealed), ("EXPIRE", name, UNKEPT_SECONDS))
             lengths.append(len(sealed))
         return lengths
 
-    async def load(self, record: SessionRecord, mark: CheckpointInfo) -> StoredCheckpoint:
+    async def load(self, record: SessionRecord, kept: KeptCheckpoint) -> StoredCheckpoint:
         at, value = names(record.key), bytearray()
-        numbers = range(max(1, -(-mark.value_bytes // PIECE_BYTES_MAX)))
+        numbers = range(max(1, -(-kept.value_bytes // PIECE_BYTES_MAX)))
         for start in numbers[::FETCHED_PARTS]:
             some = numbers[start : start + FETCHED_PARTS]
-            [parts] = await self._link.ask(at.record, ("HMGET", at.checkpoint(mark.attempt), *some))
+            [parts] = await self._link.ask(at.record, ("HMGET", at.checkpoint(kept.attempt), *some))
             for number, sealed in zip(some, parts, strict=True):
-                value += self._sealer.open("memory", record.key, _place(record, mark, number), sealed)
-        if len(value) != mark.value_bytes:
-            raise DamagedValue(f"checkpoint {mark.version} of session {record.key.id!r}")
-        return mark.checkpoint(bytes(value))
+                value += self._sealer.open("memory", record.key, _place(record, kept, number), sealed)
+        if len(value) != kept.value_bytes:
+            raise DamagedValue(f"checkpoint {kept.info.version} of session {record.key.id!r}")
+        return kept.checkpoint(bytes(value))
 
 
 def _parts(value: bytes) -> list[bytes]:
     return [value[start : start + PIECE_BYTES_MAX] for start in range(0, max(1, len(value)), PIECE_BYTES_MAX)]
 
 
-def _place(record: SessionRecord, mark: CheckpointInfo, number: int) -> tuple[object, ...]:
-    return (record.lineage, record.model, record.fingerprint, *mark, number)
+def _place(record: SessionRecord, kept: KeptCheckpoint, number: int) -> tuple[object, ...]:
+    return (record.lineage, record.model, record.fingerprint, *kept.place, number)

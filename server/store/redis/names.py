@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from server.store.base import SessionKey
-from server.store.manifest import CheckpointInfo
+from server.store.manifest import KeptCheckpoint
 
 # What concerns no single session: each of these lies wherever its name falls.
 UNREAD = "onceread:unread"
@@ -49,8 +49,8 @@ class Names:
     def checkpoint(self, attempt: str) -> str:
         return f"{self.tag}:checkpoint:{attempt}"
 
-    def checkpoints(self, marks: Iterable[CheckpointInfo]) -> list[str]:
-        return [self.checkpoint(mark.attempt) for mark in marks]
+    def checkpoints(self, checkpoints: Iterable[KeptCheckpoint]) -> list[str]:
+        return [self.checkpoint(kept.attempt) for kept in checkpoints]
 
 
 def member(key: SessionKey) -> str:

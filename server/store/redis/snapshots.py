@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from server.store import rules
 from server.store.base import DamagedValue, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
-from server.store.manifest import CheckpointInfo, Manifest, SnapshotInfo
+from server.store.manifest import KeptCheckpoint, Manifest, SnapshotInfo
 from server.store.redis.cas import Found, Records, is_done
 from server.store.redis.index import Indexes
 from server.store.redis.journal import Ending, Journal
@@ -23,33 +23,33 @@ class RedisSnapshots:
     async def keep_snapshot(
         self, key: SessionKey, name: str, lineage: str, checkpoint: StoredCheckpoint, at: float
     ) -> Snapshot:
-        place, mark = names(key), CheckpointInfo.of(checkpoint, secrets.token_hex(8))
+        place, kept = names(key), KeptCheckpoint.of(checkpoint, secrets.token_hex(8))
         lengths: list[int] | None = None
         while True:
             found = await self._records.load(key)
             entry, record = found.entry, found.entry.record
-            rules.check_snapshot(record, (kept.name for kept in entry.snapshots), name, lineage, checkpoint.offset)
+            rules.check_snapshot(record, (each.name for each in entry.snapshots), name, lineage, checkpoint.offset)
             rules.check_chain(await self._journal.known_chain(entry, checkpoint.offset), checkpoint)
             if lengths is None:
-                lengths = await self._memories.upload(record, mark, checkpoint.value)
-            kept = SnapshotInfo.of(record, name, at, mark)
-            new = replace(entry, record=rules.used(record, at), snapshots=(*entry.snapshots, kept))
-            keys = [place.record, place.checkpoint(mark.attempt)]
+                lengths = await self._memories.upload(record, kept, checkpoint.value)
+            snapshot = SnapshotInfo.of(record, name, at, kept)
+            new = replace(entry, record=rules.used(record, at), snapshots=(*entry.snapshots, snapshot))
+            keys = [place.record, place.checkpoint(kept.attempt)]
             answer = await self._records.change("snapshot", keys, found.sealed, self._records.seal(new), *lengths)
             if is_done(answer):
-                return kept.snapshot
+                return snapshot.snapshot
 
     async def load_snapshot(self, found: Found, name: str) -> tuple[Snapshot, StoredCheckpoint]:
         kept = found.entry.named(name)
-        then = found.entry.record.updated(model=kept.model, fingerprint=kept.fingerprint, lineage=kept.lineage)
-        return kept.snapshot, await self._memories.load(then, kept.mark)
+        then = replace(found.entry.record, model=kept.model, fingerprint=kept.fingerprint, lineage=kept.lineage)
+        return kept.snapshot, await self._memories.load(then, kept.kept)
 
     async def drop_snapshot(self, key: SessionKey, name: str) -> None:
         while True:
             found = await self._records.load(key)
             dropped = found.entry.named(name)
             left = tuple(kept for kept in found.entry.snapshots if kept != dropped)
-            keys = [names(key).record, names(key).checkpoint(dropped.mark.attempt)]
+            keys = [names(key).record, names(key).checkpoint(dropped.kept.attempt)]
             new = self._records.seal(replace(found.entry, snapshots=left))
             if await self._records.change("replace", keys, found.sealed, new):
                 return
@@ -57,7 +57,7 @@ class RedisSnapshots:
     async def rewind(
         self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
     ) -> SessionRecord:
-        place, mark = names(record.key), CheckpointInfo.of(checkpoint, secrets.token_hex(8))
+        place, kept = names(record.key), KeptCheckpoint.of(checkpoint, secrets.token_hex(8))
         lengths: list[int] | None = None
         while True:
             found = await self._records.load(record.key)
@@ -65,19 +65,19 @@ class RedisSnapshots:
             rules.check_rewind(entry.record, checkpoint, record.lineage)
             rewound = rules.rewound(entry.record, checkpoint, lineage, at)
             if lengths is None:
-                lengths = await self._memories.upload(rewound, mark, checkpoint.value)
-            new = replace(entry, record=rewound, journal_offset=checkpoint.offset, marks=(mark,), stretches=())
+                lengths = await self._memories.upload(rewound, kept, checkpoint.value)
+            new = replace(entry, record=rewound, journal_offset=checkpoint.offset, checkpoints=(kept,), spans=())
             ending = await self._ending(entry, checkpoint, lineage)
             if ending is None:
                 ending = Ending(0)
             else:
-                stretches = entry.stretched(ending.begin, lineage)
-                new = replace(new, journal_offset=entry.journal_offset, stretches=stretches)
+                spans = entry.spans_from(ending.begin, lineage)
+                new = replace(new, journal_offset=entry.journal_offset, spans=spans)
             answer = await self._records.change(
                 "rewind",
                 [
-                    *(place.record, place.lease, place.journal, place.pieces, place.checkpoint(mark.attempt)),
-                    *place.checkpoints(entry.marks),
+                    *(place.record, place.lease, place.journal, place.pieces, place.checkpoint(kept.attempt)),
+                    *place.checkpoints(entry.checkpoints),
                 ],
                 found.sealed,
                 self._records.seal(new),
@@ -97,9 +97,9 @@ class RedisSnapshots:
             entry = found.entry
             rules.check_rebuild(entry.record, entry.journal_offset, record.lineage)
             rebuilt = rules.rebuilt(entry.record, model, fingerprint, lineage, at)
-            stretches = entry.stretched(entry.record.accepted_bytes, lineage)
-            new = self._records.seal(replace(entry, record=rebuilt, marks=(), stretches=stretches))
-            keys = [place.record, place.lease, *place.checkpoints(entry.marks)]
+            spans = entry.spans_from(entry.record.accepted_bytes, lineage)
+            new = self._records.seal(replace(entry, record=rebuilt, checkpoints=(), spans=spans))
+            keys = [place.record, place.lease, *place.checkpoints(entry.checkpoints)]
             if await self._records.change("rebuild", keys, found.sealed, new):
                 return rebuilt
 
@@ -107,7 +107,7 @@ class RedisSnapshots:
         """How the kept text comes to end where the memory does; None where it is not kept, or not the memory's."""
         if not rules.keeps_text(entry.record, entry.journal_offset, checkpoint.offset):
             return None
-        if await self._journal.known_chain(entry, checkpoint.offset) != checkpoint.chain:
+        if await self._journal.known_chain(entry, checkpoint.offset) != checkpoint.info.chain:
             return None
         try:
             return await self._journal.ending(entry, checkpoint.offset, lineage)

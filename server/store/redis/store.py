@@ -5,6 +5,7 @@ the lease. It hands each promise to the file that keeps it; it knows neither con
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from server.store import rules
@@ -143,7 +144,7 @@ class RedisStore:
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
         self._open()
-        await self._records.revise(key, lambda record: record.updated(quarantined=reason, updated_at=at))
+        await self._records.revise(key, lambda record: replace(record, quarantined=reason, updated_at=at))
 
     async def touch(self, key: SessionKey, at: float) -> None:
         self._open()

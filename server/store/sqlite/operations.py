@@ -19,7 +19,7 @@ from server.store.base import (
     SessionRecord,
     StoredCheckpoint,
 )
-from server.store.manifest import CheckpointInfo, Manifest
+from server.store.manifest import KeptCheckpoint, Manifest
 from server.store.sqlite import blobs, journal, sessions
 
 
@@ -29,11 +29,11 @@ def create(connection: apsw.Connection, record: SessionRecord, first: StoredChec
     # Where damage lost a session's row, what it left behind must not become part of a new one.
     _forget(connection, record.key)
     sessions.remove_tombstone(connection, record.key)
-    marks: tuple[CheckpointInfo, ...] = ()
+    checkpoints: tuple[KeptCheckpoint, ...] = ()
     if first is not None:
-        marks = (CheckpointInfo.of(first),)
-        blobs.keep_checkpoint(connection, record.key, marks[0], first.value)
-    sessions.add(connection, Manifest(record, record.accepted_bytes, marks))
+        checkpoints = (KeptCheckpoint.of(first),)
+        blobs.keep_checkpoint(connection, record.key, checkpoints[0], first.value)
+    sessions.add(connection, Manifest(record, record.accepted_bytes, checkpoints))
 
 
 def delete(connection: apsw.Connection, key: SessionKey) -> None:
@@ -77,27 +77,27 @@ def checkpoint(
     entry = sessions.load(connection, key)
     check()
     rules.check_follows(entry.record, newest)
-    mark = CheckpointInfo.of(newest)
-    blobs.keep_checkpoint(connection, key, mark, newest.value)
-    marks = (*entry.marks, mark)[-CHECKPOINTS_KEPT:]
-    blobs.trim_checkpoints(connection, key, marks[0].version)
+    kept = KeptCheckpoint.of(newest)
+    blobs.keep_checkpoint(connection, key, kept, newest.value)
+    checkpoints = (*entry.checkpoints, kept)[-CHECKPOINTS_KEPT:]
+    blobs.trim_checkpoints(connection, key, checkpoints[0].info.version)
     journal_offset = entry.journal_offset
-    if len(marks) == CHECKPOINTS_KEPT:
-        begin = rules.trimmed_to(entry.record, entry.journal_offset, marks[0].offset)
+    if len(checkpoints) == CHECKPOINTS_KEPT:
+        begin = rules.trimmed_to(entry.record, entry.journal_offset, checkpoints[0].info.offset)
         journal_offset = journal.trim(connection, key, begin)
     moved = rules.moved(entry.record, newest, at)
-    sessions.save(connection, replace(entry, record=moved, journal_offset=journal_offset, marks=marks))
+    sessions.save(connection, replace(entry, record=moved, journal_offset=journal_offset, checkpoints=checkpoints))
 
 
 def recover(connection: apsw.Connection, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
     entry = sessions.load(connection, key)
     sound: list[StoredCheckpoint] = []
     damaged: list[str] = []
-    for mark in reversed(entry.marks):
+    for kept in reversed(entry.checkpoints):
         if len(sound) == count:
             break
         try:
-            sound.append(blobs.load_checkpoint(connection, key, mark))
+            sound.append(blobs.load_checkpoint(connection, key, kept))
         except DamagedValue as error:
             damaged.append(str(error))
     journal_offset = journal.gapless_from(connection, entry)
@@ -108,7 +108,7 @@ def recover(connection: apsw.Connection, key: SessionKey, count: int = CHECKPOIN
 
 def quarantine(connection: apsw.Connection, key: SessionKey, reason: str, at: float) -> None:
     entry = sessions.load(connection, key)
-    sessions.save(connection, replace(entry, record=entry.record.updated(quarantined=reason, updated_at=at)))
+    sessions.save(connection, replace(entry, record=replace(entry.record, quarantined=reason, updated_at=at)))
 
 
 def touch(connection: apsw.Connection, key: SessionKey, at: float) -> None:

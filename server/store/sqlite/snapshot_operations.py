@@ -11,7 +11,7 @@ import apsw
 
 from server.store import rules
 from server.store.base import PIECE_BYTES_MAX, DamagedValue, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
-from server.store.manifest import CheckpointInfo, Manifest, SnapshotInfo
+from server.store.manifest import KeptCheckpoint, Manifest, SnapshotInfo
 from server.store.sqlite import blobs, journal, sessions
 from server.store.text_hash import shortened
 
@@ -36,8 +36,8 @@ def look_back(connection: apsw.Connection, key: SessionKey, offset: int, known: 
     if not entry.journal_offset <= offset <= record.accepted_bytes:
         return None
     if known is None:
-        ends = [Known(record.read_bytes, record.read_chain), Known(record.accepted_bytes, record.chain)]
-        ends += [Known(mark.offset, mark.chain) for mark in entry.marks]
+        ends = [Known(record.read_bytes, record.info.chain), Known(record.accepted_bytes, record.chain)]
+        ends += [Known(kept.info.offset, kept.info.chain) for kept in entry.checkpoints]
         known = min(end for end in ends if end.offset >= offset)
     start = max(offset, known.offset - LOOKED_AT_BYTES)
     try:
@@ -61,7 +61,7 @@ def keep_snapshot(
     record, names = entry.record, (snapshot.name for snapshot in entry.snapshots)
     rules.check_snapshot(record, names, name, lineage, checkpoint.offset)
     rules.check_chain(known_chain, checkpoint)
-    kept = SnapshotInfo.of(record, name, at, CheckpointInfo.of(checkpoint))
+    kept = SnapshotInfo.of(record, name, at, KeptCheckpoint.of(checkpoint))
     blobs.keep_snapshot(connection, key, kept, checkpoint.value)
     used = rules.used(record, at)
     sessions.save(connection, replace(entry, record=used, snapshots=(*entry.snapshots, kept)))
@@ -98,16 +98,16 @@ def rewind(
     key = record.key
     entry = sessions.load(connection, key)
     rules.check_rewind(entry.record, checkpoint, record.lineage)
-    mark = CheckpointInfo.of(checkpoint)
+    kept = KeptCheckpoint.of(checkpoint)
     blobs.remove_checkpoints(connection, key)
-    blobs.keep_checkpoint(connection, key, mark, checkpoint.value)
+    blobs.keep_checkpoint(connection, key, kept, checkpoint.value)
     journal_offset = checkpoint.offset
-    if known_chain == checkpoint.chain and _cut(connection, entry, checkpoint.offset):
+    if known_chain == checkpoint.info.chain and _cut(connection, entry, checkpoint.offset):
         journal_offset = entry.journal_offset
     else:
         journal.remove(connection, key)
     rewound = rules.rewound(entry.record, checkpoint, lineage, at)
-    sessions.save(connection, replace(entry, record=rewound, journal_offset=journal_offset, marks=(mark,)))
+    sessions.save(connection, replace(entry, record=rewound, journal_offset=journal_offset, checkpoints=(kept,)))
     end_lease()
     return rewound
 
@@ -125,7 +125,7 @@ def rebuild(
     rules.check_rebuild(entry.record, entry.journal_offset, record.lineage)
     blobs.remove_checkpoints(connection, record.key)
     rebuilt = rules.rebuilt(entry.record, model, fingerprint, lineage, at)
-    sessions.save(connection, replace(entry, record=rebuilt, marks=()))
+    sessions.save(connection, replace(entry, record=rebuilt, checkpoints=()))
     end_lease()
     return rebuilt
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from server.store.base import (
     LEASE_SECONDS,
     Appended,
+    CheckpointInfo,
     DamagedValue,
     SessionKey,
     SessionRecord,
@@ -32,33 +33,31 @@ def record(id: str = "book", tenant: str = "acme", created_at: float = 1.0) -> S
 
 def checkpoint(version: int, offset: int) -> StoredCheckpoint:
     value = f"memory {version} at {offset}".encode() * 10
-    return StoredCheckpoint(version, offset, value, tokens=offset // 2, segments=version, memory_bytes=len(value))
+    info = CheckpointInfo(version, offset, tokens=offset // 2, segments=version, memory_bytes=len(value))
+    return StoredCheckpoint(info, value)
 
 
 def read(text: bytes, version: int, value_bytes: int = 0) -> StoredCheckpoint:
     """The memory of all of this text, in at least so many bytes."""
     memory = checkpoint(version, len(text))
     value = memory.value.ljust(value_bytes, b".")
-    return replace(memory, value=value, memory_bytes=len(value), chain=extended(EMPTY_CHAIN, text))
+    info = memory.info._replace(memory_bytes=len(value), chain=extended(EMPTY_CHAIN, text))
+    return StoredCheckpoint(info, value)
 
 
 def beginning(record: SessionRecord, memory: StoredCheckpoint) -> SessionRecord:
     """The record of a session that begins with this memory."""
-    return record.updated(
+    return replace(
+        record,
         accepted_bytes=memory.offset,
-        read_bytes=memory.offset,
-        version=memory.version,
-        tokens=memory.tokens,
-        segments=memory.segments,
-        memory_bytes=memory.memory_bytes,
-        chain=memory.chain,
-        read_chain=memory.chain,
+        info=memory.info,
+        chain=memory.info.chain,
         open_bytes=None if memory.offset else b"",
     )
 
 
 async def with_text(store: Store, *pieces: bytes, keep_text: bool = False) -> None:
-    await store.create(record().updated(keep_text=keep_text))
+    await store.create(replace(record(), keep_text=keep_text))
     end = 0
     for piece in pieces:
         end = (await store.append(key(), end, piece, at=2.0)).accepted_bytes
@@ -72,7 +71,8 @@ async def keep(store: Store, key: SessionKey, checkpoint: StoredCheckpoint, at: 
         # Where the text is damaged nobody has read it.
         with suppress(DamagedValue):
             text = await store.journal(key, record.read_bytes, checkpoint.offset - record.read_bytes)
-            checkpoint = replace(checkpoint, chain=extended(record.read_chain, text))
+            chain = extended(record.info.chain, text)
+            checkpoint = replace(checkpoint, info=checkpoint.info._replace(chain=chain))
     await store.checkpoint(lease, checkpoint, at)
 
 

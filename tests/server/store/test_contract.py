@@ -1,6 +1,7 @@
 """The contract, sentence by sentence, against every store."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from server.store import rules
 from server.store.base import (
     PIECE_BYTES_MAX,
     REPEATS_KEPT,
+    CheckpointInfo,
     ContentConflict,
     Lease,
     OffsetMismatch,
@@ -47,11 +49,11 @@ async def test_a_name_is_taken_once(store: Store) -> None:
 
 async def test_a_new_session_has_no_unread_text(store: Store) -> None:
     with pytest.raises(ValueError, match="accepted_bytes is 5"):
-        await store.create(record().updated(accepted_bytes=5))
+        await store.create(replace(record(), accepted_bytes=5))
 
 
 async def test_a_session_may_start_from_text_that_was_read_elsewhere(store: Store) -> None:
-    await store.create(record().updated(accepted_bytes=5, read_bytes=5))
+    await store.create(replace(record(), accepted_bytes=5, info=CheckpointInfo(offset=5)))
     assert (await store.recover(key())).journal_offset == 5
     with pytest.raises(OffsetMismatch):
         await store.append(key(), 3, b"de", at=2.0)
@@ -131,8 +133,8 @@ async def test_an_append_goes_behind_the_accepted_text(store: Store) -> None:
     assert told(await store.append(key(), 0, b"once ", at=2.0)) == (5, False)
     assert told(await store.append(key(), 5, b"read", at=3.0)) == (9, False)
     assert await store.journal(key(), 0, 99) == b"once read"
-    assert await store.get(key()) == record().updated(
-        accepted_bytes=9, updated_at=3.0, chain=extended(EMPTY_CHAIN, b"once read")
+    assert await store.get(key()) == replace(
+        record(), accepted_bytes=9, updated_at=3.0, chain=extended(EMPTY_CHAIN, b"once read")
     )
 
 
@@ -271,12 +273,12 @@ async def test_the_journal_is_read_by_windows(store: Store) -> None:
 async def test_metadata_and_time_to_live_can_be_changed(store: Store) -> None:
     await store.create(record())
     revised = await store.revise(key(), {"metadata": {"title": "other"}}, at=2.0)
-    assert revised == record().updated(metadata={"title": "other"}, updated_at=2.0)
+    assert revised == replace(record(), metadata={"title": "other"}, updated_at=2.0)
     revised = await store.revise(key(), {"ttl_seconds": 5.0}, at=3.0)
     assert (revised.metadata, revised.ttl_seconds, revised.expires_at) == ({"title": "other"}, 5.0, 8.0)
     both = {"metadata": dict[str, str](), "ttl_seconds": None}
-    assert await store.revise(key(), both, at=4.0) == record().updated(metadata={}, updated_at=4.0)
-    assert await store.get(key()) == record().updated(metadata={}, updated_at=4.0)
+    assert await store.revise(key(), both, at=4.0) == replace(record(), metadata={}, updated_at=4.0)
+    assert await store.get(key()) == replace(record(), metadata={}, updated_at=4.0)
 
 
 async def test_nothing_else_can_be_changed(store: Store) -> None:
@@ -288,7 +290,7 @@ async def test_nothing_else_can_be_changed(store: Store) -> None:
 
 async def test_a_session_that_becomes_mortal_ends_and_one_that_no_longer_is_does_not(store: Store) -> None:
     for id, ttl_seconds in (("mortal", None), ("sooner", 50.0), ("lasting", 10.0)):
-        await store.create(rules.used(record(id).updated(ttl_seconds=ttl_seconds), at=1.0))
+        await store.create(rules.used(replace(record(id), ttl_seconds=ttl_seconds), at=1.0))
     await store.revise(key("mortal"), {"ttl_seconds": 10.0}, at=2.0)
     await store.revise(key("sooner"), {"ttl_seconds": 10.0}, at=3.0)
     await store.revise(key("lasting"), {"ttl_seconds": None}, at=3.0)

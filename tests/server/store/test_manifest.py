@@ -1,7 +1,10 @@
-"""Entries come back as they were encoded, and those from before there were snapshots as what they were."""
+"""Manifests decode to what was encoded, those of earlier versions too, and the written shape has not changed."""
 
-from server.store.base import SessionKey, SessionRecord
-from server.store.manifest import CheckpointInfo, LineageSpan, Manifest, SnapshotInfo, decode
+import json
+from dataclasses import replace
+
+from server.store.base import CheckpointInfo, SessionKey, SessionRecord
+from server.store.manifest import KeptCheckpoint, LineageSpan, Manifest, SnapshotInfo, decode
 from tests.server.store.samples import read, record
 
 EARLIER = b"""{"journal_offset":4,"marks":[[1,4,2,1,170,"c1","a1",170],[2,9,4,2,170,"c2","a2",170]],"record":
@@ -10,43 +13,47 @@ EARLIER = b"""{"journal_offset":4,"marks":[[1,4,2,1,170,"c1","a1",170],[2,9,4,2,
 "read_chain":"c2","segments":2,"tokens":4,"ttl_seconds":null,"updated_at":3.0,"version":2}}"""
 
 
-def test_an_entry_comes_back() -> None:
-    mark = CheckpointInfo.of(read(b"text", 3), "attempt")
-    kept = SnapshotInfo.of(record().updated(lineage="old"), "name", 2.0, mark)
+def test_a_manifest_decodes_to_what_was_encoded() -> None:
+    kept = KeptCheckpoint.of(read(b"text", 3), "attempt")
+    snapshot = SnapshotInfo.of(replace(record(), lineage="old"), "name", 2.0, kept)
     entry = Manifest(
-        record().updated(keep_text=True, open_bytes="第".encode()[:2]),
+        replace(record(), keep_text=True, open_bytes="第".encode()[:2]),
         5,
-        (mark, mark),
         (kept, kept),
+        (snapshot, snapshot),
         (LineageSpan(0, "a"), LineageSpan(5, "b")),
     )
     assert decode(entry.encode()) == entry
     assert decode(Manifest(record(), 0).encode()) == Manifest(record(), 0)
-    unknown = Manifest(record().updated(open_bytes=None), 0)
+    unknown = Manifest(replace(record(), open_bytes=None), 0)
     assert decode(unknown.encode()) == unknown
 
 
-def test_an_earlier_entry_is_of_a_session_without_snapshots_that_keeps_no_text_and_whose_open_bytes_are_unknown() -> (
-    None
-):
+def test_the_first_versions_manifest_has_no_snapshots_no_kept_text_and_unknown_open_bytes() -> None:
     entry = decode(EARLIER)
-    assert (entry.snapshots, entry.stretches, entry.record.keep_text) == ((), (), False)
-    assert entry.marks == (
-        CheckpointInfo(1, 4, 2, 1, 170, "c1", "a1", 170),
-        CheckpointInfo(2, 9, 4, 2, 170, "c2", "a2", 170),
+    assert (entry.snapshots, entry.spans, entry.record.keep_text) == ((), (), False)
+    assert entry.checkpoints == (
+        KeptCheckpoint(CheckpointInfo(1, 4, 2, 1, 170, "c1"), "a1", 170),
+        KeptCheckpoint(CheckpointInfo(2, 9, 4, 2, 170, "c2"), "a2", 170),
     )
     assert entry.record == SessionRecord(
-        SessionKey("acme", "book"), 1.0, 3.0, "delta", "f00d", {"a": "b"}, 12, 9, 4, 2, 170, 2, None, "l", "c3", "c2",
-        open_bytes=None,
+        SessionKey("acme", "book"), 1.0, 3.0, "delta", "f00d", {"a": "b"}, 12,
+        CheckpointInfo(2, 9, 4, 2, 170, "c2"), None, "l", "c3", open_bytes=None,
     )  # fmt: skip
     assert entry.lineage_at(0) == entry.lineage_at(11) == "l"
 
 
 def test_text_is_of_the_lineage_under_which_it_came() -> None:
-    first = Manifest(record().updated(lineage="a", accepted_bytes=9), 0)
-    second = Manifest(record().updated(lineage="b", accepted_bytes=9), 0, stretches=first.stretched(4, "b"))
-    third = Manifest(record().updated(lineage="c"), 0, stretches=second.stretched(6, "c"))
-    again = Manifest(record().updated(lineage="d"), 0, stretches=third.stretched(6, "d"))
+    first = Manifest(replace(record(), lineage="a", accepted_bytes=9), 0)
+    second = Manifest(replace(record(), lineage="b", accepted_bytes=9), 0, spans=first.spans_from(4, "b"))
+    third = Manifest(replace(record(), lineage="c"), 0, spans=second.spans_from(6, "c"))
+    again = Manifest(replace(record(), lineage="d"), 0, spans=third.spans_from(6, "d"))
     assert [again.lineage_at(offset) for offset in range(8)] == list("aaaabbdd")
-    anew = Manifest(again.record, 0, stretches=again.stretched(0, "e"))
+    anew = Manifest(again.record, 0, spans=again.spans_from(0, "e"))
     assert (anew.lineage_at(0), anew.lineage_at(9)) == ("e", "e")
+
+
+def test_the_written_shape_is_the_first_versions_with_what_came_later() -> None:
+    before, after = json.loads(EARLIER), json.loads(decode(EARLIER).encode())
+    later = {"keep_text": False, "open_bytes": None}
+    assert after == before | {"record": before["record"] | later, "snapshots": [], "stretches": []}

@@ -15,7 +15,7 @@ from server.store.base import (
     Store,
 )
 from server.store.text_hash import EMPTY_CHAIN, extended
-from tests.server.store.samples import checkpoint, keep, key, record, told, with_text
+from tests.server.store.samples import checkpoint, keep, key, read, record, told, with_text
 
 pytestmark = pytest.mark.anyio
 
@@ -24,16 +24,12 @@ async def test_a_checkpoint_moves_the_read_state(store: Store) -> None:
     await with_text(store, b"once read")
     newest = checkpoint(1, 6)
     await keep(store, key(), newest, at=7.0)
-    assert await store.get(key()) == record().updated(
+    assert await store.get(key()) == replace(
+        record(),
         accepted_bytes=9,
         chain=extended(EMPTY_CHAIN, b"once read"),
         updated_at=7.0,
-        read_bytes=6,
-        read_chain=extended(EMPTY_CHAIN, b"once r"),
-        version=1,
-        tokens=newest.tokens,
-        segments=newest.segments,
-        memory_bytes=newest.memory_bytes,
+        info=newest.info._replace(version=1, offset=6, chain=extended(EMPTY_CHAIN, b"once r")),
     )
 
 
@@ -171,12 +167,12 @@ async def test_what_comes_under_an_old_lease_is_stale_and_changes_nothing(store:
     with pytest.raises(StaleCheckpoint, match="lease"):
         await store.checkpoint(old, checkpoint(1, 6), at=3.0)
     assert await store.recover(key()) == before
-    await store.checkpoint(new, replace(checkpoint(1, 6), chain=extended(EMPTY_CHAIN, b"once r")), at=3.0)
+    await store.checkpoint(new, read(b"once r", 1), at=3.0)
 
 
 async def test_a_session_ends_when_it_is_not_used_for_its_time(store: Store) -> None:
     for id in ("mortal", "used"):
-        await store.create(record(id).updated(ttl_seconds=10.0, expires_at=11.0))
+        await store.create(replace(record(id), ttl_seconds=10.0, expires_at=11.0))
         await store.append(key(id), 0, b"text", at=5.0)
         assert (await store.get(key(id))).expires_at == 15.0
     await store.create(record("lasting"))
@@ -197,7 +193,7 @@ async def test_a_session_ends_when_it_is_not_used_for_its_time(store: Store) -> 
 
 async def test_an_expired_session_can_be_created_anew_or_forgotten(store: Store) -> None:
     for id in ("anew", "forgotten", "in time"):
-        await store.create(record(id).updated(ttl_seconds=1.0, expires_at=2.0))
+        await store.create(replace(record(id), ttl_seconds=1.0, expires_at=2.0))
         await store.append(key(id), 0, b"old", at=1.0)
     assert sorted(await store.expire(at=3.0)) == [key("anew"), key("forgotten"), key("in time")]
     await store.create(record("anew"))
@@ -210,4 +206,4 @@ async def test_an_expired_session_can_be_created_anew_or_forgotten(store: Store)
 async def test_quarantine_says_why(store: Store) -> None:
     await store.create(record())
     await store.quarantine(key(), "checkpoint 3 is damaged", at=2.0)
-    assert await store.get(key()) == record().updated(quarantined="checkpoint 3 is damaged", updated_at=2.0)
+    assert await store.get(key()) == replace(record(), quarantined="checkpoint 3 is damaged", updated_at=2.0)

@@ -10,6 +10,7 @@ import pytest
 from server.store.base import (
     LEASE_SECONDS,
     PIECE_BYTES_MAX,
+    CheckpointInfo,
     ContentConflict,
     LeaseLost,
     OffsetMismatch,
@@ -45,11 +46,11 @@ async def test_a_session_becomes_what_the_memory_says(store: Store, text: bytes)
     await store.quarantine(key(), "why", at=3.0)
     snapshot = await store.keep_snapshot(key(), "name", "", read(TEXT, 1), at=4.0)
     after = await rewound(store, text)
-    expected = beginning(record(), read(text, 2)).updated(lineage="new", updated_at=5.0)
+    expected = replace(beginning(record(), read(text, 2)), lineage="new", updated_at=5.0)
     assert after == await store.get(key()) == expected
     recovery = await store.recover(key())
     assert (recovery.checkpoints, recovery.journal_offset, recovery.damaged) == ((read(text, 2),), len(text), ())
-    assert recovery.checkpoints[0].chain == read(text, 2).chain
+    assert recovery.checkpoints[0].info.chain == read(text, 2).info.chain
     assert await store.load_snapshot(key(), "name") == (snapshot, read(TEXT, 1))
     assert await store.unread(1) == []
 
@@ -136,7 +137,7 @@ async def test_text_that_is_not_the_memorys_does_not_stay(store: Store) -> None:
 
 
 async def test_a_session_that_began_with_a_memory_keeps_what_came_after_it(store: Store) -> None:
-    await store.create(beginning(record(), read(TEXT, 3)).updated(keep_text=True), read(TEXT, 3))
+    await store.create(replace(beginning(record(), read(TEXT, 3)), keep_text=True), read(TEXT, 3))
     await store.append(key(), 16, b"qrst", at=2.0)
     await rewound(store, TEXT + b"qr")
     assert (await store.recover(key())).journal_offset == 16
@@ -150,7 +151,7 @@ async def test_only_from_what_the_session_is_now_is_gone_back(store: Store) -> N
     await with_text(store, *PIECES)
     await keep(store, key(), checkpoint(1, 10), at=3.0)
     before, now = await store.recover(key()), await store.get(key())
-    for stale, version in ((now, 1), (now, 3), (now.updated(lineage="other"), 2)):
+    for stale, version in ((now, 1), (now, 3), (replace(now, lineage="other"), 2)):
         with pytest.raises(StaleCheckpoint):
             await store.rewind(stale, read(TEXT[:4], version), "new", at=5.0)
     assert await store.recover(key()) == before
@@ -208,9 +209,14 @@ async def test_a_whole_text_is_read_again(store: Store) -> None:
     now = await store.get(key())
     after = await store.rebuild(now, "other", "beef", "new", at=5.0)
     assert after == await store.get(key())
-    assert after == now.updated(
-        **{"model": "other", "fingerprint": "beef", "lineage": "new", "updated_at": 5.0, "quarantined": None},
-        **{"read_bytes": 0, "read_chain": EMPTY_CHAIN, "version": 3, "tokens": 0, "segments": 0, "memory_bytes": 0},
+    assert after == replace(
+        now,
+        model="other",
+        fingerprint="beef",
+        lineage="new",
+        updated_at=5.0,
+        quarantined=None,
+        info=CheckpointInfo(3, 0, 0, 0, 0, EMPTY_CHAIN),
     )
     recovery = await store.recover(key())
     assert (recovery.checkpoints, recovery.journal_offset, recovery.damaged) == ((), 0, ())
@@ -228,15 +234,15 @@ async def test_a_whole_text_is_read_again(store: Store) -> None:
 
 async def test_text_that_is_not_all_kept_can_not_be_read_again(store: Store) -> None:
     await with_text(store, *PIECES)
-    await store.create(beginning(record("copy"), read(TEXT, 3)).updated(keep_text=True), read(TEXT, 3))
-    await store.create(record("keeps").updated(keep_text=True))
+    await store.create(replace(beginning(record("copy"), read(TEXT, 3)), keep_text=True), read(TEXT, 3))
+    await store.create(replace(record("keeps"), keep_text=True))
     for id, advice in (("book", "does not keep its text"), ("copy", "keeps its text from offset 16 on")):
         before = await store.recover(key(id))
         with pytest.raises(StaleCheckpoint, match=advice):
             await store.rebuild(before.record, "delta", "f00d", "new", at=5.0)
         assert await store.recover(key(id)) == before
     with pytest.raises(StaleCheckpoint, match="another"):
-        await store.rebuild(record("keeps").updated(lineage="other"), "delta", "f00d", "new", at=5.0)
+        await store.rebuild(replace(record("keeps"), lineage="other"), "delta", "f00d", "new", at=5.0)
 
 
 async def test_text_that_was_read_again_can_be_gone_back_in(store: Store) -> None:
@@ -248,6 +254,7 @@ async def test_text_that_was_read_again_can_be_gone_back_in(store: Store) -> Non
         assert await store.journal(key(), 0, 99) == TEXT[: 14 - turn]
     after = await store.rebuild(await store.get(key()), "delta", "f00d", "last", at=5.0)
     assert after.accepted_bytes == 12
-    memory = replace(checkpoint(after.version + 1, 12), chain=after.chain)
+    made = checkpoint(after.version + 1, 12)
+    memory = replace(made, info=made.info._replace(chain=after.chain))
     await store.checkpoint(await store.lease(key(), "a", LEASE_SECONDS), memory, at=6.0)
     assert (await store.recover(key())).damaged == ()

@@ -1,5 +1,6 @@
 """The open bytes of a text: what its end has of a character that is not complete yet, however the text was cut."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -41,7 +42,7 @@ def test_a_growing_record_knows_its_open_bytes(text: bytes, at: list[float]) -> 
 @given(texts, places)
 def test_open_bytes_that_were_unknown_are_right_or_stay_unknown(text: bytes, at: list[float]) -> None:
     begun, *pieces = cut(text, at) or [b""]
-    grown, accepted = record().updated(open_bytes=None), begun
+    grown, accepted = replace(record(), open_bytes=None), begun
     for piece in pieces:
         grown, accepted = rules.grown(grown, piece, at=2.0), accepted + piece
         assert grown.open_bytes in (open_bytes(accepted), None)

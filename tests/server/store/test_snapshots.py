@@ -26,15 +26,16 @@ pytestmark = pytest.mark.anyio
 
 TEXT = b"once read"
 LARGE = read(TEXT, 7, value_bytes=2 * PIECE_BYTES_MAX + 1)
+WITHOUT_BYTES = StoredCheckpoint(read(TEXT, 1).info._replace(memory_bytes=0), b"")
 
 
-@pytest.mark.parametrize("memory", [LARGE, read(b"", 0), replace(read(TEXT, 1), value=b"", memory_bytes=0)])
+@pytest.mark.parametrize("memory", [LARGE, read(b"", 0), WITHOUT_BYTES])
 async def test_a_session_may_begin_with_a_memory(store: Store, memory: StoredCheckpoint) -> None:
     mine, end = beginning(record(), memory), memory.offset
     await store.create(mine, memory)
     recovery = await store.recover(key())
     assert (recovery.record, recovery.checkpoints, recovery.damaged) == (mine, (memory,), ())
-    assert (recovery.journal_offset, recovery.checkpoints[0].chain) == (end, memory.chain)
+    assert (recovery.journal_offset, recovery.checkpoints[0].info.chain) == (end, memory.info.chain)
     assert told(await store.append(key(), end, b", ask", at=2.0)) == (end + 5, False)
     assert await store.journal(key(), end, 99) == b", ask"
     if end:
@@ -48,13 +49,15 @@ async def test_a_session_may_begin_with_a_memory(store: Store, memory: StoredChe
 
 
 async def test_a_record_that_is_not_the_memorys_is_no_beginning(store: Store) -> None:
-    counts = ("version", "tokens", "segments", "memory_bytes")
-    others: dict[str, object] = dict.fromkeys(counts, 1) | dict.fromkeys(("chain", "read_chain"), "other")
-    changes: list[dict[str, object]] = [{name: other} for name, other in others.items()]
-    changes.append({"accepted_bytes": 8, "read_bytes": 8})
-    for change in changes:
+    its, info = beginning(record(), LARGE), LARGE.info
+    infos = [info._replace(version=1), info._replace(tokens=1), info._replace(segments=1)]
+    infos += [info._replace(memory_bytes=1), info._replace(chain="other")]
+    others = [replace(its, info=other) for other in infos]
+    others.append(replace(its, chain="other"))
+    others.append(replace(its, accepted_bytes=8, info=info._replace(offset=8)))
+    for other in others:
         with pytest.raises(ValueError, match="begins at its offset 9"):
-            await store.create(beginning(record(), LARGE).updated(**change), LARGE)
+            await store.create(other, LARGE)
     with pytest.raises(SessionMissing):
         await store.get(key())
 
@@ -62,7 +65,7 @@ async def test_a_record_that_is_not_the_memorys_is_no_beginning(store: Store) ->
 async def test_of_several_beginnings_of_one_name_one_is_whole(store: Store) -> None:
     memories = [read(TEXT[:end], end + 1, value_bytes=PIECE_BYTES_MAX + end) for end in range(5)]
     creating = (
-        store.create(beginning(record(), memory).updated(lineage=str(memory.version)), memory) for memory in memories
+        store.create(replace(beginning(record(), memory), lineage=str(memory.version)), memory) for memory in memories
     )
     outcomes = await asyncio.gather(*creating, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes if outcome is not None] == [SessionTaken] * 4
@@ -80,25 +83,21 @@ async def test_a_snapshot_is_kept_whatever_becomes_of_the_checkpoints(store: Sto
     assert told_of == Snapshot(
         name="ch-1 ✓",
         created_at=4.0,
-        version=7,
-        offset=9,
-        tokens=LARGE.tokens,
-        segments=LARGE.segments,
-        memory_bytes=LARGE.memory_bytes,
+        info=LARGE.info,
         fingerprint="f00d",
         value_bytes=len(LARGE.value),
     )
     after = await store.recover(key())
-    assert after == replace(before, record=before.record.updated(updated_at=4.0))
+    assert after == replace(before, record=replace(before.record, updated_at=4.0))
     for version in range(2, 5):
         await keep(store, key(), checkpoint(version, 9), at=5.0)
     assert await store.snapshots(key()) == [told_of]
     assert await store.load_snapshot(key(), "ch-1 ✓") == (told_of, LARGE)
-    assert (await store.load_snapshot(key(), "ch-1 ✓"))[1].chain == LARGE.chain
+    assert (await store.load_snapshot(key(), "ch-1 ✓"))[1].info.chain == LARGE.info.chain
 
 
 async def test_a_snapshot_uses_a_mortal_session(store: Store) -> None:
-    await store.create(record().updated(ttl_seconds=10.0, expires_at=11.0))
+    await store.create(replace(record(), ttl_seconds=10.0, expires_at=11.0))
     await store.keep_snapshot(key(), "name", "", read(b"", 0), at=5.0)
     assert (await store.get(key())).expires_at == 15.0
 
@@ -140,7 +139,7 @@ async def test_of_several_snapshots_of_one_name_one_is_kept(store: Store) -> Non
     outcomes = await asyncio.gather(*keeping, return_exceptions=True)
     kept = [outcome for outcome in outcomes if isinstance(outcome, Snapshot)]
     assert [type(outcome) for outcome in outcomes].count(SnapshotTaken) == 4
-    assert await store.load_snapshot(key(), "name") == (kept[0], memories[kept[0].version])
+    assert await store.load_snapshot(key(), "name") == (kept[0], memories[kept[0].info.version])
 
 
 async def test_a_session_has_so_many_snapshots_and_no_more(store: Store) -> None:
@@ -183,7 +182,7 @@ async def test_of_a_trimmed_text_no_store_can_tell(store: Store) -> None:
 
 async def test_snapshots_go_with_their_session(store: Store) -> None:
     for id in ("deleted", "over"):
-        await store.create(record(id).updated(ttl_seconds=10.0, expires_at=11.0))
+        await store.create(replace(record(id), ttl_seconds=10.0, expires_at=11.0))
         await store.keep_snapshot(key(id), "name", "", read(b"", 0), at=1.0)
     await store.delete(key("deleted"))
     await store.expire(at=99.0)

@@ -5,6 +5,7 @@ One more, simpler witness keeps the text itself, so they can not be wrong togeth
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -75,7 +76,7 @@ class Twins(RuleBasedStateMachine):
 
     @rule(key=keys, created_at=st.sampled_from([1.0, 2.0]), keep_text=st.booleans())
     def create(self, key: SessionKey, created_at: float, keep_text: bool) -> None:
-        new = record(key.id, key.tenant, created_at).updated(keep_text=keep_text, lineage=str(self.now()))
+        new = replace(record(key.id, key.tenant, created_at), keep_text=keep_text, lineage=str(self.now()))
         if self.both(lambda store: store.create(new)) is None:
             self.uploads[key] = b""
 
@@ -84,7 +85,7 @@ class Twins(RuleBasedStateMachine):
         text = self.uploads.get(source, b"")
         text = text[: round(part * len(text))]
         memory = read(text, int(self.now()))
-        new = beginning(record(key.id, key.tenant), memory).updated(keep_text=keep_text, lineage=str(self.clock))
+        new = replace(beginning(record(key.id, key.tenant), memory), keep_text=keep_text, lineage=str(self.clock))
         if self.both(lambda store: store.create(new, memory)) is None:
             self.uploads[key] = text
 
@@ -209,8 +210,8 @@ class Twins(RuleBasedStateMachine):
 
     @rule(key=keys, ttl_seconds=st.sampled_from([1.0, 5.0]))
     def create_for_a_time(self, key: SessionKey, ttl_seconds: float) -> None:
-        mortal = record(key.id, key.tenant, self.now()).updated(
-            ttl_seconds=ttl_seconds, expires_at=self.clock + ttl_seconds
+        mortal = replace(
+            record(key.id, key.tenant, self.now()), ttl_seconds=ttl_seconds, expires_at=self.clock + ttl_seconds
         )
         if self.both(lambda store: store.create(mortal)) is None:
             self.uploads[key] = b""

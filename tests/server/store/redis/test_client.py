@@ -104,8 +104,9 @@ async def test_a_memory_of_another_text_than_is_stored_is_refused(store: RedisSt
     await store.append(key(), 0, b"once read", at=2.0)
     lease, other = await store.lease(key(), "reader", 10.0), extended(EMPTY_CHAIN, b"other text")
     for offset in (0, 4, 9):
+        made = checkpoint(1, offset)
         with pytest.raises(StaleCheckpoint, match="another text"):
-            await store.checkpoint(lease, replace(checkpoint(1, offset), chain=other), 3.0)
+            await store.checkpoint(lease, replace(made, info=made.info._replace(chain=other)), 3.0)
     await keep(store, key(), checkpoint(1, 4), at=3.0)
 
 
@@ -129,7 +130,7 @@ async def test_a_memory_whose_parts_ran_out_before_it_was_kept_is_refused(
 
 async def test_nothing_is_left_of_a_deleted_session(store: RedisStore, redis_server: RedisServer) -> None:
     before = set(redis_server.command("KEYS", "*"))
-    await store.create(record().updated(ttl_seconds=9.0, expires_at=9.0))
+    await store.create(replace(record(), ttl_seconds=9.0, expires_at=9.0))
     for version in (1, 2, 3):
         await store.append(key(), (version - 1) * 396, b"text" * 99, at=2.0)
         await keep(store, key(), checkpoint(version, version * 396), at=3.0)

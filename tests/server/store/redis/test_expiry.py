@@ -1,6 +1,7 @@
 """A session that becomes mortal is found when its time is over, whatever else looks at the index meanwhile."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,5 +84,5 @@ async def test_one_that_is_created_while_an_earlier_one_is_taken_out(
         assert await store.expire(at=2.0) == []
 
     monkeypatch.setattr(store._indexes, "may_expire", early)
-    await store.create(record().updated(ttl_seconds=5.0, expires_at=7.0))
+    await store.create(replace(record(), ttl_seconds=5.0, expires_at=7.0))
     assert await store.expire(at=7.0) == [key()]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ async def test_what_is_kept_does_not_run_out_and_what_is_not_does(store: RedisSt
 async def test_nothing_is_left_of_a_session_that_had_snapshots(
     store: RedisStore, redis_server: RedisServer, end: str
 ) -> None:
-    await store.create(beginning(record(), MEMORY).updated(ttl_seconds=9.0, expires_at=9.0), MEMORY)
+    await store.create(replace(beginning(record(), MEMORY), ttl_seconds=9.0, expires_at=9.0), MEMORY)
     for name in ("a", "b"):
         await store.keep_snapshot(key(), name, "", MEMORY, at=3.0)
     await store.append(key(), MEMORY.offset, b"more", at=3.0)

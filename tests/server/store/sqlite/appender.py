@@ -9,7 +9,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-from server.store.base import SessionKey, SessionMissing, SessionRecord, StoredCheckpoint
+from server.store.base import CheckpointInfo, SessionKey, SessionMissing, SessionRecord, StoredCheckpoint
 from server.store.sqlite import SqliteStore
 from tests.server.store.samples import keep
 
@@ -26,7 +26,7 @@ def text(key: SessionKey, start: int, end: int) -> bytes:
 def memory(key: SessionKey, version: int, offset: int) -> StoredCheckpoint:
     """The checkpoint that a session has at this version, should it lie at this offset."""
     value = sha256(f"{key.id} {version} {offset}".encode()).digest() * 500
-    return StoredCheckpoint(version, offset, value, offset // 2, version, len(value))
+    return StoredCheckpoint(CheckpointInfo(version, offset, offset // 2, version, len(value)), value)
 
 
 async def write(store: SqliteStore, key: SessionKey, dice: random.Random) -> None:

@@ -128,7 +128,9 @@ async def test_a_damaged_newest_checkpoint_leaves_the_older_and_the_journal_behi
     await store.close()
 
 
-@pytest.mark.parametrize("other", [checkpoint(2, 12), replace(checkpoint(2, 14), tokens=8)])
+@pytest.mark.parametrize(
+    "other", [checkpoint(2, 12), replace(checkpoint(2, 14), info=checkpoint(2, 14).info._replace(tokens=8))]
+)
 async def test_a_checkpoint_of_an_earlier_life_is_not_taken_for_this_ones(
     folder: Path, tmp_path: Path, other: StoredCheckpoint
 ) -> None:

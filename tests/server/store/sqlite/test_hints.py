@@ -1,5 +1,6 @@
 """The columns by which the sweep finds sessions are hints: the manifest decides, and a damaged hint is made right."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -33,8 +34,8 @@ async def filled(folder: Path) -> SqliteStore:
     await store.create(record("read"))
     await store.append(key("read"), 0, b"text", at=2.0)
     await keep(store, key("read"), checkpoint(1, 4), at=3.0)
-    await store.create(record("expired").updated(ttl_seconds=1.0, expires_at=49.0))
-    await store.create(record("alive").updated(ttl_seconds=1.0, expires_at=51.0))
+    await store.create(replace(record("expired"), ttl_seconds=1.0, expires_at=49.0))
+    await store.create(replace(record("alive"), ttl_seconds=1.0, expires_at=51.0))
     return store
 
 

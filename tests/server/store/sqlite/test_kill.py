@@ -61,7 +61,7 @@ async def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None
                 assert checkpoint.offset >= recovery.journal_offset
             if recovery.checkpoints:
                 newest = recovery.checkpoints[0]
-                assert (record.read_bytes, record.tokens) == (newest.offset, newest.tokens)
+                assert (record.read_bytes, record.info.tokens) == (newest.offset, newest.info.tokens)
 
             low, high = recovery.journal_offset, record.accepted_bytes
             assert await store.journal(key, low, high) == appender.text(key, low, high)

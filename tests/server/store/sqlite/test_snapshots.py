@@ -72,7 +72,7 @@ async def test_nothing_is_left_of_a_session_that_had_snapshots(sqlite: SqliteSto
 
     memory = read(TEXT, 1)
     for damaged in (False, True):
-        await sqlite.create(beginning(record(), memory).updated(keep_text=True), memory)
+        await sqlite.create(replace(beginning(record(), memory), keep_text=True), memory)
         await sqlite.keep_snapshot(key(), "name", "", memory, at=3.0)
         await sqlite.append(key(), memory.offset, b"more", at=3.0)
         await sqlite.rewind(await sqlite.get(key()), read(TEXT, 2), "new", at=4.0)
@@ -110,7 +110,7 @@ async def test_a_file_of_an_earlier_schema_is_taken_over_with_what_it_holds(tmp_
     store = await SqliteStore.open(tmp_path)
     await with_text(store, TEXT[:4], TEXT[4:])
     await keep(store, key(), checkpoint(1, 9), at=3.0)
-    await store.create(record("mortal").updated(ttl_seconds=1.0, expires_at=2.0))
+    await store.create(replace(record("mortal"), ttl_seconds=1.0, expires_at=2.0))
     before = await store.recover(key())
     await store.close()
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
@@ -123,7 +123,7 @@ async def test_a_file_of_an_earlier_schema_is_taken_over_with_what_it_holds(tmp_
     direct.close()
     store = await SqliteStore.open(tmp_path)
     # Records of those versions do not have the bytes of an open character.
-    was = replace(before, record=before.record.updated(open_bytes=None))
+    was = replace(before, record=replace(before.record, open_bytes=None))
     assert await store.recover(key()) == was
     assert [found.key for found in await store.unread(1)] == [key()]
     assert await store.expire(at=3.0) == [key("mortal")]

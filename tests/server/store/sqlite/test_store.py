@@ -9,7 +9,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from server.store.base import ContentConflict, SessionMissing, StoredCheckpoint, StoreFull, StoreUnavailable
+from server.store.base import (
+    CheckpointInfo,
+    ContentConflict,
+    SessionMissing,
+    StoredCheckpoint,
+    StoreFull,
+    StoreUnavailable,
+)
 from server.store.sqlite import SqliteStore
 from server.store.sqlite import writer_thread as owners
 from server.store.sqlite.schema import FILE_NAME
@@ -210,7 +217,7 @@ async def test_a_full_disk_keeps_nothing_and_goes_on_when_there_is_room(sqlite: 
     with pytest.raises(StoreFull, match="free some room"):
         await sqlite.append(key(), 100_000, b"b" * 250_000, at=3.0)
     with pytest.raises(StoreFull):
-        await keep(sqlite, key(), StoredCheckpoint(1, 0, b"m" * 250_000), at=3.0)
+        await keep(sqlite, key(), StoredCheckpoint(CheckpointInfo(1), b"m" * 250_000), at=3.0)
     assert await sqlite.get(key()) == before
     assert (await sqlite.recover(key())).checkpoints == ()
     await set_room(sqlite, 1000)
