@@ -14,7 +14,6 @@ class Durability:
 
     name: str
     appendfsync: tuple[str, ...]
-    survives: str
     confirm: tuple[str, ...] = ()
     enough: tuple[int, ...] = ()
     replicas: int = 0
@@ -24,17 +23,16 @@ class Durability:
 DURABILITIES = {
     durability.name: durability
     for durability in (
-        Durability("fsync", ("always",), "a crash of Redis and a power cut of its host"),
+        Durability("fsync", ("always",)),
         Durability(
             "fsync+replica",
             ("always",),
-            "that, and the loss of the master's host",
             ("WAITAOF", "1", "1", str(CONFIRM_MILLISECONDS)),
             (1, 1),
             replicas=1,
         ),
-        Durability("everysec", ("always", "everysec"), "a crash of Redis; a power cut may take the last second"),
-        Durability("volatile", ("always", "everysec", "no"), "nothing: for trials only", appendonly=False),
+        Durability("everysec", ("always", "everysec")),
+        Durability("volatile", ("always", "everysec", "no"), appendonly=False),
     )
 }
 

@@ -56,9 +56,11 @@ class Indexes:
         if now - self._marked.get(key, -REMARK_SECONDS) < REMARK_SECONDS:
             return
         await self._link.write(UNREAD, ("ZADD", UNREAD, repr(time.time()), member(key)), durable=True)
-        if len(self._marked) >= _REMEMBERED_MAX:
-            self._marked.clear()
+        # In the order of their marks, so that the first is the oldest.
+        self._marked.pop(key, None)
         self._marked[key] = now
+        if len(self._marked) > _REMEMBERED_MAX:
+            del self._marked[next(iter(self._marked))]
 
     async def unread(self) -> list[tuple[SessionKey, float]]:
         [found] = await self._link.ask(UNREAD, ("ZRANGE", UNREAD, 0, -1, "WITHSCORES"))

@@ -14,8 +14,9 @@ QUESTIONS = (
     *(("CONFIG", "GET", name) for name in ("maxmemory-policy", "appendonly", "appendfsync", "min-replicas-to-write")),
 )
 OLDEST = (6, 2, 0)
-# The first version of each line whose Lua has the fixes of CVE-2024-46981 and CVE-2025-49844. Of 7.0 there is none
-# but the distributions' own, who put them into 7.0.15.
+# The first release of each line with the fixes of CVE-2024-46981 and CVE-2025-49844, which need a user who may send
+# scripts. 7.0 has no such release, but distributions put the fixes into 7.0.15. Older releases keep every promise, so
+# this is advice and no requirement.
 _REDIS_FIXED: dict[tuple[int, ...], tuple[int, ...]] = {
     (6, 2): (6, 2, 20),
     (7, 0): (7, 0, 15),
@@ -41,28 +42,24 @@ class Facts:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: whether it is as it must be, what was found, and what to do where it is not."""
+    """One check: whether it passed, what was found, and what to change. A note has advice although it passed."""
 
     sound: bool
     what: str
     advice: str = ""
+    note: bool = False
 
     def __str__(self) -> str:
-        return f"{'ok  ' if self.sound else 'BAD '} {self.what}" + ("" if self.sound else f": {self.advice}")
+        if self.sound and not self.note:
+            return f"ok   {self.what}"
+        return f"{'note' if self.sound else 'BAD '} {self.what}: {self.advice}"
 
 
 def diagnose(facts: Facts, durability: Durability) -> list[Finding]:
     """Everything that must be so of a master for this durability."""
     settings, name = facts.settings, durability.name
-    fixed = (_VALKEY_FIXED if facts.valkey else _REDIS_FIXED).get(facts.version[:2], OLDEST)
-    kind = "Valkey" if facts.valkey else "Redis"
-    version = ".".join(map(str, facts.version))
     findings = [
-        Finding(
-            facts.version >= max(OLDEST, fixed),
-            f"{kind} {version}",
-            f"use {'.'.join(map(str, max(OLDEST, fixed)))} or newer of this line, which has its Lua fixes",
-        ),
+        _version(facts),
         Finding(facts.role == "master", f"role {facts.role}", "name the master, or use redis+sentinel://"),
         _setting(settings, "maxmemory-policy", ("noeviction",), "anything else may drop parts of a session"),
         Finding(facts.write_status == "ok", f"append-only file last written: {facts.write_status}", "look at the disk"),
@@ -74,15 +71,28 @@ def diagnose(facts: Facts, durability: Durability) -> list[Finding]:
         ]
     if durability.replicas:
         # Not refused: the promise holds, but for the moment in which a master that was cut off still has a replica.
-        note = f"{facts.replicas} replicas are connected, {durability.replicas} must confirm"
+        what = f"{facts.replicas} replicas are connected, {durability.replicas} must confirm"
         more = facts.replicas > durability.replicas
-        findings.append(Finding(True, note + (": see docs/durability.md" if more else "")))
+        findings.append(Finding(True, what, "see docs/durability.md", note=more))
     if durability.confirm[:1] == ("WAIT",):
         needed = [str(count) for count in range(durability.replicas, 10)]
         findings.append(
             _setting(settings, "min-replicas-to-write", needed, "a master that is cut off must not take writes")
         )
     return findings
+
+
+def _version(facts: Facts) -> Finding:
+    found = f"{'Valkey' if facts.valkey else 'Redis'} {_dotted(facts.version)}"
+    if facts.version < OLDEST:
+        return Finding(False, found, f"use {_dotted(OLDEST)} or newer")
+    fixed = (_VALKEY_FIXED if facts.valkey else _REDIS_FIXED).get(facts.version[:2], OLDEST)
+    advice = f"update to {_dotted(fixed)} or newer, which fixes CVE-2024-46981 and CVE-2025-49844 in its Lua"
+    return Finding(True, found, advice, note=facts.version < fixed)
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _setting(settings: Mapping[str, str], name: str, wanted: "tuple[str, ...] | list[str]", reason: str) -> Finding:

@@ -60,25 +60,39 @@ def test_without_waitaof_a_cut_off_master_must_not_take_writes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "valkey", "sound"),
+    ("version", "valkey", "update_to"),
     [
-        ((6, 0, 20), False, False),
-        ((6, 2, 19), False, False),
-        ((6, 2, 20), False, True),
-        ((7, 0, 14), False, False),
-        ((7, 0, 15), False, True),
-        ((7, 2, 10), False, False),
-        ((8, 2, 1), False, False),
-        ((8, 2, 3), False, True),
-        ((9, 0, 0), False, True),
-        ((7, 2, 10), True, False),
-        ((8, 1, 4), True, True),
-        ((9, 1, 2), True, True),
+        ((6, 2, 19), False, "6.2.20"),
+        ((6, 2, 20), False, None),
+        ((7, 0, 14), False, "7.0.15"),
+        ((7, 0, 15), False, None),
+        ((7, 2, 10), False, "7.2.11"),
+        ((8, 2, 1), False, "8.2.2"),
+        ((8, 2, 3), False, None),
+        ((9, 0, 0), False, None),
+        ((7, 2, 10), True, "7.2.11"),
+        ((8, 1, 4), True, None),
+        ((9, 1, 2), True, None),
     ],
 )
-def test_a_version_without_its_fixes_is_refused(version: tuple[int, ...], valkey: bool, sound: bool) -> None:
-    findings = diagnose(Facts(version, valkey, "master", SOUND), DURABILITIES["fsync"])
-    assert findings[0].sound == sound
+def test_a_version_without_security_fixes_gets_advice_and_is_not_refused(
+    version: tuple[int, ...], valkey: bool, update_to: str | None
+) -> None:
+    finding, *_ = diagnose(Facts(version, valkey, "master", SOUND), DURABILITIES["fsync"])
+    assert finding.sound
+    name = f"{'Valkey' if valkey else 'Redis'} {'.'.join(map(str, version))}"
+    assert str(finding).startswith(f"note {name}: update to {update_to} " if update_to else f"ok   {name}")
+
+
+def test_a_version_without_the_commands_that_are_needed_is_refused() -> None:
+    assert bad(Facts((6, 0, 20), False, "master", SOUND)) == ["Redis 6.0.20"]
+
+
+def test_more_replicas_than_must_confirm_are_noted() -> None:
+    for replicas, mark in ((1, "ok  "), (2, "note")):
+        found = diagnose(Facts((9, 1, 2), True, "master", SOUND, replicas=replicas), DURABILITIES["fsync+replica"])
+        assert all(finding.sound for finding in found)
+        assert str(found[-1]).startswith(f"{mark} {replicas} replicas")
 
 
 def test_a_replica_and_a_disk_that_fails_are_refused() -> None:

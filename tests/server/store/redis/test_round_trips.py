@@ -10,7 +10,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from server.store import open_store
 from server.store.base import LEASE_SECONDS, LeaseHeld
-from server.store.redis import RedisStore
+from server.store.redis import RedisStore, index
 from testing.redis_groups import SLOTS, Cluster
 from testing.redis_servers import RedisServer
 from tests.server.store.conftest import empty_server, keys_file
@@ -110,6 +110,20 @@ async def test_a_lease_whose_slot_has_moved_is_read_where_it_is(
     # As with a map of slots that is out of date: everything is asked of one master.
     monkeypatch.setattr(store._link._topology, "node", outdated)
     assert await store.wanted(leases) == {key("7")}
+
+
+async def test_a_full_cache_of_marks_evicts_the_oldest_only(
+    store: RedisStore, sends: list[AbstractConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_REMEMBERED_MAX", 2)
+    for id in ("a", "b", "c"):
+        await store._indexes.mark_unread(key(id))
+    sends.clear()
+    for id in ("b", "c"):
+        await store._indexes.mark_unread(key(id))
+    assert sends == []
+    await store._indexes.mark_unread(key("a"))
+    assert len(sends) == 1
 
 
 async def test_an_append_at_the_end_takes_two_exchanges(store: RedisStore, sends: list[AbstractConnection]) -> None:
