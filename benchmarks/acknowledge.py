@@ -1,4 +1,4 @@
-"""How long the server takes to acknowledge text as durable, while it reads what came before."""
+"""How long the server takes to acknowledge text as durable while it reads earlier text."""
 
 from __future__ import annotations
 

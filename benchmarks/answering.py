@@ -1,6 +1,6 @@
-"""How near 64 answers written at once come to what a token of each must take: the bytes and operations of a step.
+"""The decode rate of up to 64 answers in a batch, compared with the floor given by a step's bytes and operations.
 
-It knows the bare model and a step's forward pass, and nothing of servers.
+Measured on the bare model's forward pass, without a server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import AnswerWork, Batch
 
 NAME = "answering"
-CLAIM = "how many times as long answers take, one and 64 at once, as their bytes and operations must take"
+CLAIM = "the time of a decode step relative to the floor of its bytes and operations, for 1 to 64 answers at once"
 QUESTION = "Where is the letter that he wrote?"
 ANSWERS, TOKENS = (1, 4, 16, 64), 48
 GREEDY, SAMPLED = Sampling(), Sampling(temperature=0.8, top_p=0.95)
@@ -33,7 +33,7 @@ FLOOR = Goal("at most", 1.5)
 
 
 def measure(plan: Plan) -> Section:
-    """Every number of answers against memories of their own, and the most of them against one memory."""
+    """Each batch size with a memory per answer, and the largest with one memory shared by all."""
     device = plan.loaded.model.device
     rate, bandwidth = products_per_second(torch.float32, device), copied_bytes_per_second(device)
     figures = []
@@ -62,7 +62,7 @@ def measure(plan: Plan) -> Section:
 def _written(
     plan: Plan, answers: int, shared: bool, sampling: Sampling = GREEDY
 ) -> tuple[list[AnswerWork], float, float]:
-    """The answers, the seconds of a step in the middle of them, and its operations as torch counts them."""
+    """The answers, the median seconds of a decode step, and a step's operations as counted by torch."""
     forward, config = ModelRunner(plan.loaded.model), plan.loaded.model.config
     prompt = prompt_ids(config, plan.loaded.tokenizer.encode(QUESTION))
     one = plan.loaded.model.initial_memory(1)
@@ -83,7 +83,7 @@ def _take(works: list[AnswerWork], tokens: list[int]) -> None:
 
 
 def _moved_bytes(plan: Plan, works: list[AnswerWork], shared: bool) -> int:
-    """The weights once; each answer's window as far as it is filled; each memory once."""
+    """The bytes of a decode step: all weights, each answer's filled KV cache, each memory once."""
     model, config = plan.loaded.model, plan.loaded.model.config
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     filled = config.prefix_tokens + config.context_tokens + len(works[0].prompt) + len(works[0].tokens)

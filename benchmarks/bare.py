@@ -1,7 +1,4 @@
-"""The bare model at work: segments read one after another, and a question answered, with no server around.
-
-It knows the model and a step's forward pass, and nothing of HTTP, stores or clocks.
-"""
+"""The bare model, without a server: reads segments one after another, and answers a question."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ NEVER = -1
 
 
 def segments_of(model: MemoryTransformer, ids: Sequence[int]) -> Tensor:
-    """Token ids as whole segments (N, T); what does not fill one is left out."""
+    """Token ids as whole segments (N, T); a last partial segment is dropped."""
     step = model.config.segment_tokens
     whole = len(ids) // step
     return torch.tensor(ids[: whole * step], device=model.device).view(whole, step)
@@ -38,7 +35,7 @@ def read(
 
 
 def answer(forward: ModelRunner, memory: MemoryState, prompt: Sequence[int], tokens: int) -> list[int]:
-    """An answer of exactly so many tokens, the model's end mark not heeded."""
+    """An answer of exactly so many tokens; the end-of-text token does not end it."""
     work = AnswerWork(memory, (), prompt, Sampler(Sampling()), tokens, NEVER)
     work.tokens += forward(Batch(prompts=(work,))).tokens
     while len(work.tokens) < tokens:

@@ -74,7 +74,7 @@ def main() -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     settings = Settings.from_environment({})
-    # The model alone gets the same number of threads as in the server.
+    # The bare model gets as many threads as the server.
     torch.set_num_threads(settings.threads)
     size = quick(options.tokens_short) if options.quick else Sizes(options.tokens_short, options.tokens_long)
     plan = Plan(options.weights, loaded, settings, size)

@@ -1,4 +1,4 @@
-"""A question after a long text, and what a user would do otherwise: read the text again, or keep its key-value cache.
+"""A question after a long text, compared with the alternatives: prefilling the text again, or keeping its KV cache.
 
 The rival has the same weights in the same blocks, and full attention in place of a memory: the whole text is one window
 through torch's scaled_dot_product_attention with its causal flag and no mask, and a question's few tokens extend the
@@ -35,19 +35,19 @@ from model.runtime.read_text import read_all
 from server.engine.model_runner import ModelRunner
 
 NAME = "compared"
-CLAIM = "a text that is read once pays from the first question on, and a question costs the same whatever was read"
+CLAIM = "reading a text once pays off from the first question on, and a question costs the same at any text length"
 PAYS_AT_ONCE = Goal("at most", 1.0)
 QUESTION, ANSWER_TOKENS = "Where is the letter that he wrote?", 16
-# As many as the server glances at in one go.
+# As many as the server passes to the write gate at once.
 SEGMENTS_AT_ONCE = 64
-# A reading that took so long in all is not measured once more.
+# A measurement is not repeated once its runs have taken this long in total.
 ENOUGH_SECONDS = 20.0
 
 Made = TypeVar("Made")
 
 
 class Costs(NamedTuple):
-    """Of one way at one length: the text's reading, a question to what is kept, and that."""
+    """Costs of one way at one length: reading the text, answering a question, and the bytes kept in between."""
 
     reading_seconds: float
     question_seconds: float
@@ -56,7 +56,7 @@ class Costs(NamedTuple):
 
 @torch.inference_mode()
 def measure(plan: Plan) -> Section:
-    """Both at every length that full attention has the memory for, the questions in turn; then ours alone, further."""
+    """Both at every length whose KV cache fits the device, with the questions in turn; beyond that the memory alone."""
     model, sizes = plan.loaded.model, plan.sizes
     rival, forward = full_attention_of(model), ModelRunner(model)
     prompt = prompt_ids(model.config, plan.loaded.tokenizer.encode(QUESTION))
@@ -69,7 +69,7 @@ def measure(plan: Plan) -> Section:
             f"of the text only {len(segments)} segments are read without skipping: write more facts into it"
         )
     room = len(prompt) + ANSWER_TOKENS
-    # What is done for the first time takes longer.
+    # Warm-up: the first run takes longer.
     read_in_one_window(rival, segments[:4].reshape(1, -1), room)
     figures: list[Figure] = []
     for tokens in lengths:
@@ -98,7 +98,7 @@ def measure(plan: Plan) -> Section:
 
 
 def full_attention_of(model: MemoryTransformer) -> FullAttention:
-    """A decoder with the model's own weights in all that is not memory, of the same type."""
+    """A decoder of the same dtype with the model's own weights, without its memory."""
     rival = FullAttention(model.config)
     names = rival.state_dict()
     rival.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if name in names})
@@ -106,7 +106,7 @@ def full_attention_of(model: MemoryTransformer) -> FullAttention:
 
 
 def read_in_one_window(rival: FullAttention, tokens: Tensor, room: int, description: str | None = None) -> WindowCache:
-    """Keys and values of tokens (1, N), each having looked at all before it, with `room` for more behind them."""
+    """The KV cache of tokens (1, N) after a causal prefill, with `room` for more tokens behind them."""
     count = tokens.shape[1]
     slots = torch.arange(count, device=tokens.device)[None]
     cache = rival.empty_cache(1, count + room)
@@ -121,7 +121,7 @@ def read_in_one_window(rival: FullAttention, tokens: Tensor, room: int, descript
 
 
 def answer_from_cache(rival: FullAttention, prompt: Tensor, cache: WindowCache) -> list[int]:
-    """An answer of as many tokens as the memory's is given, to a prompt (1, N); the cache forgets both again."""
+    """An answer of `ANSWER_TOKENS` tokens to a prompt (1, N); afterwards the cache is cut back to the text."""
     before = cache.lengths.clone()
     hidden, tokens = rival.extend(prompt, cache), []
     while True:
@@ -147,9 +147,9 @@ def read_once(model: MemoryTransformer, segments: Tensor, description: str | Non
 def fitting_lengths(
     config: ModelConfig, lengths: Sequence[int], device: torch.device, budget_bytes: int | None = None
 ) -> list[int]:
-    """Those that full attention has the memory for; of the others a line says what they would need."""
+    """The lengths whose KV cache fits the device; for each other one a line is printed with what it would need."""
     budget = _budget_bytes(device) if budget_bytes is None else budget_bytes
-    # The cache; and of one window's float32 activations those that are there at the same time, at most.
+    # The cache, and the peak of one window's float32 activations.
     needed = {n: cache_bytes(config, n, 4) + 4 * n * (8 * config.d_model + 4 * config.d_ff) for n in lengths}
     for tokens in (n for n in lengths if needed[n] > budget):
         tqdm.write(f"{NAME}: full attention needs {needed[tokens]:,} bytes for {tokens:,} tokens and is left out there")
@@ -157,7 +157,7 @@ def fitting_lengths(
 
 
 def against_each_other(tokens: int, theirs: Costs, ours: Costs) -> list[Figure]:
-    """What reading once saves; from which question on, where it saves anything at all."""
+    """What reading once saves, and from which question on; no figure if it never saves anything."""
     again = theirs.reading_seconds + theirs.question_seconds
     once = ours.reading_seconds + ours.question_seconds
     at = f"at_{tokens}_tokens"
@@ -199,7 +199,7 @@ def _whole_segments(lengths: Sequence[int], segment_tokens: int) -> list[int]:
 
 
 def _timed(work: Callable[[], Made], rounds: int) -> tuple[Made, float]:
-    """What the work makes and how long that takes: the median of so many times, or of fewer that took long enough."""
+    """The result of the work and its median duration, over `rounds` runs or until they took `ENOUGH_SECONDS`."""
     made: list[Made] = []
 
     def make() -> None:
@@ -213,7 +213,7 @@ def _timed(work: Callable[[], Made], rounds: int) -> tuple[Made, float]:
 
 
 def _budget_bytes(device: torch.device) -> int:
-    """What is free on the device; half of what a machine without one has."""
+    """Free memory of the device; on a CPU, half of the machine's memory."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

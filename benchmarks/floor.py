@@ -1,6 +1,6 @@
-"""How near reading comes to what this machine must take for it: its operations and its bytes, at measured rates.
+"""Reading time relative to the machine's floor: a token's operations and bytes at the machine's measured rates.
 
-It knows the bare model, torch's own count of operations and rates, and nothing of servers.
+Measured on the bare model, without a server.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from model.mechanisms.base import MemoryTransformer
 from model.runtime.wavefront.cells import cells_of
 
 NAME = "floor"
-CLAIM = "reading without skipping takes at most twice as long as its operations and bytes must take"
+CLAIM = "reading without skipping takes at most twice the floor of its operations and bytes"
 ROWS, LANES = 8, 4
 COPIED_BYTES, COPIES = 1 << 28, 9
 GOALS = {"batch_of_one_session": Goal("at most", 2.0)}
 
 
 def measure(plan: Plan) -> Section:
-    """The floor of a token, and how many times as long each way of reading takes; all ways in turn."""
+    """The floor of a token, and the time of each way of reading relative to it; all ways in turn."""
     model = plan.loaded.model
     segment = plan.segment_tokens
     some = max(4, plan.sizes.round_tokens // segment // ROWS)
@@ -83,7 +83,7 @@ def _timed(plan: Plan, texts: Tensor) -> list[tuple[str, int, float]]:
 
 
 def operations_per_token(model: MemoryTransformer, segment: Tensor) -> float:
-    """Of products, convolutions and attention in reading a segment (1, T), as torch counts them."""
+    """Operations of products, convolutions and attention in reading a segment (1, T), as counted by torch."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model.read(segment, model.initial_memory(1))
     return float(counter.get_total_flops()) / segment.numel()
@@ -97,7 +97,7 @@ def writing_all(model: MemoryTransformer) -> MemoryTransformer:
 
 
 def step_bytes(model: MemoryTransformer, rows: int = 1) -> int:
-    """What reading a segment of each row has to fetch and put back: the layers' weights, and the memories twice."""
+    """The bytes moved by reading a segment of each row: the layers' weights, and each memory in and out."""
     outside = {id(p) for part in (model.embedding, model.head) if part is not None for p in part.parameters()}
     weights = sum(p.numel() * p.element_size() for p in model.parameters() if id(p) not in outside)
     return weights + 2 * model.initial_memory(rows).nbytes

@@ -1,7 +1,4 @@
-"""What memories replace: a decoder of the same blocks that keeps every token's keys and values.
-
-It knows no segments and no memory: a text is one window that grows.
-"""
+"""The baseline without a memory: a decoder of the same blocks with a KV cache of the whole text."""
 
 from __future__ import annotations
 
@@ -12,13 +9,13 @@ from model.layers.backbone import Backbone, WindowCache
 
 
 class FullAttention(Backbone):
-    """Reading extends the cache; answering looks at all of it."""
+    """Prefill extends the KV cache; an answer attends to all of it."""
 
     def extend(self, tokens: Tensor, cache: WindowCache) -> Tensor:
-        """Final hidden states (1, N, D) of tokens (1, N) behind all those that the cache has; it takes them in."""
+        """Final hidden states (1, N, D) of tokens (1, N) that follow those in the cache; appends them to the cache."""
         positions = cache.lengths[:, None] + torch.arange(tokens.shape[1], device=tokens.device)[None]
         cache.lengths.add_(tokens.shape[1])
-        # Only slots that are filled, or will be now, take part.
+        # Attention is over the slots filled so far and by this call.
         filled = int(cache.lengths[0])
         seen = WindowCache({name: tensor[..., :filled, :] for name, tensor in cache.tensors.items()}, cache.lengths)
         h, angles = self.with_positions(self.embedded(tokens), positions)

@@ -1,7 +1,4 @@
-"""Many sessions on one server, each of which has read a short text; and when all that was read is stored.
-
-It knows a client and the server's metrics, and nothing of what is measured then.
-"""
+"""Fills a server with many sessions of a short text, and waits until all their memories are stored."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from benchmarks.client import POLL_SECONDS, Client
 from benchmarks.text import prose_of_bytes
 from testing.serving import Server
 
-# Two segments and something behind them.
+# Two segments and a tail.
 TEXT_BYTES = 768
 CREATED_AT_ONCE = 16
 
@@ -36,7 +33,7 @@ def open_sessions(client: Client, names: Sequence[str]) -> None:
 
 
 def await_stored(server: Server) -> None:
-    """Returns when no memory waits to be stored."""
+    """Returns when every memory is stored."""
     with tqdm(desc="waiting until every memory is stored", bar_format="{desc}: {elapsed}", leave=False) as bar:
         while gauge(server, "onceread_unstored_oldest_seconds") > 0:
             time.sleep(POLL_SECONDS)
@@ -44,6 +41,6 @@ def await_stored(server: Server) -> None:
 
 
 def gauge(server: Server, name: str) -> float:
-    """The sum of a metric over its labels, as the server tells it now."""
+    """The metric's current value, summed over its labels."""
     families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
     return sum(sample.value for family in families for sample in family.samples if sample.name == name)

@@ -1,6 +1,6 @@
-"""How much of the machine's matrix rate reading reaches: text that says something, and text that says nothing.
+"""The share of the machine's matrix rate that reading reaches, with no segment skipped and with all skipped.
 
-It knows the bare model and torch's own count of operations, and nothing of servers.
+Measured on the bare model, with operations as counted by torch, without a server.
 """
 
 from __future__ import annotations

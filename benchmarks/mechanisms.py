@@ -1,6 +1,6 @@
-"""What the mechanisms cost beside full attention, by the length read: a session's bytes, reading, and an answer.
+"""The cost of the mechanisms and of full attention by text length: a session's bytes, reading, and an answer.
 
-It knows the models alone, with random weights of one shape: nothing is learned, and no server takes part.
+Measured on models of one shape with random weights, without a server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from model.mechanisms.base import MemoryTransformer
 
 NAME = "mechanisms"
 CLAIM = (
-    "a memory's bytes and an answer's time stay the same whatever was read, where full attention's grow; "
+    "a memory's bytes and an answer's time stay the same at any text length, where full attention's grow; "
     "Memformer's paper claims 8.1 times less memory and 3.2 times faster inference than a history of tokens"
 )
 PROMPT_TOKENS, ANSWER_TOKENS, ANSWERS = 16, 16, 5

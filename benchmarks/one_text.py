@@ -1,6 +1,6 @@
-"""One long text, random weights of a known shape: full attention, segment after segment, and the wavefront.
+"""Reading one long text with full attention, segment after segment, and in the wavefront.
 
-It knows models and devices, and nothing of servers, texts or what is remembered.
+Random weights in the shape of a known model, and random tokens, without a server.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from model.mechanisms import build
 from model.mechanisms.base import MemoryTransformer
 from model.runtime.wavefront.cells import cells_of
 
-CLAIM = "one long text is read several times faster than by full attention of the same blocks, and than in sequence"
+CLAIM = "the wavefront reads one long text several times faster than full attention of the same blocks, or in sequence"
 # On an H100, of Llama-3.2-1B's shape at 131,072 tokens of one text, of 16 texts the last; the paper has 3.3 and 1.8
 # on an A100.
 GOALS = {
@@ -61,7 +61,7 @@ def main() -> int:
 def random_model(
     name: str, mechanism: Mechanism, segment_tokens: int, memory_tokens: int, device: torch.device, dtype: torch.dtype
 ) -> MemoryTransformer:
-    """A model of a shape, its weights random and made on the device, in the type that they are used in."""
+    """A model of a shape with random weights, created on the device in their final dtype."""
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -75,7 +75,7 @@ def random_model(
 
 @torch.inference_mode()
 def measure(model: MemoryTransformer, tokens: int, lanes: list[int], turns: int, mechanism: str) -> Section:
-    """Every way in turn, the median of several turns behind one that warms up."""
+    """The median duration of each way over several turns, after a warm-up."""
     config, device = model.config, model.device
     cells = cells_of(model)
     assert cells is not None, f"{mechanism} has no wavefront"

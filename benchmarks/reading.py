@@ -1,7 +1,4 @@
-"""The ways to read selected segments: in batches, and in the wavefront.
-
-It knows models, segments and memories, and measures nothing.
-"""
+"""The ways to read selected segments: in batches, and in the wavefront."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from model.tokenizer import TextTokenizer
 
 
 def unskipped_segments(model: MemoryTransformer, tokenizer: TextTokenizer, count: int) -> Tensor:
-    """So many segments (S, T) of text, none of which may be passed over."""
+    """So many segments (S, T) of text, none of which the write gate skips."""
     ids = token_ids(tokenizer, 2 * count * model.config.segment_tokens, seed=7)
     segments = bare.segments_of(model, ids)
     return segments[model.select_segments(segments, model.initial_memory(1))][:count]
@@ -26,7 +23,7 @@ def unskipped_segments(model: MemoryTransformer, tokenizer: TextTokenizer, count
 
 @torch.inference_mode()
 def in_batches(model: MemoryTransformer, texts: Tensor, rows: int, each: int = 1) -> list[MemoryState]:
-    """The memories after texts (sessions, S, T), so many of them at once, and so many segments of each."""
+    """The memories after texts (sessions, S, T), read in batches of `rows` sessions, `each` segments in a call."""
     memories: list[MemoryState] = []
     for some in torch.split(texts, rows):
         blank = model.initial_memory(1)
@@ -40,7 +37,7 @@ def in_batches(model: MemoryTransformer, texts: Tensor, rows: int, each: int = 1
 
 @torch.inference_mode()
 def in_wavefront(cells: Cells, texts: Tensor, lanes: int) -> list[MemoryState]:
-    """The same, every segment read, the next text following in a lane without a gap."""
+    """The same in the wavefront, with no segment skipped; the next text follows in a lane without a gap."""
     wavefront = Wavefront(cells, lanes)
     flow, blank = wavefront.begin(), cells.model.initial_memory(1)
     sessions, segments = texts.shape[:2]

@@ -1,4 +1,4 @@
-"""What admission and the cache's bound cost the event loop while many sessions are resident.
+"""How long admission and eviction occupy the event loop while many sessions are resident.
 
 `python -m benchmarks.residents [SESSIONS]` prints it. No server runs: the backlog and the cache are filled with
 sessions of 16 tenants that have a memory and unread text, and their operations are timed.

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.rollout WAY FOLDER`: one rollout forward and back, and by how much the process grew for it.
+"""`python -m benchmarks.rollout WAY FOLDER`: the growth of the process during one rollout's forward and backward pass.
 
-It runs in a process of its own, since the most that a process has held can not be taken back.
+A process of its own, because the peak of a process covers all of its past.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Backward = Callable[[MemoryTransformer, Batch], Outcome]
 
 
 def checkpointed(model: MemoryTransformer, batch: Batch) -> Outcome:
-    """Back-propagation through time with gradient checkpointing: each segment's activations are made again."""
+    """Back-propagation through time with gradient checkpointing: each segment's activations are recomputed."""
     read = model.read
 
     def read_again(segment: Tensor, memory: MemoryState) -> MemoryState:
@@ -62,7 +62,7 @@ def main() -> None:
     books = Books("\n".join(prose_of_bytes(2_000, seed) for seed in range(40)))
     plan = Plan(ROWS, SEGMENTS, SEGMENT_TOKENS, (8, 14), 4, 6, {1: 1.0, 2: 1.0})
     batch = make_batch(Random(1), plan, model.config, loaded.tokenizer, books)
-    # The most is counted from here on: loading and making the batch may have taken more.
+    # Reset the peak here: loading the model and building the batch may have needed more.
     Path("/proc/self/clear_refs").write_text("5")
     before = _held("VmRSS")
     began = time.perf_counter()
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _held(what: str) -> int:
-    """Bytes of memory that the process holds now (VmRSS), or has held at most (VmHWM)."""
+    """The process's resident memory in bytes, now (VmRSS) or at its peak (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (found,) = (line for line in lines if line.startswith(f"{what}:"))
     return int(found.split()[1]) * 1024

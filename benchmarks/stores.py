@@ -1,7 +1,4 @@
-"""What the stores cost: acknowledging text beside the store's own write, and a memory's way from Redis to a token.
-
-It does not know whether what was acknowledged is there: the reliability runs do.
-"""
+"""The cost of the stores: acknowledging text compared with a bare write, and TTFT with a memory restored from Redis."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from server.store.base import SessionKey, SessionRecord
 from testing.redis_servers import RedisServer
 
 NAME = "stores"
-CLAIM = "an acknowledgement costs little more than the store's own write, a memory of 4 MB comes back in under 50 ms"
+CLAIM = "an acknowledgement costs little more than the store's own write; a memory of 4 MB is restored in under 50 ms"
 PIECE_BYTES = 64 * 1024
 WARM_UP = 3
 FIRST_TOKEN = Goal("at most", 50)
@@ -51,7 +48,7 @@ def _figures(name: str, seconds: list[float]) -> list[Figure]:
 
 
 def _over_http(plan: Plan, url: str, text: str) -> list[float]:
-    """Seconds of appends that nobody waits to be read."""
+    """Seconds of each append, without waiting for reading."""
     with served(plan, store=url) as (_, client):
         client.create("appended")
         return [
@@ -61,7 +58,7 @@ def _over_http(plan: Plan, url: str, text: str) -> list[float]:
 
 
 async def _appended(url: str, folder: Path, text: str, count: int) -> list[float]:
-    """The same without a server around the store."""
+    """The same with the store alone, without a server."""
     store = await open_store(url.replace("/data", "/bare"), StoreOptions(keys_file=folder / "seal.keys"))
     key = SessionKey("default", "bare")
     await store.create(SessionRecord(key, 1.0, 1.0, "none", "none"))
@@ -76,13 +73,13 @@ async def _appended(url: str, folder: Path, text: str, count: int) -> list[float
 
 
 def _set(redis: RedisServer, text: str, count: int) -> list[float]:
-    """What the same bytes cost Redis alone: one write, fsynced."""
+    """Seconds to write the same bytes to Redis directly, fsynced."""
     with redis.client() as client:
         return [seconds_of(lambda: client.set("piece", text.encode())) for _ in range(WARM_UP + count)][WARM_UP:]
 
 
 def _restored(plan: Plan, redis: RedisServer, folder: Path) -> list[Figure]:
-    """A question to a session that is not at hand, again and again: two sessions, room for one."""
+    """TTFT of questions to evicted sessions: the server keeps at most one of the sessions resident."""
     large = replace(plan, weights=_with_large_memory(plan, folder / "large"))
     with served(large, store=redis.url, resident_bytes=str(1 << 16), idle_seconds="0.05") as (_, client):
         names = [f"session-{number}" for number in range(plan.sizes.questions)]
@@ -109,7 +106,7 @@ def _restored(plan: Plan, redis: RedisServer, folder: Path) -> list[Figure]:
 
 
 def _with_large_memory(plan: Plan, folder: Path) -> Path:
-    """The same model with a memory of 4 MB: random weights, for only its size matters."""
+    """The same model with a memory of 4 MB and random weights: only its size matters."""
     config = replace(plan.loaded.model.config, memory_key_dim=64, memory_rolls=16)
     weights.save(folder, build(config), plan.loaded.tokenizer, torch.float32)
     return folder

@@ -1,4 +1,4 @@
-"""What the embedded store's sweep costs its one writer thread while many sessions are idle.
+"""How long a sweep of the embedded store occupies its writer thread while many sessions are idle.
 
 `python -m benchmarks.sweep [SESSIONS]` prints it. Every replica sweeps each 5 s (`ONCEREAD_SWEEP_SECONDS`).
 """

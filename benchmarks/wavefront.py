@@ -1,7 +1,6 @@
-"""The wavefront against batches, by sessions and segments; and how well the rule chooses between them.
+"""The wavefront compared with batches, by sessions and segments, and how well the rule chooses between them.
 
 `python -m benchmarks.wavefront` compares the reading of one long text with full attention (`benchmarks/one_text.py`).
-It knows models and ways to read, and nothing of servers.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from model.runtime.autotune import Timings, measured
 from model.runtime.wavefront.cells import cells_of
 
 NAME = "wavefront"
-CLAIM = "of batches and the wavefront the faster one is taken, by what was measured at the start"
+CLAIM = "reading chooses the faster of batches and the wavefront, from timings measured at the start"
 SESSIONS, SEGMENTS = (1, 2, 4, 8), (1, 4, 16)
 TOGETHER = 8
 NEARLY_THE_BEST = Goal("at least", 0.9)
 
 
 def measure(plan: Plan) -> Section:
-    """All in every size, in turn; then what the rule says, and which share of the better one's rate it gets."""
+    """Both ways at every size, in turn; then the rule's choice, and its rate relative to the better way's."""
     model = plan.loaded.model
     cells = cells_of(model)
     assert cells is not None, "the default weights are of a mechanism with a wavefront"

@@ -1,6 +1,6 @@
 """The server's metrics, in Prometheus' text format.
 
-It counts, and knows nothing of what it counts; no session or tenant is ever a label.
+No label is ever a session or a tenant: their number has no bound.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Metrics:
         self.queued_tokens = Gauge(
             "onceread_queued_tokens",
             "Tokens of work accepted and not done: those of segments and prompts in the engine as they are, and unread "
-            "text behind them as its bytes divided by the bytes a token had in the sessions at hand.",
+            "text behind them as its bytes divided by the mean bytes per token of the resident sessions.",
             registry=registry,
         )
         self.behind_bytes = Gauge("onceread_unread_bytes", "Accepted text not yet read.", registry=registry)
@@ -55,45 +55,49 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "onceread_e2e_request_latency_seconds",
-            "Whole requests, by what they are.",
+            "Request latency from arrival to the end of the response, by phase.",
             ["phase"],
             buckets=_REQUEST_SECONDS,
             registry=registry,
         )
         self.step_seconds = Histogram(
-            "onceread_step_seconds", "Steps of the engine.", buckets=_TOKEN_SECONDS, registry=registry
+            "onceread_step_seconds", "Duration of an engine step.", buckets=_TOKEN_SECONDS, registry=registry
         )
         self.read_tokens = Counter("onceread_read_tokens_total", "Tokens read.", registry=registry)
         self.generation_tokens = Counter("onceread_generation_tokens_total", "Tokens generated.", registry=registry)
-        self.sessions = Gauge("onceread_sessions", "Sessions at hand.", ["tier"], registry=registry)
-        self.memory_bytes = Gauge("onceread_memory_bytes", "Memories at hand.", ["tier"], registry=registry)
+        self.sessions = Gauge("onceread_sessions", "Resident sessions.", ["tier"], registry=registry)
+        self.memory_bytes = Gauge("onceread_memory_bytes", "Bytes of resident memories.", ["tier"], registry=registry)
         self.memory_load_seconds = Histogram(
             "onceread_memory_load_seconds",
-            "Restoring a memory.",
+            "Time to restore a memory, by source.",
             ["source"],
             buckets=_WORK_SECONDS,
             registry=registry,
         )
         self.checkpoint_seconds = Histogram(
-            "onceread_checkpoint_seconds", "Storing a memory.", buckets=_WORK_SECONDS, registry=registry
+            "onceread_checkpoint_seconds", "Time to store a checkpoint.", buckets=_WORK_SECONDS, registry=registry
         )
         self.unstored_oldest_seconds = Gauge(
             "onceread_unstored_oldest_seconds",
-            "How long the memory has waited to be stored that has waited longest; its text would be read again.",
+            "Age of the oldest memory that is not yet stored; after a crash its text would be read again.",
             registry=registry,
         )
         self.checkpoints_refused = Counter(
             "onceread_checkpoints_refused_total",
-            "Memories that the store did not take.",
+            "Checkpoints that the store refused, by reason.",
             ["reason"],
             registry=registry,
         )
         self.store_up = Gauge(
-            "onceread_store_up", "Whether the store could be used at this look at it.", registry=registry
+            "onceread_store_up", "1 if the store answered the latest check, else 0.", registry=registry
         )
-        self.store_errors = Counter("onceread_store_errors_total", "Failures of the store.", ["op"], registry=registry)
+        self.store_errors = Counter(
+            "onceread_store_errors_total", "Failed store calls, by call.", ["op"], registry=registry
+        )
         self.text_rolled_back = Counter(
-            "onceread_text_rolled_back_total", "Receipts for text that the store has lost.", registry=registry
+            "onceread_text_rolled_back_total",
+            "Receipts for text that the store has lost.",
+            registry=registry,
         )
         self.rejected = Counter(
             "onceread_requests_rejected_total",

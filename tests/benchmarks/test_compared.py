@@ -33,7 +33,7 @@ TOKENS = torch.randint(340, (1, 48), generator=torch.Generator().manual_seed(2))
 
 
 @torch.inference_mode()
-def test_one_window_leaves_the_cache_that_piecewise_reading_leaves() -> None:
+def test_one_prefill_gives_the_same_kv_cache_as_prefill_in_chunks() -> None:
     rival = full_attention_of(random_model(tiny_config()).double())
     pieces, whole = rival.empty_cache(1, 60), read_in_one_window(rival, TOKENS, 12)
     for piece in torch.split(TOKENS, 16, dim=1):
@@ -44,7 +44,7 @@ def test_one_window_leaves_the_cache_that_piecewise_reading_leaves() -> None:
 
 
 @torch.inference_mode()
-def test_the_rival_has_the_models_own_weights() -> None:
+def test_the_full_attention_baseline_has_the_models_own_weights() -> None:
     """A memory of which nothing is read adds nothing, so what is left of the model is the rival."""
     model = random_model(tiny_config(mechanism="armt", memory_tokens=0)).double()
     rival = full_attention_of(model)
@@ -53,7 +53,7 @@ def test_the_rival_has_the_models_own_weights() -> None:
 
 
 @torch.inference_mode()
-def test_answering_again_from_the_cache_gives_the_answer_again() -> None:
+def test_a_second_answer_from_the_kv_cache_is_the_same() -> None:
     rival = full_attention_of(random_model(tiny_config()).double())
     prompt = torch.tensor([[341, 5, 6, 342]])
     cache = read_in_one_window(rival, TOKENS, prompt.shape[1] + ANSWER_TOKENS)
@@ -68,7 +68,7 @@ def test_answering_again_from_the_cache_gives_the_answer_again() -> None:
 
 
 @pytest.mark.parametrize("segments", [1, SEGMENTS_AT_ONCE, 2 * SEGMENTS_AT_ONCE + 5])
-def test_reading_once_ends_where_segment_after_segment_ends(segments: int) -> None:
+def test_read_once_ends_in_the_memory_of_reading_one_segment_at_a_time(segments: int) -> None:
     model = random_model(tiny_config(n_layers=3)).double()
     text = torch.randint(340, (segments, 8), generator=torch.Generator().manual_seed(3))
     wanted, found = read(model, text, model.initial_memory(1)), read_once(model, text)
@@ -76,7 +76,7 @@ def test_reading_once_ends_where_segment_after_segment_ends(segments: int) -> No
         torch.testing.assert_close(found[name], tensor, rtol=1e-9, atol=1e-9)
 
 
-def test_a_length_without_the_memory_for_it_is_left_out_aloud(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_length_that_does_not_fit_in_memory_is_left_out_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     # Keys and values of 2 layers with 2 heads of 4 in float32, and a window's activations.
     per_token = 2 * 2 * 2 * 4 * 4 + 4 * (8 * 16 + 4 * 24)
     lengths = fitting_lengths(tiny_config(), [8, 16, 24], torch.device("cpu"), budget_bytes=16 * per_token)
@@ -88,7 +88,9 @@ def test_a_length_without_the_memory_for_it_is_left_out_aloud(capsys: pytest.Cap
     ("reading_seconds", "questions", "met"),
     [(0.5, 1, True), (1.0, 1, True), (1.1, 2, False), (3.0, 3, False), (3.1, 4, False)],
 )
-def test_the_question_from_which_on_reading_once_costs_less(reading_seconds: float, questions: int, met: bool) -> None:
+def test_the_number_of_questions_at_which_reading_once_breaks_even(
+    reading_seconds: float, questions: int, met: bool
+) -> None:
     """A question costs 1.25 s by rereading and 0.25 s by what was read once."""
     figures = against_each_other(64, Costs(1.0, 0.25, 800), Costs(reading_seconds, 0.25, 100))
     found = {figure.name: figure for figure in figures}
@@ -99,20 +101,20 @@ def test_the_question_from_which_on_reading_once_costs_less(reading_seconds: flo
     assert found["at_64_tokens_kept_caching_to_onceread_ratio"].value == 8.0
 
 
-def test_where_reading_once_never_pays_no_question_is_named() -> None:
+def test_no_break_even_is_reported_if_reading_once_never_pays_off() -> None:
     figures = against_each_other(64, Costs(0.1, 0.1, 800), Costs(0.1, 0.3, 100))
     assert not [figure for figure in figures if "break_even" in figure.name]
     assert [figure.met for figure in figures if figure.goal] == [False]
 
 
-def test_a_text_that_is_passed_over_is_not_compared(tmp_path: Path, tokenizer: TextTokenizer) -> None:
+def test_a_text_whose_segments_are_skipped_is_refused(tmp_path: Path, tokenizer: TextTokenizer) -> None:
     weights.save(tmp_path, random_model(tiny_config(write_threshold=0.999999)), tokenizer, torch.float32)
     sizes = Sizes(16, 32, rounds=1, compared_tokens=(64,), compared_alone_tokens=())
     with pytest.raises(ValueError, match="write more facts into it"):
         measure(Plan(tmp_path, weights.load(tmp_path), Settings.from_environment({}), sizes))
 
 
-def test_every_length_has_its_figures(tmp_path: Path, tokenizer: TextTokenizer) -> None:
+def test_every_length_is_reported(tmp_path: Path, tokenizer: TextTokenizer) -> None:
     weights.save(tmp_path, random_model(tiny_config(write_threshold=0.0)), tokenizer, torch.float32)
     sizes = Sizes(16, 32, rounds=1, compared_tokens=(8, 35), compared_alone_tokens=(64,))
     section = measure(Plan(tmp_path, weights.load(tmp_path), Settings.from_environment({}), sizes))

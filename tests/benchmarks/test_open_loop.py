@@ -34,7 +34,7 @@ SEEDS, RATES = st.integers(0, 2**32), st.floats(1, 500)
 
 
 @given(SEEDS, RATES, st.floats(0.1, 4))
-def test_a_schedule_follows_from_its_seed_and_keeps_to_its_time(seed: int, per_second: float, seconds: float) -> None:
+def test_a_schedule_is_determined_by_its_seed_and_ends_in_time(seed: int, per_second: float, seconds: float) -> None:
     schedule = poisson(seed, per_second, seconds, range(5), 0.5)
     times = [arrival.seconds for arrival in schedule.arrivals]
     assert schedule == poisson(seed, per_second, seconds, range(5), 0.5)
@@ -71,7 +71,7 @@ def test_an_unanswered_question_misses_the_objective(came: list[float | Exceptio
     assert len(answers(outcomes)) + sum(o.fault is not None for o in outcomes) == len(came)
 
 
-def test_appends_count_as_done_but_not_as_questions() -> None:
+def test_appends_count_as_completed_but_not_as_questions() -> None:
     append = Outcome(Arrival(1.0, 0, True), 0.0, 3.0, 3.0)
     asked = Outcome(arrival(0.5), 0.0, 0.1, 0.2)
     schedule = Schedule(1.0, 2.0, (append.arrival, asked.arrival))
@@ -132,7 +132,7 @@ async def test_a_stall_of_the_server_counts_for_all_that_was_planned_meanwhile()
 
 
 @pytest.mark.parametrize(("status", "refused"), [(b"429 Too Many Requests", True), (b"503 Service Unavailable", False)])
-async def test_refusals_are_told_from_failures(status: bytes, refused: bool) -> None:
+async def test_refusals_and_failures_are_counted_separately(status: bytes, refused: bool) -> None:
     schedule = poisson(2, 400.0, 0.05, range(1))
     async with Stalling(1, status) as url, Sender(url, ["a"], "") as send:
         outcomes = await offered(schedule, send)
@@ -140,7 +140,7 @@ async def test_refusals_are_told_from_failures(status: bytes, refused: bool) -> 
     assert all(outcome.fault is not None and outcome.refused is refused for outcome in outcomes)
 
 
-async def test_a_connection_that_is_refused_is_a_failure() -> None:
+async def test_a_refused_connection_is_a_failure() -> None:
     async with Stalling(1) as url:
         pass
     async with Sender(url, ["a"], "") as send:

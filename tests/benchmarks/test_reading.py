@@ -32,7 +32,7 @@ def test_batches_and_the_wavefront_end_in_the_same_memories(mechanism: str, widt
 
 
 @pytest.mark.parametrize("mechanism", ["delta", "armt"])
-def test_full_attention_goes_through_the_same_blocks(mechanism: Mechanism) -> None:
+def test_full_attention_uses_the_same_blocks(mechanism: Mechanism) -> None:
     """In one window here, piece by piece with a growing cache there."""
     config = shape("tiny", mechanism, 64, 8)
     model, rival = build(config).double().eval(), FullAttention(config).double().eval()
@@ -44,7 +44,7 @@ def test_full_attention_goes_through_the_same_blocks(mechanism: Mechanism) -> No
         torch.testing.assert_close(full_attention(model, tokens), pieces[-1][:, -1], rtol=1e-9, atol=1e-9)
 
 
-def test_the_floor_counts_what_is_there() -> None:
+def test_the_floor_counts_operations_and_bytes_exactly() -> None:
     """Twice the text is as much a token; where every token writes there is more to do; memories go in and out."""
     model = random_model(tiny_config(segment_tokens=40, write_threshold=0.999999))
     segment = torch.arange(40)[None]
