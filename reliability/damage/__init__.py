@@ -1,1 +1,1 @@
-"""Stored values, damaged in every way, and what is answered then."""
+"""Damaged stored values: no damage may lead to a wrong answer."""

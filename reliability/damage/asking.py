@@ -1,7 +1,4 @@
-"""What is asked of a store with a damaged value: an answer is wrong that is neither the reference's nor a refusal.
-
-It knows the contract, and neither how a store keeps anything nor what was damaged in it.
-"""
+"""Calls to a store with a damaged value; each must return the reference store's result or raise a `StoreError`."""
 
 from __future__ import annotations
 
@@ -31,12 +28,12 @@ ALL = 1 << 16
 HANG_SECONDS = 20
 
 
-class ToldByChain(DamagedValue):
-    """Only the chain of the text, which every reader compares at its end, tells that it is not what was accepted."""
+class ChainMismatch(DamagedValue):
+    """The text's chain of hashes, which every reader compares at the end, is all that shows the damage."""
 
 
 class Wrong(Exception):
-    """Anything but an answer and a refusal, in words."""
+    """A wrong result, in words: neither the right answer nor a refusal."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +43,15 @@ class Question:
 
 
 async def answered(store: Store, question: Question) -> object:
-    """The answer, or the refusal; where there is neither, what is wrong."""
+    """The answer, the `StoreError`, or `Wrong` if the call hangs or raises something else."""
     asked = asyncio.ensure_future(question.ask(store))
     await asyncio.wait([asked], timeout=HANG_SECONDS)
     if not asked.done():
-        # Again and again, for whoever hangs in a loop may lose a cancellation.
+        # Repeatedly, since a call that hangs in a loop may swallow a cancellation.
         while not asked.done():
             asked.cancel()
             await asyncio.wait([asked], timeout=0.01)
-        return Wrong(f"{question.name} has no end")
+        return Wrong(f"{question.name} does not return")
     try:
         return await asked
     except StoreError as refusal:
@@ -64,7 +61,7 @@ async def answered(store: Store, question: Question) -> object:
 
 
 def reads(dice: random.Random, life: Life, hurt: Hurt) -> list[Question]:
-    """What changes nothing, so that all may be asked at once."""
+    """Calls that change nothing, and so may run concurrently."""
     key, tenant = life.key, life.key.tenant
     offset, limit = dice.randrange(life.end + 2), dice.choice((1, 9, 40, ALL))
     indexed = [
@@ -83,7 +80,7 @@ def reads(dice: random.Random, life: Life, hurt: Hurt) -> list[Question]:
 
 
 def story(dice: random.Random, life: Life, record: SessionRecord, forked: bool) -> list[Question]:
-    """One thing that changes the session, which the reference has as `record`, and then what became of it."""
+    """One change of the session, whose reference record is `record`, and then reads that show its effect."""
     key, end = life.key, record.accepted_bytes
     start, length = dice.randrange(end + 1), dice.choice((1, 20, 60, ALL))
     known, on = life.text[start : start + length][: end - start], life.text[end : end + dice.choice((1, 30, 60))]
@@ -119,7 +116,7 @@ def after(life: Life) -> list[Question]:
 
 
 async def _leased(store: Store, life: Life) -> Lease:
-    """A lease, let go of again: a store that keeps leases apart from its rows would hold it beyond the case."""
+    """Takes a lease and releases it, since a lease kept apart from the damaged values would outlast the case."""
     lease = await store.lease(life.key, "reader", LEASE_SECONDS)
     await store.release(lease)
     return lease
@@ -130,11 +127,11 @@ async def _checkpointed(store: Store, life: Life, version: int, offset: int) -> 
 
 
 async def _as_read(store: Store, life: Life) -> bytes:
-    """The text behind the newest checkpoint, with the chain compared as every reader does."""
+    """The text after the newest checkpoint; compares its chain as every reader does."""
     record = await store.get(life.key)
     text = await store.journal(life.key, record.read_bytes, ALL)
     if extended(record.info.chain, text) != record.chain:
-        raise ToldByChain("the text")
+        raise ChainMismatch("the text")
     return text
 
 
@@ -146,11 +143,11 @@ async def expected(twin: MemoryStore, question: Question) -> object:
 
 
 def judge(question: Question, answer: object, expected: object, hurt: Hurt) -> None:
-    """Raises what is wrong with the answer, for the twin's is known."""
+    """Raises `Wrong` unless the answer is the reference's or a refusal."""
     if isinstance(answer, Wrong):
         raise answer
     if isinstance(answer, ContentConflict) and not isinstance(expected, ContentConflict):
-        raise Wrong(f"{question.name}: the text that was accepted is called another")
+        raise Wrong(f"{question.name}: the accepted text is refused as a conflict")
     if isinstance(answer, StoreError):
         return
     if isinstance(expected, StoreError) or not _agrees(answer, expected, hurt):
@@ -171,7 +168,7 @@ def _agrees(answer: object, expected: object, hurt: Hurt) -> bool:
 
 
 def _recovers(answer: Recovery, expected: Recovery) -> bool:
-    """Nothing that was not there, and whatever is left out is named; of a damaged piece it may not be let go."""
+    """Nothing is invented, and whatever is left out is reported as damaged; one report more is allowed."""
     left = [checkpoint for checkpoint in expected.checkpoints if checkpoint in answer.checkpoints]
     missing = len(expected.checkpoints) - len(left)
     has_gap = answer.journal_offset > expected.journal_offset
@@ -183,12 +180,12 @@ def _recovers(answer: Recovery, expected: Recovery) -> bool:
 
 
 def _whole(checkpoint: StoredCheckpoint) -> tuple[StoredCheckpoint, str]:
-    """The checkpoint and its chain, which comparing the two leaves out."""
+    """The checkpoint with its chain, which `==` of checkpoints does not compare."""
     return checkpoint, checkpoint.info.chain
 
 
 def _lists(answer: list[SessionRecord], expected: list[SessionRecord], hurt: Hurt) -> bool:
-    """All sessions as they are; left out may be what is damaged, and whatever a damaged index hides."""
+    """Every listed session is right; only damaged sessions, or any if an index is damaged, may be missing."""
     if hurt.hides:
         return len({record.key for record in answer}) == len(answer) and all(record in expected for record in answer)
     hidden = {hurt.key, hurt.other} - {record.key for record in answer}

@@ -1,6 +1,6 @@
-"""Damaged values: one stored value at a time is changed behind the store's back, and all is asked of it then.
+"""Damaged values: one stored value at a time is changed behind the store's back, and then every call is made.
 
-It knows neither how values are kept nor which answers are right, only that there must be no wrong one.
+A call may be refused, but never answered wrongly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from reliability.check import Check, Counts, Tick
-from reliability.damage.asking import ToldByChain, Wrong, answered, expected, judge, reads, story
+from reliability.damage.asking import ChainMismatch, Wrong, answered, expected, judge, reads, story
 from reliability.damage.life import AT, History
 from reliability.damage.reader import Reader, reader
 from reliability.damage.redis import InRedis
@@ -37,16 +37,16 @@ from testing.redis_servers import RedisServer
 
 CASES_A_HISTORY = 400
 KINDS = ("Redis", "Redis", "Redis", "Redis", "SQLite")
-# Of so many cases one is read by the product's own reader, and the others are asked about.
+# One in so many cases goes through the server's own reader, the others through calls to the store.
 READ_EVERY = 50
-# So small that the small model's memory has several parts.
+# Small enough to split the small model's memory into several parts.
 PART_BYTES = 2048
 CONTROL_CASES = 400
 
 
 @dataclass(frozen=True)
 class Case:
-    """One damage, and what comes of it."""
+    """One damaged value, and the calls made with it."""
 
     dice: random.Random
     vessel: Vessel
@@ -57,7 +57,7 @@ class Case:
         hurt = await self.vessel.hurt(self.dice)
         self.counts.add(hurt.what)
         try:
-            # A damaged lease may be another's, for as long as it says.
+            # A damaged lease may keep the reader out for as long as it says.
             if reader is not None and not hurt.leased:
                 await self.read(hurt, reader)
             else:
@@ -78,7 +78,7 @@ class Case:
             answer = await answered(store, question)
             judge(question, answer, await expected(twin, question), hurt)
             self._count(answer)
-            # The first one changes the session; refused, it did not.
+            # The first call is the change; if it was refused, the reference must not have it either.
             if number == 0 and isinstance(answer, StoreError):
                 twin = self.history.twin(hurt.key, hurt.older)
 
@@ -96,7 +96,7 @@ class Case:
 
     def _count(self, answer: object) -> None:
         self.counts.add("refusals" if isinstance(answer, StoreError) else "answers")
-        self.counts.add("refusals by the chain alone", isinstance(answer, ToldByChain))
+        self.counts.add("refusals by the chain alone", isinstance(answer, ChainMismatch))
 
 
 async def damage(
@@ -144,23 +144,23 @@ def run(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 def unverified(sealer: Sealer, kind: str, key: SessionKey, place: tuple[object, ...], sealed: object) -> bytes:
-    """What lies in a sealed value, whatever its tag says."""
+    """Decrypts a sealed value without verifying its tag."""
     found = bytes(sealed) if isinstance(sealed, bytes) else b""
     nonce, body = found[7:19].ljust(12, b"\0"), found[19:-16]
-    # Of the mode's counters the first one makes the tag.
+    # GCM uses its first counter for the tag, so the data begins at the second.
     mode = CTR(nonce + (2).to_bytes(4, "big"))
     return Cipher(AES(sealer._derived(sealer._ring.current, "seal", key)), mode).decryptor().update(body)
 
 
 def control(seed: int) -> Counts:
-    """Where a seal is not compared with what it seals, something wrong must be answered, from either store."""
+    """Without the comparison of a seal with what it seals, both stores must give a wrong answer."""
     with mock.patch.object(Sealer, "open", unverified):
         redis = asyncio.run(damage(CONTROL_CASES, seed, lambda cases: None, ("Redis",), CONTROL_CASES + 1))
     with ExitStack() as stack:
         for module in (sessions, journal, blobs):
             stack.enter_context(mock.patch.object(module, "matches", return_value=True))
         sqlite = asyncio.run(damage(CONTROL_CASES, seed, lambda cases: None, ("SQLite",), CONTROL_CASES + 1))
-    # A crash over what can not be decoded is not what must be found, but a wrong answer.
+    # A crash at a value that cannot be decoded does not count here, only a wrong answer.
     found = [[what for what in counts.violations if "instead of" in what] for counts in (redis, sqlite)]
     return Counts(redis.cases + sqlite.cases, found[0] + found[1] if all(found) else [])
 

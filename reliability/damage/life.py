@@ -1,7 +1,4 @@
-"""What the sessions lived through whose stored values are damaged: real text, real memories, and a twin beside them.
-
-It does not know how a store keeps anything, nor what is damaged.
-"""
+"""The sessions whose stored values are damaged: their text, memories and checkpoints, and a reference store of them."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ AT = 2.0
 TTL_SECONDS = 1e9
 TEXT_CHARACTERS = 300
 PIECES = 7
-# After so many pieces: with the third checkpoint the journal's first pieces are gone, and only their lines are left.
+# Numbers of pieces. The third checkpoint trims the journal's first pieces, and leaves only their repeat entries.
 CHECKPOINTED_AFTER = (3, 5, 6)
 OTHER_TEXT = "Another text — naïve, 第一章. ".encode() * 3
 
@@ -42,7 +39,7 @@ def tokenizer() -> TextTokenizer:
 
 
 def read_on(state: Checkpoint, data: bytes) -> Checkpoint:
-    """The state after more text, a segment after the other: what the server does, without the server."""
+    """The state after reading more text segment by segment, as the server does."""
     ids, pending = tokenizer().advance(state.pending, data)
     unread, step, memory = [*state.tail, *ids], model().config.segment_tokens, state.memory
     whole = len(unread) // step
@@ -57,7 +54,7 @@ def read_whole(text: bytes) -> Checkpoint:
 
 
 async def kept(store: Store, key: SessionKey, checkpoint: StoredCheckpoint) -> None:
-    """Keeps the checkpoint under a lease that is let go of, for whoever reads next."""
+    """Stores the checkpoint under a lease, and releases the lease for the next reader."""
     lease = await store.lease(key, "reader", LEASE_SECONDS)
     try:
         await store.checkpoint(lease, checkpoint, AT)
@@ -66,7 +63,7 @@ async def kept(store: Store, key: SessionKey, checkpoint: StoredCheckpoint) -> N
 
 
 class Life:
-    """One session: its text, the ends of the pieces that it came in, and where it was checkpointed."""
+    """One session: its text, the ends of the appended pieces, and the offsets of its checkpoints."""
 
     def __init__(self, dice: random.Random, key: SessionKey, created_at: float) -> None:
         ttl_seconds = dice.choice((None, TTL_SECONDS))
@@ -87,7 +84,7 @@ class Life:
         return self.ends[-1]
 
     def other_text(self, offset: int) -> bytes:
-        """What could have come there too; a character that was begun is ended."""
+        """Other valid text for this offset; completes a character that was split there."""
         rest = self.text[offset : offset + 3]
         begun = next((length for length, byte in enumerate(rest) if byte & 0xC0 != 0x80), len(rest))
         return rest[:begun] + OTHER_TEXT
@@ -100,13 +97,13 @@ class Life:
 
     def checkpoint(self, version: int, offset: int) -> StoredCheckpoint:
         state, chain = self.state_at(offset), extended(EMPTY_CHAIN, self.text[:offset])
-        # Once, for the same state may be encoded in another order.
+        # Encoded once, since the bytes of equal states may differ in order.
         value = self._values.setdefault(offset, encode(state, FINGERPRINT))
         info = CheckpointInfo(version, offset, state.tokens, state.segments, state.memory.nbytes, chain)
         return StoredCheckpoint(info, value)
 
     async def live(self, *stores: Store) -> AsyncIterator[None]:
-        """A step at a time, the same in every store."""
+        """Makes the same calls to every store, step by step."""
         versions = dict(zip(CHECKPOINTED_AFTER, enumerate(self.offsets, 1), strict=True))
         for store in stores:
             await store.create(self.record)
@@ -121,7 +118,7 @@ class Life:
 
 
 class History:
-    """Some lives, and the twin that has seen them all; stores that are not damaged answer as it does."""
+    """Several sessions, and an in-memory reference store that an undamaged store must agree with."""
 
     def __init__(self, seed: str) -> None:
         dice = random.Random(seed)
@@ -130,14 +127,14 @@ class History:
         self._all = b""
 
     async def live(self, store: Store) -> AsyncIterator[tuple[SessionKey, bytes]]:
-        """Whose step was taken, and the twin behind it."""
+        """After each step, the session's key and the pickled reference store."""
         for key, life in self.lives.items():
             async for _ in life.live(store, self._twin):
                 self._all = pickle.dumps(self._twin)
                 yield key, self._all
 
     def twin(self, key: SessionKey, older: bytes | None) -> MemoryStore:
-        """A twin of one's own; what it has of one session may be `older`."""
+        """A copy of the reference store, with the session `key` as of the pickle `older` if that is given."""
         twin: MemoryStore = pickle.loads(self._all)
         if older is not None:
             twin._sessions[key] = pickle.loads(older)._sessions[key]

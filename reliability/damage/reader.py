@@ -1,7 +1,4 @@
-"""The server's own reader over a store with a damaged value: it reaches what reading in one go gives, or nothing.
-
-It knows the reader and the model, and nothing of what was damaged.
-"""
+"""The server's own reader on a store with a damaged value: it reaches the right memory or refuses."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from server.observability.metrics import Metrics
 from server.settings import Settings
 from server.store.base import Store, StoreError
 
-# Memories are stored as soon as there is nothing left to read, and on the way.
+# Checkpoints are stored every few segments, and as soon as all text is read.
 SETTINGS = Settings(idle_seconds=0.0, checkpoint_segments=4)
 
 
@@ -33,7 +30,7 @@ class Reader:
         self._loaded = LoadedModel("tiny", FINGERPRINT, model(), tokenizer())
 
     async def read(self, store: Store, life: Life, text: bytes) -> bool:
-        """Whether the session was read, which has this text or less; False where it was refused, else `Wrong`."""
+        """True if the session, with this text or a prefix of it, was read right, False if refused; else `Wrong`."""
         readers = SessionReaders(store, self._engine, self._loaded, SETTINGS, Metrics())
         try:
             async with asyncio.timeout(HANG_SECONDS):
@@ -54,7 +51,7 @@ class Reader:
         for stored in recovery.checkpoints:
             kept = decode(stored.value, FINGERPRINT, model().initial_memory(1))
             if not same(kept, serial(life, text[: stored.offset])):
-                raise Wrong(f"checkpoint {stored.version} holds another memory than its text makes")
+                raise Wrong(f"checkpoint {stored.version} holds another memory than reading its text gives")
         return True
 
 
@@ -69,9 +66,9 @@ def same(one: Checkpoint, other: Checkpoint) -> bool:
 
 @contextmanager
 def reader() -> Iterator[Reader]:
-    """A reader whose engine runs; that it finds damage is no news, so its log goes nowhere."""
+    """A reader with a running engine. Damage is expected, so its log is discarded."""
     log, silence = logging.getLogger("server"), logging.NullHandler()
-    # A segment a step, as the reference reads: a small random model's last bits depend on a batch's shape.
+    # One segment a step, as in the reference: a small random model's last bits depend on a batch's shape.
     step_tokens = model().config.segment_tokens
     engine = Engine(ModelRunner(model()), Scheduler(step_tokens, 4, step_tokens), 4, observe=lambda step, seconds: None)
     log.addHandler(silence)

@@ -1,7 +1,4 @@
-"""Sessions in a real Valkey whose stored values are damaged and put back, by raw commands behind the store's back.
-
-It knows how the store names and seals things, and nothing of what must be answered.
-"""
+"""Sessions in a real Valkey whose stored values are damaged and restored by raw commands behind the store's back."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from server.store.redis import RedisStore
 from server.store.redis.names import EXPIRY, UNREAD, names, sessions_of
 from testing.redis_servers import RedisServer
 
-# One round trip: the whole store as it was.
+# Restores the whole store in one round trip.
 _HEAL = "redis.call('FLUSHDB') for i, key in ipairs(KEYS) do redis.call('RESTORE', key, 0, ARGV[i]) end"
 _TYPES: dict[bytes, tuple[object, ...]] = {
     b"string": ("SET", b"text"),
@@ -30,7 +27,7 @@ _TYPES: dict[bytes, tuple[object, ...]] = {
 
 
 class Place(NamedTuple):
-    """Where a sealed value lies: in a string, or in a field of a hash."""
+    """Where a sealed value is kept: in a string, or in a field of a hash."""
 
     kind: str
     owner: SessionKey
@@ -40,7 +37,7 @@ class Place(NamedTuple):
 
 
 class InRedis:
-    """The sessions of a history, all of them in one image that is put back after every damage."""
+    """The sessions of a history; a dump of all of them is restored after every case."""
 
     name = "Redis"
 
@@ -64,13 +61,13 @@ class InRedis:
         return vessel
 
     async def _leave_an_attempt(self, key: SessionKey) -> None:
-        """What a replica leaves that dies while it uploads: all the same, and not what the record names."""
+        """Leaves an unfinished upload, as of a replica that was killed: the same parts, not named by the record."""
         entry = (await self.store._records.load(key)).entry
         newest, *_ = (await self.store.recover(key)).checkpoints
         await self.store._memories.upload(entry.record, entry.checkpoints[-1]._replace(attempt="f" * 16), newest.value)
 
     def _look(self) -> None:
-        """Remembers all that is there, sealed values, lines and fields each by its place."""
+        """Records all keys, with their sealed values, sorted-set members and fields."""
         for key in KEYS:
             at = names(key)
             whole = {"record": at.record, "piece": at.journal, "line": at.pieces, "lease": at.lease}
@@ -170,7 +167,7 @@ class InRedis:
         return self._whole(key, "of another type")
 
     def _exchange(self, dice: random.Random) -> Hurt:
-        """All that lies under one key is put under another of its kind."""
+        """Replaces one key's whole value by that of another key of its kind."""
         key = dice.choice(list(self._kinds))
         same = [other for other, (kind, _) in self._kinds.items() if kind == self._kinds[key][0] and other != key]
         self._ask("COPY", dice.choice(same), key, "REPLACE")

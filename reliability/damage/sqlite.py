@@ -1,7 +1,4 @@
-"""Sessions in the embedded store whose rows are damaged and put back, through the connection that the store has.
-
-It knows the tables, and nothing of what must be answered.
-"""
+"""Sessions in the embedded store whose rows are damaged and restored through the store's own connection."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from reliability.damage.values import Hurt, mutilated
 from server.store.base import SessionKey
 from server.store.sqlite import SqliteStore
 
-# Of each table the columns that say where a row belongs, and those that hold what is sealed there.
+# For each table the columns that identify a row, and those of its seal and sealed value.
 TABLES = {
     "session": (("tenant", "id"), ("seal", "entry")),
     "piece": (("tenant", "id", "offset"), ("seal", "value")),
@@ -39,13 +36,13 @@ class Row(NamedTuple):
 
     @property
     def here(self) -> tuple[str, tuple[Any, ...]]:
-        """The condition that finds the row, and what it is asked with."""
+        """The SQL condition that finds the row, and its parameters."""
         places = TABLES[self.table][0]
         return " AND ".join(f"{place} = ?" for place in places), tuple(self.columns[place] for place in places)
 
 
 class InSqlite:
-    """The sessions of a history, all of their rows in one image that is put back after every damage."""
+    """The sessions of a history; all their rows are restored after every case."""
 
     name = "SQLite"
 
@@ -92,7 +89,7 @@ class InSqlite:
         return self._set(row, way, {column: value})
 
     def _swap(self, dice: random.Random) -> tuple[Hurt, str, tuple[Any, ...]]:
-        """Another row's seal and value, or one of the two."""
+        """Takes the seal, the value or both from another row."""
         row, other = dice.sample(self._rows, 2)
         pairs = list(zip(TABLES[row.table][1], TABLES[other.table][1], strict=True))
         taken = dice.choice((pairs, pairs, pairs[:1], pairs[1:]))
@@ -110,7 +107,7 @@ class InSqlite:
 
     def _retype(self, dice: random.Random) -> tuple[Hurt, str, tuple[Any, ...]]:
         row = dice.choice(self._rows)
-        # Hints are no values: a wrong one delays the sweep until the file is opened again, and has tests of its own.
+        # Hints have tests of their own: a wrong one only delays the sweep until the file is opened again.
         column, (condition, here) = dice.choice([name for name in row.columns if name not in HINTS]), row.here
         statement = f"UPDATE OR IGNORE {row.table} SET {column} = {dice.choice(_OTHER_TYPES)} WHERE {condition}"
         return Hurt(f"{row.table}: of another type", row.owner), statement, here

@@ -1,7 +1,4 @@
-"""How a value is damaged, byte by byte, and what is told of a damage.
-
-It knows neither whose a value is nor where it lies.
-"""
+"""Ways to damage a value's bytes, and the description of a damage."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Protocol
 
 from server.store.base import SessionKey, Store
 
-# The parts of a value that is sealed for Redis.
+# The parts of a value sealed for Redis.
 SEALED = {
     "magic": slice(0, 3),
     "key id": slice(3, 7),
@@ -20,16 +17,16 @@ SEALED = {
     "tag": slice(-16, None),
 }
 NOTHING: dict[str, slice] = {}
-# What reads as a number to one and not to another, or is none, or too much of one.
+# Values that only some parsers take for a number, or that are none, or too large.
 ODD = (b"", b"inf", b"nan", b"-nan", b"-1", b"1e999", b"0x10", b" 7", b"9" * 5000, b"\xff\xfe", "²".encode(), b"a/b/c")
 
 
 @dataclass(frozen=True)
 class Hurt:
-    """What was done to whose value, and to what other's too where two were exchanged.
+    """What was done to a value of session `key`, and of session `other` if two values were exchanged.
 
-    `older` is the twin at the time from which the session's record came back; `hides` says that it befell an index,
-    which is only a hint: what it has lost is not found by looking for all, and never is anything found that is not so.
+    `older` is the reference store as of an older record that was put back. `hides` means that an index was damaged,
+    which is only a hint: lists may then miss sessions, but never show a wrong one. `leased` means a damaged lease.
     """
 
     what: str
@@ -41,7 +38,7 @@ class Hurt:
 
 
 class Vessel(Protocol):
-    """A store whose values can be damaged and put back behind its back."""
+    """A store whose values can be damaged and restored behind its back."""
 
     name: str
 
@@ -56,7 +53,7 @@ class Vessel(Protocol):
 
 
 def mutilated(dice: random.Random, value: bytes, fields: dict[str, slice] = NOTHING) -> tuple[str, bytes]:
-    """A way and the value after it, which is another."""
+    """The name of the damage and the damaged value, which differs from the given one."""
     while True:
         way, other = _once(dice, value, fields)
         if other != value:

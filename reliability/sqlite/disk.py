@@ -1,7 +1,4 @@
-"""A disk in memory under SQLite that knows of every write whether it was synced, and what a power cut may leave.
-
-It does not know what the files hold, nor when the power is cut or which call fails.
-"""
+"""An in-memory disk for SQLite (a VFS) that tracks which writes were synced, and what a power cut may leave."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ JOURNALS = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OP
 
 @dataclass(frozen=True)
 class Write:
-    """Bytes at an offset; no bytes stand for a file that ends there."""
+    """Bytes at an offset; `data` None truncates the file there."""
 
     offset: int
     data: bytes | None
@@ -38,7 +35,7 @@ class Write:
         content[self.offset : self.offset + len(self.data)] = self.data
 
     def torn(self, sector_bytes: int, keeps: Callable[[], bool]) -> Iterator[Write]:
-        """The parts of the write, a sector each, that are kept."""
+        """The sectors of the write that survive."""
         if self.data is None:
             if keeps():
                 yield self
@@ -53,7 +50,7 @@ class Write:
 
 @dataclass
 class File:
-    """What a reader sees, what is on the platter, and the writes that lie between them."""
+    """The content that reads return, the synced content, and the unsynced writes between the two."""
 
     seen: bytearray = field(default_factory=bytearray)
     synced: bytearray = field(default_factory=bytearray)
@@ -71,7 +68,7 @@ class File:
 
 @dataclass(frozen=True)
 class Left:
-    """A file at the moment of a cut."""
+    """A file at a power cut."""
 
     synced: bytes
     unsynced: tuple[Write, ...]
@@ -96,7 +93,7 @@ class Left:
 
 @dataclass(frozen=True)
 class Cut:
-    """The disk at the moment of a cut: every name's file by the synced folder, and by the folder as it was seen."""
+    """The disk at a power cut: for every name the file in the synced folder, and in the folder that reads saw."""
 
     names: dict[str, tuple[Left | None, Left | None]]
 
@@ -105,19 +102,19 @@ class Cut:
         return any(left is not None and left.unsynced for _, left in self.names.values())
 
     def image(self, dice: random.Random) -> dict[str, bytes]:
-        """Files by name as the next start may find them; not synced is kept or lost by chance, a sector at a time."""
+        """Files by name as the next start may find them; each unsynced sector survives or is lost at random."""
         manner = dice.choice(("none", "all", "prefix", "some", "some", "some"))
         sector_bytes = dice.choice(SECTOR_BYTES)
         found = {name: dice.choice(either) for name, either in self.names.items()}
         return {name: left.image(dice, manner, sector_bytes) for name, left in found.items() if left is not None}
 
     def synced(self) -> dict[str, bytes]:
-        """Files by name when nothing is left but what was synced."""
+        """Files by name if only synced data survives."""
         return {name: left.synced for name, (left, _) in self.names.items() if left is not None}
 
 
 class Disk(apsw.VFS):
-    """Holds one folder's files; `before` is told the name of every call first, and may raise to make it fail."""
+    """The files of one folder. `before` is called with each call's name first, and may raise to make the call fail."""
 
     def __init__(self, before: Callable[[str], None], files: Mapping[str, bytes]) -> None:
         self.before = before
@@ -158,12 +155,12 @@ class Disk(apsw.VFS):
 
 
 class DiskFile(apsw.VFSFile):
-    """An open file of the disk; nothing is locked, for the store's own lock is not a file of SQLite."""
+    """An open file of the disk. Locks do nothing, since the store has its own lock outside SQLite."""
 
     def __init__(self, disk: Disk, file: File, flags: int) -> None:
-        # Not handed on: below this disk there is none.
+        # No super().__init__(): there is no VFS below this one.
         self.disk, self.file = disk, file
-        # As on a real one: the first sync of a new journal makes its name durable, and so all of the folder's.
+        # As on a real disk: the first sync of a new journal syncs the folder, and so all names in it.
         self.syncs_folder = bool(flags & apsw.SQLITE_OPEN_CREATE and flags & JOURNALS)
         self.role = "log" if flags & apsw.SQLITE_OPEN_WAL else "journal" if flags & JOURNALS else "file"
 
@@ -179,7 +176,7 @@ class DiskFile(apsw.VFSFile):
         try:
             self.before("xWrite")
         except apsw.Error:
-            # A write that fails may have begun.
+            # A failed write may be partial.
             self.file.write(Write(offset, written[: len(written) // 2]))
             raise
         self.file.write(Write(offset, written))
@@ -192,7 +189,7 @@ class DiskFile(apsw.VFSFile):
         try:
             self.before("xSync")
         except apsw.Error:
-            # A system that fails to sync forgets that there was something to sync.
+            # After a failed sync the kernel drops the dirty pages.
             self.file.unsynced.clear()
             raise
         self.file.sync()
@@ -228,7 +225,7 @@ class DiskFile(apsw.VFSFile):
 
 @contextmanager
 def crash_disk(before: Callable[[str], None], files: Mapping[str, bytes] = NO_FILES) -> Iterator[Disk]:
-    """All that SQLite opens meanwhile lies on the disk, and the store's own syncs of its folder reach it."""
+    """SQLite opens its files on the disk until the context ends, and the store's syncs of its folder go there."""
     disk = Disk(before, files)
     try:
         with mock.patch.object(folders, "sync", disk.sync_folder):

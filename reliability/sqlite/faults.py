@@ -1,7 +1,4 @@
-"""Failing disks under the embedded store: every call that it makes fails once, or until it is healed.
-
-It does not know how the store recovers, only that what it acknowledged stays and that it works on.
-"""
+"""Failing disk calls of the embedded store: each call fails once or until healed; acknowledged text must survive."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from server.store.base import Appended, StoreError, StoreFull, StoreUnavailable
 from server.store.sqlite import SqliteStore
 
 STEPS = 10
-# How often a client meets a disk that fails for long before somebody heals it.
+# How many calls fail before a lasting fault is healed.
 PATIENCE = 2
 HANG_SECONDS = 60
 CONTROL_CASES = 40
@@ -55,7 +52,7 @@ class Site:
 
 
 class Plan:
-    """Counts the calls until it is healed, and fails those of the site."""
+    """Counts calls until healed, and fails those of the site."""
 
     def __init__(self, site: Site | None) -> None:
         self.site = site
@@ -82,21 +79,21 @@ class Plan:
 
 
 class Wrong(Exception):
-    """Something that the store may not do."""
+    """A violation."""
 
 
 class Done(Exception):
-    """What was asked again had been done the first time, when no answer came."""
+    """A repeated call is refused because the first attempt, of unknown outcome, had taken effect."""
 
 
 class Life:
-    """A store under a plan, and a client that sends again what it got no answer for."""
+    """A store under a plan, and a client that repeats calls of unknown outcome."""
 
     def __init__(self, dice: random.Random, site: Site | None) -> None:
         self.dice = dice
         self.client = Client(dice)
         self.plan = Plan(site)
-        # What a power cut leaves that takes all that was not synced, and what must be seen in it.
+        # The synced files at several moments, and what a store opened from them may show.
         self.left: list[tuple[dict[str, bytes], Allowed]] = []
 
     async def live(self, folder: Path) -> None:
@@ -111,7 +108,7 @@ class Life:
                         await self.look(store, disk)
                 await self.look(store, disk)
             finally:
-                # What fails at the end is told, and nothing acknowledged hangs on it.
+                # A failure at close raises, but loses nothing acknowledged.
                 with suppress(StoreUnavailable, StoreFull):
                     await store.close()
                 self.plan.healed = True
@@ -133,7 +130,7 @@ class Life:
             raise Wrong("; ".join(wrong))
 
     async def insist(self, ask: Callable[[], Awaitable[Result]], refusals: tuple[type[StoreError], ...] = ()) -> Result:
-        """The answer, asked for until there is one; `Done` where a refusal says that it was done the first time."""
+        """Repeats the call until it is answered; `Done` if a refusal shows that an earlier attempt had taken effect."""
         in_doubt = False
         for failures in range(1, PATIENCE + 2):
             is_over = self.plan.is_over
@@ -142,9 +139,9 @@ class Life:
                     return await ask()
             except (StoreFull, StoreUnavailable) as error:
                 if is_over:
-                    raise Wrong(f"it does not work on: {error}") from error
-                # A full store has kept nothing. But SQLite moves its log into the file behind the commit, and
-                # hides what fails there; from a disk in Python it is raised all the same.
+                    raise Wrong(f"it still fails: {error}") from error
+                # A full store has kept nothing. But SQLite checkpoints its log after the commit and hides errors
+                # there, while a VFS in Python raises them all the same.
                 in_doubt = in_doubt or not isinstance(error, StoreFull) or self.plan.failed_call == MOVING
                 self.plan.healed = failures >= PATIENCE
             except Exception as error:
@@ -155,7 +152,7 @@ class Life:
 
 
 async def sites_of(seed: str, folder: Path) -> list[Site]:
-    """Every call of a life in which nothing fails, each with all the ways in which it can."""
+    """Every call of a run without faults, with each way in which it can fail."""
     life = Life(random.Random(seed), None)
     await life.live(folder)
     return [
@@ -197,14 +194,14 @@ def run(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 class Hasty(apsw.Connection):
-    """Builds on whatever is in the log, be it on the disk or only seemingly."""
+    """Trusts the log at start without making it durable."""
 
     def wal_checkpoint(self, dbname: str | None = None, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> tuple[int, int]:
         return 0, 0
 
 
 def control(seed: int) -> Counts:
-    """Where the log is not made durable before a store goes on from it, something acknowledged must be found lost."""
+    """A store that does not make the log durable before going on from it must be found to lose acknowledged text."""
     with mock.patch.object(apsw, "Connection", Hasty):
         return asyncio.run(
             faults(CONTROL_CASES, seed, lambda cases: None, lambda site: site.call == "xSync of the log")

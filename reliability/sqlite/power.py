@@ -1,7 +1,4 @@
-"""Power cuts of the embedded store: random images of its disk, each opened and compared with what was acknowledged.
-
-It does not know what a disk leaves behind, nor how the store keeps anything: it asks the store itself.
-"""
+"""Power cuts of the embedded store: random images of its disk, each opened and compared with what was acknowledged."""
 
 from __future__ import annotations
 
@@ -40,8 +37,8 @@ KEYS = (SessionKey("acme", "a"), SessionKey("acme", "b"), SessionKey("other", "a
 TEXT_BYTES = 1 << 17
 STARTS = 3
 ROUNDS = 8
-# So few that the log is moved into the file, and begun anew, many times in a run; and that a commit
-# reaches the log in parts, and is read back from the disk.
+# Few enough that the log is checkpointed and restarted many times in a run, and that a commit is written to the log
+# in parts and read back from the disk.
 LOG_PAGES = (5, 20, 60)
 CACHE_PAGES = (2, 200)
 CHANGES = ("xOpen", "xWrite", "xTruncate", "xSync", "xDelete", "sync of the folder")
@@ -56,13 +53,13 @@ Allowed = dict[SessionKey, tuple[Shown, ...]]
 
 @cache
 def text(key: SessionKey, born: float) -> bytes:
-    """The endless text of one session; another that is created under the same name has another."""
+    """The endless text of one session; a later session of the same name has another."""
     return random.Random(f"{key} {born}").randbytes(TEXT_BYTES)
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to ask of a store, and the refusals that say that it was done already; of an append there is none."""
+    """A call to a store, and the refusals that show that it had taken effect before; an append has none."""
 
     key: SessionKey
     name: str
@@ -91,16 +88,16 @@ def drawn(dice: random.Random, key: SessionKey, shown: Shown, at: float) -> Step
         info = CheckpointInfo(record.version + 1, offset, offset // 2, record.version, len(value))
         checkpoint = StoredCheckpoint(info, value)
         return Step(key, name, lambda store: keep(store, key, checkpoint, at), (StaleCheckpoint,))
-    # Now and then from further back, as a client does that lost an answer.
+    # Sometimes from further back, as a client does whose acknowledgement was lost.
     start = dice.choice((end, end, end, dice.randint(shown.journal_offset, end)))
     sent = text(key, record.created_at)[start : end + dice.choice((1, 60, 900, 5000))]
     return Step(key, name, lambda store: store.append(key, start, sent, at))
 
 
 class Client:
-    """Asks a store and its twin in memory alike, and knows what may be seen of each session at any moment.
+    """Makes the same calls to a store and to an in-memory reference, and tracks what the store may show.
 
-    What is in flight may have happened or not: `allowed` holds the session before and after it.
+    A call in flight may have taken effect or not: `allowed` holds the session before and after it.
     """
 
     def __init__(self, dice: random.Random) -> None:
@@ -128,7 +125,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Moment:
-    """A cut, what may be seen behind it, and how many acknowledged appends that rests on."""
+    """A power cut, what the store may show after it, and the number of acknowledged appends in it."""
 
     cut: Cut
     allowed: Allowed
@@ -136,11 +133,11 @@ class Moment:
 
 
 async def seen_in(store: Store, allowed: Allowed) -> list[str]:
-    """What the store shows that it may not, in words."""
+    """What the store shows but must not, in words."""
     found = await asyncio.gather(*(seen_of(store, key, allowed[key]) for key in KEYS))
     pages = await asyncio.gather(*(store.list_sessions(tenant, 99) for tenant in {key.tenant for key in KEYS}))
     never = {record.key for page in pages for record in page} - {key for key in KEYS if allowed[key] != (None,)}
-    return [*chain.from_iterable(found), *(f"{key}: should not be" for key in sorted(never))]
+    return [*chain.from_iterable(found), *(f"{key}: should not exist" for key in sorted(never))]
 
 
 async def seen_of(store: Store, key: SessionKey, allowed: tuple[Shown, ...]) -> list[str]:
@@ -177,15 +174,15 @@ async def wrong_in(image: dict[str, bytes], allowed: Allowed, folder: Path) -> l
         finally:
             await store.close()
     except StoreError as error:
-        return [f"it can not be opened, read and closed: {error}"]
+        return [f"the store cannot be opened, read and closed: {error}"]
 
 
 class Life:
-    """A store that is started, asked, cut off and started again; cut at random calls, and behind every answer."""
+    """A store that is started, used and restarted after a power cut; cuts are taken at random calls and answers."""
 
     def __init__(self, dice: random.Random) -> None:
         self.dice = dice
-        # Its own, for the calls to the disk are made by another thread.
+        # A generator of its own, since another thread makes the disk calls.
         self.dice_of_cuts = random.Random(dice.random())
         self.client = Client(dice)
         self.disk: Disk | None = None
@@ -201,7 +198,7 @@ class Life:
                     for _ in range(ROUNDS):
                         await self.ask(store)
                         self.cut(self.disk)
-                    # The next start finds a log to go through, and is cut while it does.
+                    # The next start has a log to recover, and is cut during the recovery.
                     files = self.disk.cut().image(self.dice)
                 finally:
                     await store.close()
@@ -225,7 +222,7 @@ class Life:
 
 
 async def press(store: SqliteStore, dice: random.Random) -> None:
-    """Makes the store's connection meet its disk more often than it would."""
+    """Makes the store's connection use its disk more often."""
     log_pages, cache_pages = dice.choice(LOG_PAGES), dice.choice(CACHE_PAGES)
     await store.owner.run(lambda connection: connection.wal_autocheckpoint(log_pages))
     await store.owner.run(lambda connection: connection.pragma("cache_size", cache_pages))
@@ -233,7 +230,7 @@ async def press(store: SqliteStore, dice: random.Random) -> None:
 
 @contextmanager
 def asked_together(store: SqliteStore) -> Iterator[list[asyncio.Task[Any]]]:
-    """Holds the store's thread while the block asks, so that all of it becomes one group."""
+    """Blocks the store's thread during the block, so that its calls become one group commit."""
     free = threading.Event()
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(store.owner.run(lambda connection: free.wait()))]
     yield tasks
@@ -242,7 +239,7 @@ def asked_together(store: SqliteStore) -> Iterator[list[asyncio.Task[Any]]]:
 
 @contextmanager
 def two_folders() -> Iterator[tuple[Path, Path]]:
-    """One to live in and one to look into; in memory where the system has a place for that, for speed alone."""
+    """A folder for the running store and one for images; in memory if the system has /dev/shm, for speed."""
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as root:
         lived, left = Path(root) / "lived", Path(root) / "left"
         lived.mkdir()
@@ -259,7 +256,7 @@ async def images(cases: int, seed: int, tick: Tick) -> Counts:
             try:
                 await life.live(lived)
             except StoreError as error:
-                counts.wrong(f"life {lives}: behind a cut it could not go on: {error}")
+                counts.wrong(f"life {lives}: it failed after a power cut: {error}")
             for number, moment in enumerate(life.moments[: cases - counts.cases]):
                 for wrong in await wrong_in(moment.cut.image(dice), moment.allowed, left):
                     counts.wrong(f"life {lives}, cut {number}: {wrong}")
@@ -278,7 +275,7 @@ def run(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 def control(seed: int) -> Counts:
-    """With fewer syncs, something acknowledged must be found lost: with fewer at each commit, and with none."""
+    """With fewer syncs at each commit, and with none, acknowledged text must be found lost."""
     fewer, none = (without_syncs(setting, answer, seed) for setting, answer in (("NORMAL", 1), ("OFF", 0)))
     both = fewer.violations and none.violations
     return Counts(fewer.cases + none.cases, fewer.violations + none.violations if both else [])

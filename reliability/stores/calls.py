@@ -1,7 +1,4 @@
-"""The calls that a server makes to keep its append-only file, and how one of them is made to fail.
-
-It knows the names of the files and what strace says of calls; neither what is in the files nor who asks the server.
-"""
+"""The system calls by which Redis keeps its append-only file, and how strace makes one of them fail."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from testing.redis_servers import RedisServer, until
 
 CALLS = ("openat", "mkdir", "write", "writev", "fsync", "fdatasync", "ftruncate", "rename", "unlink")
 FOLDER = "appendonlydir"
-# In the order in which they are looked for: the folder is in every name.
+# Searched in this order: the folder is part of every name.
 ROLES = {
     "the append-only file": r"appendonly\.aof\.\d+\.incr\.aof",
     "the manifest": r"temp-appendonly\.aof\.manifest",
@@ -26,15 +23,15 @@ ROLES = {
     "the folder": rf"{FOLDER}[\">]",
 }
 MAIN, SYNCER, REWRITER = "the server", "its thread for syncs", "its rewriter"
-# A rewriter's files carry its process id: one of the next that the kernel gives.
+# A rewriter's files carry its process id, which is among the next so many of the kernel.
 PROCESSES_AHEAD = 400
-# Of an open file its name, and of a name itself: never what is written.
+# `words` is the name of the file, open or not; never the data written.
 _CALL = re.compile(r"^(?P<thread>\d+) +(?P<call>\w+)\((?P<words>\d+<[^>]*>|.*)")
 
 
 @dataclass(frozen=True)
 class Site:
-    """Who makes the call, and to which file: the `number`th alike of a rewrite, or 0 where it is made all the time."""
+    """The caller, the call and the file; the `number`th such call of a rewrite, or 0 if it is made all the time."""
 
     who: str
     call: str
@@ -46,7 +43,7 @@ class Site:
 
 
 def syncer_of(server: RedisServer) -> int:
-    """The id of the thread that syncs a file which the server has finished with."""
+    """The id of the background thread that syncs completed files."""
     tasks = Path(f"/proc/{server.pid}/task")
 
     def found() -> int:
@@ -56,7 +53,7 @@ def syncer_of(server: RedisServer) -> int:
 
 
 def rewrite(server: RedisServer) -> None:
-    """Has it begin to write its file anew, and returns when that has come to an end, be it a bad one."""
+    """Starts a rewrite of the append-only file, and returns when it has ended or failed."""
     server.command("BGREWRITEAOF")
     until(lambda: is_quiet(server), "the rewrite ends")
 
@@ -64,16 +61,15 @@ def rewrite(server: RedisServer) -> None:
 def is_quiet(server: RedisServer) -> bool:
     if not server.running:
         return True
-    told = server.command("INFO", "persistence")
-    return not (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"])
+    info = server.command("INFO", "persistence")
+    return not (info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"])
 
 
 def mend(server: RedisServer) -> bool:
-    """Makes a manifest that names a file which is not there say again what it said before the last rewrite.
+    """Restores the manifest of before the last rewrite if the present one names a missing file; returns whether it did.
 
-    Where the sync of the folder fails at the end of a rewrite, Redis takes the rewrite back, and deletes the new base
-    file; but its manifest is in place already, and with it no Redis starts. All that it needs is there still. Returns
-    whether there was such a name.
+    If the sync of the folder fails at the end of a rewrite, Redis rolls the rewrite back and deletes the new base file,
+    but the new manifest is already in place, and no Redis starts with it. The files that the old one named still exist.
     """
     folder = server.folder / FOLDER
     manifest = folder / "appendonly.aof.manifest"
@@ -90,7 +86,7 @@ def mend(server: RedisServer) -> bool:
 
 
 def sites_of(server: RedisServer, log: Path) -> list[Site]:
-    """Every call of a rewrite, and of an append, in which nothing fails."""
+    """Every call of an append and of a rewrite, recorded while none fails."""
     syncer = syncer_of(server)
     with Tracer(server, ["-f", "-y", "-s", "100", "-e", f"trace={','.join(CALLS)}", "-p", str(server.pid)], log):
         server.command("SET", "a", "b")
@@ -110,7 +106,7 @@ def sites_of(server: RedisServer, log: Path) -> list[Site]:
 
 
 class Tracer:
-    """strace on a running server, until the context ends; what it says is in its log."""
+    """strace on a running server until the context ends; its output goes to the log."""
 
     def __init__(self, server: RedisServer, options: Iterable[str], log: Path) -> None:
         log.write_text("")
@@ -122,10 +118,10 @@ class Tracer:
         )
         assert self._process.stderr is not None
         said = self._process.stderr.readline()
-        assert b"attached" in said, f"strace can not watch {server}: {said.decode()}"
+        assert b"attached" in said, f"strace cannot attach to {server}: {said.decode()}"
 
     def met(self) -> bool:
-        """Whether a call was made to fail."""
+        """Whether a fault was injected."""
         return "(INJECTED)" in self._log.read_text()
 
     def __enter__(self) -> Tracer:
@@ -139,7 +135,7 @@ class Tracer:
 
 
 def failing(server: RedisServer, site: Site, error: str, number: int, lasts: bool, log: Path) -> Tracer:
-    """From now on the site's `number`th call fails with this error, and where it lasts all behind it."""
+    """From now on the site's `number`th call fails with this error, and if it `lasts` every later one too."""
     thread = syncer_of(server) if site.who == SYNCER else server.pid
     options = ["-p", str(thread), *(["-f"] if site.who == REWRITER else [])]
     options += ["-e", f"trace={site.call}", "-e", f"inject={site.call}:error={error}:when={number}{'+' * lasts}"]
@@ -149,7 +145,7 @@ def failing(server: RedisServer, site: Site, error: str, number: int, lasts: boo
 
 
 def _paths(server: RedisServer, role: str) -> list[str]:
-    """What the files of this role are called now, and what they will be called next; as a call may say it, twice."""
+    """The present and next names of the files of this role, each relative and absolute, since a call may use either."""
     folder = server.folder / FOLDER
     numbers = [int(path.name.split(".")[2]) for path in folder.glob("appendonly.aof.*.*")]
     ahead = range(min(numbers), max(numbers) + 3)

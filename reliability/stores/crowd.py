@@ -1,7 +1,7 @@
-"""A crowd of clients over one store, and what each was told; behind every fault the store is held against that.
+"""Many clients of one store, with a record of what was acknowledged; after a fault the store is checked against it.
 
-It knows neither which store it is nor what befalls it. Each session has one client that writes, as careful as one must
-be: what it does not know the outcome of, it sends again, the same bytes at the same offset. Two readers take turns.
+Each session has one writer. It sends a write of unknown outcome again: the same bytes at the same offset. Two readers
+of each session compete for its lease and store checkpoints.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ def text(lineage: str, start: int, end: int) -> bytes:
 
 
 def memory(lineage: str, version: int, offset: int, chain: str = EMPTY_CHAIN) -> StoredCheckpoint:
-    """The checkpoint that a lineage has at this version, should it lie at this offset."""
+    """The checkpoint of a lineage at this version and offset."""
     whole = appender.memory(SessionKey(TENANT, lineage), version, offset)
     return replace(whole, value=whole.value[:2000], info=whole.info._replace(memory_bytes=2000, chain=chain))
 
 
 @dataclass
-class Told:
-    """What was acknowledged of one life of a session, how far its text was ever sent, and its latest record."""
+class Acknowledged:
+    """What was acknowledged for one lineage of a session, how far its text was sent, and its latest record."""
 
     lineage: str
     accepted_bytes: int = 0
     sent_bytes: int = 0
     version: int = 0
     record: SessionRecord | None = None
-    # Where its pieces began: sent again from there, they are recognised even where the journal is trimmed.
+    # Starts of its pieces: resent from there, text is recognised as a repeat even after the journal was trimmed.
     starts: deque[int] = field(default_factory=lambda: deque([0], RESENT_FROM))
     verified: tuple[int, str] = (0, EMPTY_CHAIN)
 
@@ -74,13 +74,14 @@ class Told:
 
 
 class Crowd:
-    """`may` holds the lives that each session may be seen in, the one that its writer believes in last.
+    """`may` holds the lineages that each session may show, with the one that its writer expects last.
 
-    `wrong` says what no fault excuses. `surprises` are refusals and answers that contradict what was acknowledged:
-    where a store has but one place, they are as wrong; where it has several, one of them may have been asked too late.
+    `wrong` lists violations that no fault excuses. `surprises` are refusals and answers that contradict what was
+    acknowledged: with a single server they are violations too; with replicas, a stale server may have answered.
 
-    Half of the writers and of the readers are `elsewhere`, where there is another way to the same store. Sessions are
-    as old as they can be, unless told otherwise: what is listed and not there is taken for long gone.
+    Half of the writers and readers use `elsewhere`, another connection to the same store. `since_seconds` is the time
+    at which the sessions' clock begins: 0 makes them so old that the store's grace time for a listed session without a
+    record is over.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Crowd:
     ) -> None:
         self.store, self.seed, self.pace_seconds = store, seed, pace_seconds
         self._elsewhere, self._since_seconds = elsewhere or store, since_seconds
-        self.may: dict[SessionKey, tuple[Told | None, ...]] = {key: (None,) for key in KEYS}
+        self.may: dict[SessionKey, tuple[Acknowledged | None, ...]] = {key: (None,) for key in KEYS}
         self.epochs = dict.fromkeys(KEYS, 0)
         self.wrong: list[str] = []
         self.surprises: list[str] = []
@@ -106,7 +107,7 @@ class Crowd:
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[None]:
-        """The clients work until the block ends; then each finishes what it began."""
+        """The clients work until the block ends; then each finishes its current call."""
         self._over, self._clock, self._surprises_before = False, self._clock + 1, len(self.surprises)
         async with asyncio.TaskGroup() as tasks:
             for key, writes in zip(KEYS, cycle((self.store, self._elsewhere))):
@@ -120,14 +121,14 @@ class Crowd:
                 self._over = True
 
     async def hear(self, acknowledgements: int) -> None:
-        """Returns after so many more acknowledgements, or where something was a surprise: then fewer may come."""
+        """Returns after so many more acknowledgements, or after a surprise, since then fewer may come."""
         enough, end = self.heard + acknowledgements, monotonic() + DEADLINE_SECONDS
         while self.heard < enough and len(self.surprises) == self._surprises_before:
             self._news.clear()
             await asyncio.wait_for(self._news.wait(), max(0.0, end - monotonic()))
 
     async def see(self, condition: Callable[[], bool], what: str) -> None:
-        """Returns once this is so, while the clients work."""
+        """Returns once the condition holds; the clients go on working."""
         end = monotonic() + DEADLINE_SECONDS
         while not condition():
             assert monotonic() < end, f"{what}: not within {DEADLINE_SECONDS} seconds"
@@ -153,7 +154,7 @@ class Crowd:
         self._news.set()
 
     async def _surely(self, ask: Callable[[bool], Awaitable[T]], done: type[StoreError] | None = None) -> T | None:
-        """The answer, asked for until there is one; None where a refusal says that it was done the first time."""
+        """Repeats the call until it is answered; None if a refusal shows that an earlier attempt had taken effect."""
         doubted, end = False, monotonic() + DEADLINE_SECONDS
         while True:
             try:
@@ -163,7 +164,7 @@ class Crowd:
                     raise AssertionError(f"no answer within {DEADLINE_SECONDS} seconds") from error
                 self.in_doubt, doubted = self.in_doubt + 1, True
             except StoreFull as error:
-                # There may be room at any moment. Of an append nothing was kept; what has several steps may have begun.
+                # There may be room at any moment. A refused append kept nothing; a longer call may have begun.
                 if monotonic() > end:
                     raise AssertionError(f"no room within {DEADLINE_SECONDS} seconds") from error
                 self.refused_as_full, doubted = self.refused_as_full + 1, doubted or done is not None
@@ -176,21 +177,21 @@ class Crowd:
     async def _write(self, key: SessionKey, store: Store, dice: random.Random) -> None:
         while not self._over:
             await asyncio.sleep(dice.random() * self.pace_seconds)
-            told = self.may[key][-1]
+            acked = self.may[key][-1]
             try:
-                if told is None:
+                if acked is None:
                     await self._create(key, store)
                 elif dice.random() < 0.03:
                     await self._delete(key, store)
                 else:
-                    await self._append(key, store, told, dice)
+                    await self._append(key, store, acked, dice)
             except StoreError as refusal:
                 self._surprise(key, refusal)
                 return
 
     async def _create(self, key: SessionKey, store: Store) -> None:
         self._clock += 1
-        new = Told(f"{key.id} {self._clock}")
+        new = Acknowledged(f"{key.id} {self._clock}")
         self.may[key] = (*self.may[key], new)
         record = SessionRecord(key, self._now, self._now, "delta", "f00d", lineage=new.lineage)
 
@@ -213,19 +214,19 @@ class Crowd:
             self.may[key] = (None,)
             self._acknowledge("deletions")
 
-    async def _append(self, key: SessionKey, store: Store, told: Told, dice: random.Random) -> None:
-        known = told.accepted_bytes
-        start = dice.choice((known, known, known, dice.choice(told.starts)))
+    async def _append(self, key: SessionKey, store: Store, acked: Acknowledged, dice: random.Random) -> None:
+        known = acked.accepted_bytes
+        start = dice.choice((known, known, known, dice.choice(acked.starts)))
         end = known + dice.randint(1, PIECE_BYTES_MAX)
-        piece = text(told.lineage, start, end)
-        told.sent_bytes = end
+        piece = text(acked.lineage, start, end)
+        acked.sent_bytes = end
         appended = await self._surely(lambda _: store.append(key, start, piece, self._now))
         assert appended is not None
-        if appended.accepted_bytes != end or appended.record.chain != told.chain_at(end):
+        if appended.accepted_bytes != end or appended.record.chain != acked.chain_at(end):
             self.wrong.append(f"{key.id}: {start} to {end} was sent, it ends at {appended.accepted_bytes}")
-        told.accepted_bytes, told.record = end, appended.record
-        told.starts.append(end)
-        self.may[key] = (told,)
+        acked.accepted_bytes, acked.record = end, appended.record
+        acked.starts.append(end)
+        self.may[key] = (acked,)
         self._acknowledge("appends")
 
     async def _read(self, key: SessionKey, store: Store, holder: str, dice: random.Random) -> None:
@@ -236,7 +237,7 @@ class Crowd:
             except DamagedValue as damage:
                 self._surprise(key, damage)
             except StoreError:
-                # The session may be gone, another may read it, the store may be away: all in a reader's day.
+                # Expected: the session may be deleted, another reader may hold its lease, the store may be down.
                 continue
 
     async def _checkpoint(self, key: SessionKey, store: Store, holder: str, dice: random.Random) -> None:
@@ -246,7 +247,7 @@ class Crowd:
             self.wrong.append(f"{key.id}: epoch {lease.epoch} behind {latest}")
         self.epochs[key] = max(self.epochs[key], lease.epoch)
         record = await store.get(key)
-        told = next((told for told in self.may[key] if told and told.lineage == record.lineage), None)
+        acked = next((acked for acked in self.may[key] if acked and acked.lineage == record.lineage), None)
         offset = dice.randint(record.read_bytes, record.accepted_bytes)
         read = await store.journal(key, record.read_bytes, offset - record.read_bytes)
         same_life = (await store.get(key)).lineage == record.lineage
@@ -257,8 +258,8 @@ class Crowd:
         await store.checkpoint(lease, new, self._now)
         if lease.epoch < latest:
             self._surprise(key, f"a checkpoint under epoch {lease.epoch} behind {latest}")
-        if told:
-            told.version = max(told.version, new.version)
+        if acked:
+            acked.version = max(acked.version, new.version)
         self._acknowledge("checkpoints")
         if dice.random() < 0.7:
             await store.release(lease)
@@ -266,7 +267,7 @@ class Crowd:
     async def _look(self) -> None:
         while not self._over:
             await asyncio.sleep(PAUSE_SECONDS)
-            # What one of them is told of a session holds for whoever asks afterwards.
+            # What was acknowledged to one client must be visible to every later call.
             known = {key: (t.lineage, t.accepted_bytes, t.version) for key, (*_, t) in self.may.items() if t}
             try:
                 page = await self.store.list_sessions(TENANT, len(KEYS))
@@ -282,15 +283,15 @@ class Crowd:
                         self._surprise(record.key, f"listed with {seen} after {(accepted_bytes, version)}")
 
     async def examine(self) -> list[str]:
-        """What is wrong now that all are still, in words; the crowd goes on from what it finds."""
+        """The violations found while no client works, in words; afterwards the clients continue from what was found."""
         found = [what for key in KEYS for what in await self._examine(key)]
         listed = await self._surely(lambda _: self.store.list_sessions(TENANT, 2 * len(KEYS))) or []
         unread = await self._surely(lambda _: self.store.unread(1)) or []
         there = {key for key in KEYS if self.may[key] != (None,)}
-        found += [f"{key.id}: there, and in no list" for key in there - {record.key for record in listed}]
-        found += [f"{record.key.id}: listed, and not there" for record in listed if record.key not in there]
+        found += [f"{key.id}: exists, but is not listed" for key in there - {record.key for record in listed}]
+        found += [f"{record.key.id}: listed, but does not exist" for record in listed if record.key not in there]
         behind = {record.key for record in listed if record.accepted_bytes > record.read_bytes}
-        found += [f"{key.id}: never to be read" for key in behind - {record.key for record in unread}]
+        found += [f"{key.id}: unread, but not listed as such" for key in behind - {record.key for record in unread}]
         found, self.wrong = self.wrong + found, []
         return found
 
@@ -303,32 +304,32 @@ class Crowd:
             return [] if None in allowed else [f"{key.id}: lost"]
         assert recovery is not None
         record = recovery.record
-        told = next((told for told in allowed if told and told.lineage == record.lineage), None)
-        found = [] if told else [f"{key.id}: seen in the life {record.lineage}, which is over or never was"]
-        told = told or Told(record.lineage, record.accepted_bytes, record.accepted_bytes, record.version)
-        if not told.accepted_bytes <= record.accepted_bytes <= told.sent_bytes:
-            found.append(f"{key.id}: {told.accepted_bytes} bytes acknowledged, {record.accepted_bytes} there")
-        if record.version < told.version:
-            found.append(f"{key.id}: version {told.version} acknowledged, {record.version} there")
-        found += [f"{key.id}: {what}" for what in await self._sound(told, recovery)]
-        if record.accepted_bytes != told.accepted_bytes:
-            told.starts = deque([record.accepted_bytes], RESENT_FROM)
-        told.accepted_bytes, told.version, told.record = record.accepted_bytes, record.version, record
-        self.may[key] = (told,)
+        acked = next((acked for acked in allowed if acked and acked.lineage == record.lineage), None)
+        found = [] if acked else [f"{key.id}: has the lineage {record.lineage}, which ended or never existed"]
+        acked = acked or Acknowledged(record.lineage, record.accepted_bytes, record.accepted_bytes, record.version)
+        if not acked.accepted_bytes <= record.accepted_bytes <= acked.sent_bytes:
+            found.append(f"{key.id}: {acked.accepted_bytes} bytes acknowledged, {record.accepted_bytes} found")
+        if record.version < acked.version:
+            found.append(f"{key.id}: version {acked.version} acknowledged, {record.version} found")
+        found += [f"{key.id}: {what}" for what in await self._sound(acked, recovery)]
+        if record.accepted_bytes != acked.accepted_bytes:
+            acked.starts = deque([record.accepted_bytes], RESENT_FROM)
+        acked.accepted_bytes, acked.version, acked.record = record.accepted_bytes, record.version, record
+        self.may[key] = (acked,)
         return found
 
-    async def _sound(self, told: Told, recovery: Recovery) -> list[str]:
-        """What does not agree within one session, in words."""
+    async def _sound(self, acked: Acknowledged, recovery: Recovery) -> list[str]:
+        """The contradictions within one session, in words."""
         record, kept = recovery.record, recovery.checkpoints
         start, end = recovery.journal_offset, record.accepted_bytes
         found = list(recovery.damaged)
-        if await self._surely(lambda _: self.store.journal(record.key, start, end)) != text(told.lineage, start, end):
+        if await self._surely(lambda _: self.store.journal(record.key, start, end)) != text(acked.lineage, start, end):
             found.append(f"other bytes than were sent between {start} and {end}")
-        if record.info.chain != told.chain_at(record.read_bytes) or record.chain != told.chain_at(end):
+        if record.info.chain != acked.chain_at(record.read_bytes) or record.chain != acked.chain_at(end):
             found.append("its chain is of another text")
         if [each.version for each in kept] != [record.version, record.version - 1][: record.version]:
             found.append(f"checkpoints {[each.version for each in kept]} at version {record.version}")
-        found += [f"checkpoint {e.version} is another" for e in kept if e != memory(told.lineage, e.version, e.offset)]
+        found += [f"checkpoint {e.version} is another" for e in kept if e != memory(acked.lineage, e.version, e.offset)]
         if kept and (kept[0].offset != record.read_bytes or kept[-1].offset < start):
             found.append(f"checkpoints at {[each.offset for each in kept]}, read to {record.read_bytes}")
         return found

@@ -1,7 +1,6 @@
-"""Failovers under load: a master stands still or dies, a replica takes its place, and the old one comes back.
+"""Failovers under load: a master is paused or killed, a replica is promoted, and the old master comes back.
 
-It knows neither what the clients do nor what they may see. A master that was stopped wakes up with commands in its
-sockets and does not know yet that it is none: for seconds there are two.
+A paused master resumes with commands in its sockets and still acts as master: for seconds there are two.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ Group = Sentinels | Cluster
 
 
 def master_of(group: Group, key: SessionKey) -> RedisServer:
-    """Returns once those that are awake agree on one."""
+    """The master, once the running servers agree on one."""
     return group.master() if isinstance(group, Sentinels) else group.master_of(names(key).record)
 
 
@@ -62,17 +61,17 @@ def settled(group: Group) -> bool:
 
 
 def follows(server: RedisServer, master: RedisServer) -> bool:
-    told = server.command("INFO", "replication")
-    return bool(told.get("master_port") == master.port and told.get("master_link_status") == "up")
+    info = server.command("INFO", "replication")
+    return bool(info.get("master_port") == master.port and info.get("master_link_status") == "up")
 
 
 def fail_over(group: Group, key: SessionKey, killed: bool) -> None:
-    """Returns when there is a new master and the old one is back and knows that it is none."""
+    """Returns when there is a new master and the old one is back as a replica."""
     old = master_of(group, key)
     (old.kill if killed else old.pause)()
     new = master_of(group, key)
     if isinstance(group, Sentinels):
-        # Until then the other replica would confirm whatever the old master takes: one's word of two is not enough.
+        # Until then the other replica would still confirm writes of the old master.
         [other] = (server for server in group.servers if server not in (old, new))
         until(lambda: follows(other, new), f"{other} follows {new}")
     (old.start if killed else old.resume)()
@@ -81,7 +80,7 @@ def fail_over(group: Group, key: SessionKey, killed: bool) -> None:
 
 
 def rolled_back(record: SessionRecord | None, key: SessionKey, token: str) -> bool:
-    """What a server finds out by a client's receipt: whether text that was acknowledged is not there."""
+    """Whether a client's receipt shows a server that acknowledged text is missing."""
     receipt = RECEIPTS.read(key, token)
     if record is None or record.lineage != receipt.lineage or record.accepted_bytes < receipt.offset:
         return True
@@ -89,7 +88,7 @@ def rolled_back(record: SessionRecord | None, key: SessionKey, token: str) -> bo
 
 
 class Losses:
-    """The receipts of all sessions, shown to the store behind a failover; what they find, and what they do not."""
+    """Checks the receipts of all sessions after a failover: the losses that they detect, and those that they miss."""
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
@@ -99,9 +98,9 @@ class Losses:
 
     async def look(self) -> None:
         for key in KEYS:
-            told = self._crowd.may[key][-1]
-            if told is not None and told.record is not None and len(self._crowd.may[key]) == 1:
-                await self._look(key, told.record)
+            acked = self._crowd.may[key][-1]
+            if acked is not None and acked.record is not None and len(self._crowd.may[key]) == 1:
+                await self._look(key, acked.record)
 
     async def _look(self, key: SessionKey, acknowledged: SessionRecord) -> None:
         token, record = RECEIPTS.give(acknowledged), await self._record(key)
@@ -115,7 +114,7 @@ class Losses:
             self._short.append((key, lost_bytes, token))
 
     async def write_over(self) -> None:
-        """Others send as much again, and other text: by its end alone the loss is not to be seen any more."""
+        """Appends other text of the same length, so that the session's length alone no longer shows the loss."""
         for key, lost_bytes, token in self._short:
             end = (await self._crowd.store.get(key)).accepted_bytes
             await self._crowd.store.append(key, end, b"?" * lost_bytes, 1.0)
@@ -130,7 +129,7 @@ class Losses:
 
 
 async def go_through(crowd: Crowd, losses: Losses, fault: Callable[[], None], dice: random.Random) -> list[str]:
-    """What is wrong, in words, after a fault under load."""
+    """The violations after a fault under load, in words."""
     async with crowd.busy():
         await crowd.hear(dice.randint(1, HEARD_MAX))
         await asyncio.to_thread(fault)
@@ -143,13 +142,13 @@ async def go_through(crowd: Crowd, losses: Losses, fault: Callable[[], None], di
 async def life(
     kind: tuple[type[Group], str], failovers: int, seed: str, durability: str, counts: Counts, tick: Tick
 ) -> list[str]:
-    """One group's life of so many failovers, or until something is lost; returns what no receipt found."""
+    """So many failovers of one group, or until something is lost; returns the losses that no receipt detected."""
     make, binary = kind
     dice = random.Random(seed)
     settings: dict[str, Any] = {"down_after_milliseconds": 500} if make is Sentinels else {}
     settings |= {"node_timeout_milliseconds": 1_000} if make is Cluster else {}
     settings |= CONFIRMED if durability == "fsync+replica" else {}
-    # What dies takes no more writes: only one that stood still does, and shows what the replica's word is for.
+    # A killed master takes no more writes; a paused one does, which is what a replica's confirmation guards against.
     killed_share = KILLED_SHARE if durability == "fsync+replica" else 0.0
     with (
         TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
@@ -194,7 +193,7 @@ def run(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 def control(seed: int) -> Counts:
-    """Without a replica's word something acknowledged must be lost; and all that is, found by the receipts."""
+    """Without confirmation by a replica acknowledged text must be lost, and receipts must detect every loss."""
     counts = Counts()
     kind = next(kind for kind in GROUPS if available(kind[1]))
     missed = asyncio.run(life(kind, CONTROL_FAILOVERS_MAX, f"{seed} control", "fsync", counts, lambda cases: None))

@@ -1,7 +1,7 @@
-"""Failing calls to the disk of Redis, a full disk and full memory, under load; what was acknowledged must stay.
+"""Failing disk calls of Redis, a full disk and full memory, under load; acknowledged text must survive.
 
-It knows neither what the clients do nor what they may see. Redis ends by itself where it can not keep what it is about
-to acknowledge, and is started again; where it syncs only each second it goes on, and refuses all changes.
+With `appendfsync always`, Redis exits if it cannot keep what it is about to acknowledge, and is restarted here; with
+`everysec` it goes on and refuses writes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from testing.redis_servers import RedisServer, until
 
 HEARD_MAX = 10
 REFUSED_MAX = 4
-# Of a call that is made all the time, any of so many fails.
+# For a call that is made all the time, the one that fails is among the first so many.
 CALLS_MAX = 30
 ERRORS = ("EIO", "ENOSPC")
 LEFT_BYTES_MAX = 32 << 10
 FULL_DISKS, FULL_MEMORIES = 2, 2
 REWRITES_MAX = 10
 CONTROL_CASES = 6
-# What a server of each durability does before it answers.
+# `appendfsync` for each durability.
 SYNCED = {"fsync": "always", "everysec": "everysec"}
 
 Met = Callable[[], bool]
@@ -44,9 +44,9 @@ Met = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Fault:
-    """`upon` a server and its crowd it lasts as long as the context, which says whether it has shown.
+    """`upon` injects the fault into a server until the context ends; the context's value says whether it has shown.
 
-    Some show only where the server `rewrites` its file.
+    A fault with `rewrites` shows only while the server rewrites its append-only file.
     """
 
     kind: str
@@ -93,7 +93,7 @@ def full_memory(dice: random.Random) -> Fault:
 
 
 class Life:
-    """A server and its clients, through faults one after the other."""
+    """A server and its clients, and faults injected one after another."""
 
     def __init__(self, server: RedisServer, seed: str, counts: Counts, tick: Tick) -> None:
         self._server, self._seed, self._counts, self._tick = server, seed, counts, tick
@@ -107,7 +107,7 @@ class Life:
                 if self._counts.violations:
                     break
                 await self._meet(fault, crowd, is_killed)
-                # What is in memory alone does not count.
+                # Discards what the server has only in memory.
                 self._server.kill()
                 await asyncio.to_thread(self._start)
                 for wrong in [*crowd.surprises, *await crowd.examine()]:
@@ -136,7 +136,7 @@ class Life:
                 await crowd.see(met, f"{fault.name} shows")
                 self._counts.add("ends of the server", not server.running)
                 if dice.random() < 0.5 and not server.running:
-                    # Whoever watches over it does not know that the fault lasts; it may not even start.
+                    # A supervisor restarts it while the fault lasts; the start may fail.
                     with suppress(AssertionError):
                         await asyncio.to_thread(server.start)
                 enough, heard = crowd.in_doubt + crowd.refused_as_full + dice.randint(0, REFUSED_MAX), crowd.heard
@@ -146,7 +146,7 @@ class Life:
                         or crowd.in_doubt + crowd.refused_as_full >= enough
                         or crowd.heard > heard + HEARD_MAX
                     ),
-                    f"{fault.name} is over, or is met by many",
+                    f"{fault.name} is over, or has hit several calls",
                 )
                 if is_killed and server.running:
                     server.kill()
@@ -154,18 +154,18 @@ class Life:
             await crowd.hear(dice.randint(1, HEARD_MAX))
 
     def _recover(self, rewrites: bool) -> None:
-        """What whoever watches over a server does once its disk is well again: returns when it takes changes."""
+        """Brings the server back as an operator does once the disk works again; returns when it accepts writes."""
         if rewrites:
             with suppress(RedisError):
                 if self._works():
                     return
-            # A sync that failed is held against it until a file was synced that it has finished with.
+            # After a failed sync Redis refuses writes until a sync of a rewritten file succeeds.
             with suppress(RedisError):
                 rewrite(self._server)
-        until(self._works, f"{self._server} takes changes again")
+        until(self._works, f"{self._server} accepts writes again")
 
     def _works(self) -> bool:
-        """Whether it takes changes; one that has ended, be it only now of what it met, is started again."""
+        """Whether it accepts writes; a server that has exited is restarted first."""
         if not self._server.running:
             self._start()
         return works(self._server)
@@ -194,7 +194,7 @@ async def lives(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 async def _lives_of(kind: str, cases: int, seed: str, counts: Counts, tick: Tick) -> None:
-    """Every way in which a server of this kind can fail, once, as far as there are cases."""
+    """Every fault of a server of this kind once, up to the number of cases."""
     dice = random.Random(seed)
     disks = min(cases, FULL_DISKS)
     await _fill(kind, "fsync", disks, f"{seed} disk", counts, tick)
@@ -212,12 +212,12 @@ async def _lives_of(kind: str, cases: int, seed: str, counts: Counts, tick: Tick
 async def _fill(
     kind: str, durability: str, cases: int, seed: str, counts: Counts, tick: Tick, is_killed: bool = False
 ) -> None:
-    """The life of a server on a disk that is full so many times."""
+    """A server on a disk that fills up so many times."""
     dice = random.Random(seed)
     with TemporaryDirectory() as root, small_disk(Path(root) / "disk") as disk:
         settings: dict[str, Any] = {"dir": str(disk.folder), "appendfsync": SYNCED[durability]}
-        # Redis leaves a hole in a rewritten file when it goes on after a write that was cut short, and then does not
-        # start again: what syncs each second is not held to more than it promises.
+        # With `everysec`, Redis leaves a gap in a rewritten file when it goes on after a short write, and then cannot
+        # start again. That durability does not promise to survive this, so rewrites are off.
         settings |= {"auto_aof_rewrite_percentage": "0"} if durability == "everysec" else {}
         with RedisServer(kind, Path(root) / "server", place=disk.place, **settings) as server:
             faults = [full_disk(disk, dice) for _ in range(cases)]
@@ -229,7 +229,7 @@ def run(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 def control(seed: int) -> Counts:
-    """A Redis that answers before it has written, and dies on a full disk, must be found to have lost something."""
+    """A Redis that acknowledges before it writes and is killed on a full disk must be found to have lost text."""
     counts = Counts()
     kind = next(filter(available, BINARIES))
     asyncio.run(_fill(kind, "everysec", CONTROL_CASES, f"{seed} control", counts, lambda cases: None, is_killed=True))

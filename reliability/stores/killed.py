@@ -1,6 +1,6 @@
-"""Every kind of store killed under load, and started again while its clients go on.
+"""Every kind of store killed under load, and restarted while its clients go on.
 
-It knows neither what the clients do nor what they may see; the page cache outlives a process: a kill is no power cut.
+The page cache outlives a process, so a kill is weaker than a power cut.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from testing.redis_binaries import available
 from testing.redis_servers import RedisServer
 
 SQLITE = "sqlite"
-# How often each is killed before it starts from an empty folder; the embedded one's process is slow to start.
+# Kills before the next start from an empty folder; the embedded store's process starts slowly.
 KILLS = {"valkey9": 13, "valkey8": 13, "redis8": 13, "redis7": 13, SQLITE: 8}
 HEARD_MAX = 60
 CONTROL_KILLS = 2
@@ -34,7 +34,7 @@ Restart = Callable[[], Awaitable[None]]
 
 @asynccontextmanager
 async def killable(kind: str, folder: Path, durability: str) -> AsyncIterator[tuple[Store, Restart]]:
-    """A store of this kind, and how it is killed and started again."""
+    """A store of this kind, and a function that kills and restarts it."""
     if kind == SQLITE:
         process = StoreProcess(f"sqlite:///{folder}")
         await process.start()
@@ -63,7 +63,7 @@ async def killable(kind: str, folder: Path, durability: str) -> AsyncIterator[tu
 
 
 async def life(kind: str, kills: int, seed: str, durability: str, counts: Counts, tick: Tick) -> None:
-    """One folder's life of so many kills."""
+    """So many kills of a store on one folder."""
     dice = random.Random(seed)
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         async with killable(kind, Path(folder), durability) as (store, restart):
@@ -100,7 +100,7 @@ def run(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 def control(seed: int) -> Counts:
-    """A Redis that writes nothing down must be found to have lost what it acknowledged."""
+    """A Redis without an append-only file must be found to have lost acknowledged text."""
     counts = Counts()
     kind = next(kind for kind in KILLS if kind != SQLITE and available(kind))
     asyncio.run(life(kind, CONTROL_KILLS, f"{seed} control", "volatile", counts, lambda cases: None))

@@ -1,7 +1,4 @@
-"""Hosts on a network of their own, each with one cable to a switch, and what cuts some of them off from the rest.
-
-It knows neither what runs on the hosts nor what they say to each other.
-"""
+"""Hosts in network namespaces, each with one link to a switch, and partitions between them."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ HERE, ASIDE = "here", "aside"
 
 
 class Network:
-    """So many hosts, on addresses of a network that is nowhere else; connections outlast a cut, as long as they can."""
+    """So many hosts on a private network; TCP connections survive a partition until they time out."""
 
     def __init__(self, hosts: int) -> None:
         self._count = hosts
@@ -46,7 +43,7 @@ class Network:
         return Place(address, host.through)
 
     def part(self, *places: Place) -> None:
-        """From now on these reach each other and nobody else."""
+        """From now on these hosts reach only each other."""
         self._set(*(f"link set dev port{self.places.index(place)} master {ASIDE}" for place in places))
 
     def heal(self) -> None:

@@ -1,7 +1,7 @@
-"""Partitions under load: a master is cut off together with the clients on its side, and elsewhere another is made one.
+"""Network partitions under load: the master is isolated with some of the clients, and a replica is promoted.
 
-It knows neither what the clients do nor what they may see. For as long as the cut lasts there are two masters, each
-with clients that write; then the one that was cut off gives up all that the other never got.
+During the partition there are two masters, each with clients that write; when it heals, the old master discards what
+was never replicated.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ CONTROL_CUTS_MAX = 4
 
 
 def cut_off(group: Sentinels, network: Network, near: Place, seconds: float) -> None:
-    """The master, its sentinel and who is near it; returns when there is a new one and the old one knows that."""
+    """Isolates the master, its sentinel and the client at `near`; returns when it is a replica of a new master."""
     old = group.master()
     network.part(old.place, near)
     new = group.successor(old, old.place)
-    # Until then the other replica would confirm whatever the old master takes, once it is back.
+    # Until then the other replica would still confirm writes of the old master once it is back.
     [other] = (server for server in group.servers if server not in (old, new))
     until(lambda: follows(other, new), f"{other} follows {new}")
     time.sleep(seconds)
@@ -48,7 +48,7 @@ def cut_off(group: Sentinels, network: Network, near: Place, seconds: float) -> 
 
 
 async def life(kind: str, cuts: int, seed: str, durability: str, counts: Counts, tick: Tick) -> None:
-    """One group's life of so many cuts, or until something is lost."""
+    """So many partitions of one group, or until something is lost."""
     dice = random.Random(seed)
     settings: dict[str, Any] = CONFIRMED if durability == "fsync+replica" else {}
     with (
@@ -100,7 +100,7 @@ def run(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 def control(seed: int) -> Counts:
-    """Without a replica's word what is acknowledged on the wrong side must be found lost."""
+    """Without confirmation by a replica, text acknowledged by the isolated master must be found lost."""
     counts = Counts()
     kind = next(filter(available, BINARIES))
     asyncio.run(life(kind, CONTROL_CUTS_MAX, f"{seed} control", "fsync", counts, lambda cases: None))

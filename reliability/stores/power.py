@@ -1,7 +1,6 @@
-"""Power cuts of Redis: its append-only file is cut to what was synced, and some of what was not, and it starts again.
+"""Power cuts of Redis: its append-only file is cut to what was synced, plus some of what was not, and Redis restarts.
 
-It knows of the disk only what the server's own calls show: files are written, synced and never rewritten here, so that
-nothing else could be half there. It knows neither what the clients do nor what they may see.
+What was synced is derived from the server's system calls. Rewrites are off, so that no other file can be partial.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ CUTS_IN_LIFE = 5
 HEARD_MAX = 40
 CONTROL_CUTS = 4
 STRACE = "strace -f -y -s 0 -e signal=none -e trace=write,writev,fsync,fdatasync".split()
-# A call that another thread's call came in between is told of twice: as it begins, and as it ends.
+# strace prints a call that another thread interrupts on two lines: its begin and its end.
 _CALL = re.compile(
     r"^(?P<thread>\d+) +(?:(?P<call>\w+)\(\d+<(?P<path>[^>]*)>|<\.\.\. (?P<resumed>\w+) resumed>)"
     r".*?(?:(?P<unfinished><unfinished \.\.\.>)|= (?P<answer>-?\d+).*)$"
@@ -32,7 +31,7 @@ _CALL = re.compile(
 
 
 class Watched:
-    """Which files of a running server were written and how much of them was synced, by its calls."""
+    """How much of each file a running server has written and synced, by its system calls."""
 
     def __init__(self, server: RedisServer, log: Path) -> None:
         self._log = log
@@ -43,10 +42,10 @@ class Watched:
             stderr=subprocess.PIPE,
         )
         assert self._tracer.stderr is not None
-        assert b"attached" in self._tracer.stderr.readline(), "strace can not watch here"
+        assert b"attached" in self._tracer.stderr.readline(), "strace cannot attach"
 
     def synced_bytes(self) -> dict[Path, int]:
-        """Of each file, so much is safe; asked once, when the server has ended."""
+        """The synced length of each file; to be called once, after the server has ended."""
         self._tracer.communicate()
         written, safe = dict(self._files), dict(self._files)
         begun: dict[str, tuple[str, str, int]] = {}
@@ -68,7 +67,7 @@ class Watched:
 
 
 def cut(synced_bytes: dict[Path, int], dice: random.Random) -> int:
-    """Leaves of each file what is safe, and of the rest as much as chance has written out; returns what went."""
+    """Cuts each file to what was synced plus a random part of the rest; returns the number of lost bytes."""
     gone = 0
     for path, safe_bytes in synced_bytes.items():
         there = path.stat().st_size
@@ -80,9 +79,9 @@ def cut(synced_bytes: dict[Path, int], dice: random.Random) -> int:
 
 
 async def life(kind: str, cuts: int, seed: str, fsync: str, counts: Counts, tick: Tick) -> None:
-    """One folder's life of so many cuts."""
+    """So many power cuts of a server on one folder."""
     dice = random.Random(seed)
-    # On a disk, where there is one: where a sync takes no time, nothing is cut off.
+    # On a real disk if there is one: if a sync takes no time, there is nothing to cut.
     with TemporaryDirectory() as root:
         folder, log = Path(root) / "server", Path(root) / "calls"
         durability = "fsync" if fsync == "always" else fsync
@@ -126,7 +125,7 @@ def run(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 def control(seed: int) -> Counts:
-    """A Redis that syncs once a second must be found to have lost what it acknowledged."""
+    """A Redis that syncs once a second must be found to have lost acknowledged text."""
     counts = Counts()
     kind = next(filter(available, BINARIES))
     asyncio.run(life(kind, CONTROL_CUTS, f"{seed} control", "everysec", counts, lambda cases: None))

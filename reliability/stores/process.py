@@ -1,6 +1,6 @@
-"""A store in a process of its own, asked over a pipe, so that it can be killed under those who ask, or be elsewhere.
+"""A store in a process of its own, called over a pipe, so that it can be killed or run in another network namespace.
 
-It knows neither what is asked nor when it is killed; who waits for an answer then is told that none comes.
+When the process ends, pending calls raise `StoreUnavailable`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEAD_BYTES = 4
 
 
 class StoreProcess:
-    """Whatever a store can be asked, as it is asked there; `start` again after `kill`."""
+    """A proxy of every method of the store in the process; after `kill`, `start` starts another process."""
 
     def __init__(self, url: str, options: StoreOptions | None = None, through: tuple[str, ...] = ()) -> None:
         self._url, self._options, self._through = url, options, through
@@ -32,7 +32,7 @@ class StoreProcess:
         self._there = False
 
     async def start(self) -> None:
-        """Returns when the store is open there."""
+        """Returns when the process has opened the store."""
         self._process = await asyncio.create_subprocess_exec(
             *(*self._through, sys.executable, "-m", __name__),
             stdin=asyncio.subprocess.PIPE,
@@ -61,7 +61,7 @@ class StoreProcess:
 
     async def _ask(self, name: str, *arguments: Any, **named: Any) -> Any:
         if not self._there:
-            raise StoreUnavailable("its process is not there")
+            raise StoreUnavailable("the store's process is not running")
         assert self._process is not None
         assert self._process.stdin is not None
         number = next(self._numbers)
@@ -75,12 +75,12 @@ class StoreProcess:
             number, answer = message
             give(self._waiting.pop(number), answer)
         for future in self._waiting.values():
-            give(future, StoreUnavailable("its process ended before it answered"))
+            give(future, StoreUnavailable("the store's process ended before it answered"))
         self._waiting.clear()
 
 
 def give(future: asyncio.Future[Any], answer: object) -> None:
-    """To whoever still waits for it."""
+    """Resolves the future, unless the call was cancelled."""
     if future.done():
         return
     if isinstance(answer, StoreError):
@@ -95,7 +95,7 @@ def packed(message: object) -> bytes:
 
 
 async def received(stream: asyncio.StreamReader) -> Any:
-    """The next message, or None where there are no more; one that was torn was not sent."""
+    """The next message, or None at the end of the stream; a truncated message counts as the end."""
     try:
         return pickle.loads(await stream.readexactly(int.from_bytes(await stream.readexactly(HEAD_BYTES), "big")))
     except (asyncio.IncompleteReadError, ConnectionError):

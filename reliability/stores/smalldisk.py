@@ -1,7 +1,4 @@
-"""A small file system for one server, in memory, that can be filled to the last bytes and has room again later.
-
-It knows nothing of who writes to it.
-"""
+"""A small tmpfs for one server, which can be filled up and emptied again."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ DISK_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """Only a server in its place finds it, at `folder`; `outside` is the same folder for all others."""
+    """Mounted at `folder` in the namespace of `place`; other processes reach it at `outside`."""
 
     folder: Path
     outside: Path
@@ -27,11 +24,11 @@ class SmallDisk:
 
     @contextmanager
     def full(self, left_bytes: int) -> Iterator[None]:
-        """With so many bytes left, or as many as there are, until the context ends."""
+        """Fills the disk up to `left_bytes` until the context ends."""
         filler = self.outside / "filler"
         filler.touch()
         while (size := self._free_bytes() - left_bytes) > 0:
-            # Fails where whoever writes here has taken some of it meanwhile.
+            # Fails if the server has written meanwhile; then the next turn allocates less.
             with suppress(OSError), filler.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
                 break

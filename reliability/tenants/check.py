@@ -1,6 +1,6 @@
-"""Tenants with sessions of the same names on few connections, asking and being cancelled at any moment.
+"""Tenants with sessions of the same names share few connections, and calls are cancelled at any moment.
 
-It knows whose every byte is, and neither how a store keeps it nor how connections are shared.
+No call may return another session's data, and no connection may leak.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from testing.redis_servers import RedisServer, until
 
 TENANTS = ("acme", "other", "third", "acme/b")
 IDS = ("a", "b", "book")
-# For each of a store's two ways to Redis, so that everybody shares them with everybody else.
+# Size of each of the store's two connection pools; small, so that all sessions share them.
 CONNECTIONS = 6
 ROUND_OPERATIONS = 500
 KINDS = ("Redis", "Redis", "Redis", "Redis", "SQLite")
@@ -39,7 +39,7 @@ CONTROL_OPERATIONS = 5_000
 
 
 class Round:
-    """New sessions of all tenants, each with one who writes and one who reads, until so many things were asked."""
+    """New sessions of all tenants, each with a writer and a reader, for a number of calls."""
 
     def __init__(self, seed: str, store: Store, number: int, operations: int, counts: Counts, tick: Tick) -> None:
         self._dice = random.Random(seed)
@@ -83,7 +83,7 @@ class Round:
         return self._left >= 0
 
     async def _ask(self, name: str, asked: Awaitable[None]) -> None:
-        """Waits for the end, or cancels after a moment; what a cancellation was too late for is an answer."""
+        """Waits for the call, or cancels it after a moment; if that comes too late, the answer is checked."""
         self._counts.cases += 1
         self._counts.add(name)
         self._tick(1)
@@ -125,15 +125,15 @@ def _sockets() -> int:
 
 
 def leaks(store: Store) -> list[str]:
-    """What is not as it was when nobody had asked anything yet."""
-    found = [f"{task.get_name()} goes on" for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    """Tasks and connections that are still in use although no call is in flight."""
+    found = [f"{task.get_name()} still runs" for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     if isinstance(store, RedisStore):
         for link in (store._link, store._bulk):
             topology: Any = link._topology
             if link._free._value != CONNECTIONS:
-                found.append(f"{CONNECTIONS - link._free._value} connections are never free again")
+                found.append(f"{CONNECTIONS - link._free._value} connections are never released")
             if held := len(topology._pool._in_use_connections):
-                found.append(f"{held} connections never came back")
+                found.append(f"{held} connections were not returned to the pool")
     return found
 
 
@@ -181,7 +181,7 @@ async def _nothing_left(connection: Connection) -> bool:
 
 def _only_when_closed(disconnect: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def disconnected(connection: Connection, nowait: bool = False, **options: Any) -> None:
-        # At once is for those who were cancelled.
+        # `nowait` is the disconnect of a cancelled call.
         if not nowait:
             await disconnect(connection, nowait, **options)
 
@@ -189,7 +189,7 @@ def _only_when_closed(disconnect: Callable[..., Awaitable[None]]) -> Callable[..
 
 
 def control(seed: int) -> Counts:
-    """Where a connection goes to the next asker with the answers to the last one, somebody must get another's."""
+    """If a connection is reused with unread responses of a cancelled call, some caller must get a wrong response."""
     with (
         mock.patch.object(Connection, "disconnect", _only_when_closed(Connection.disconnect)),
         mock.patch.object(Connection, "can_read", _nothing_left),

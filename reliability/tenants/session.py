@@ -1,7 +1,4 @@
-"""One session among others of its name: its text and its memories carry its name, and every answer is looked at for it.
-
-It does not know who else asks, nor who is cancelled; only what was acknowledged and what was begun.
-"""
+"""One session among others of the same name; its name is in all its text and memories, and every answer is checked."""
 
 from __future__ import annotations
 
@@ -23,11 +20,11 @@ WORDS = 1_000
 
 
 class Wrong(Exception):
-    """An answer that is not this session's, or not right, in words."""
+    """An answer that is another session's, or wrong, in words."""
 
 
 class Session:
-    """What was acknowledged of a session is there; what was begun may be; anything else may not."""
+    """Acknowledged text must be there; text in flight may be; nothing else may."""
 
     def __init__(self, key: SessionKey, nonce: int) -> None:
         self.key = key
@@ -54,7 +51,7 @@ class Session:
             raise Wrong(f"{self.name}: appended up to {end} and at most {self.begun}, answered {appended}")
         if appended.record is not None:
             self.check(appended.record, end)
-        # Whatever was cancelled before is too late now: it was worked out from an earlier record.
+        # A call cancelled earlier can no longer take effect: it was based on an earlier record.
         self.acknowledged = self.begun = appended.accepted_bytes
 
     async def checkpoint(self, store: Store, dice: random.Random) -> None:
@@ -70,7 +67,7 @@ class Session:
             info = CheckpointInfo(version, offset, chain=self.chain_at(offset))
             await store.checkpoint(lease, StoredCheckpoint(info, value), at=1.0)
         except StaleCheckpoint:
-            # One that was cancelled came through all the same.
+            # A cancelled checkpoint took effect all the same.
             if (await store.get(self.key)).version != version:
                 raise
         self.version = max(self.version, version)
@@ -102,7 +99,7 @@ class Session:
                 raise Wrong(f"{self.name}: a checkpoint of {checkpoint.value!r}")
 
     async def is_whole(self, store: Store) -> None:
-        """All that was acknowledged, in order, when nobody asks any more."""
+        """All acknowledged text is there in order, once no call is in flight."""
         await self.recover(store)
         recovery = await store.recover(self.key)
         found = await store.journal(self.key, recovery.journal_offset, ALL)
