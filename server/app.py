@@ -86,19 +86,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     await asyncio.to_thread(runner.warm, settings.step_tokens)
     engine = Engine(runner, scheduler, settings.answers_waiting_max, observe)
     engine.start()
-    reading = SessionReaders(store, engine, loaded, settings, metrics)
+    readers = SessionReaders(store, engine, loaded, settings, metrics)
     receipts = Receipts(ring.derived(b"receipts"))
-    service = SessionService(store, reading, engine, loaded, settings, metrics, receipts)
+    service = SessionService(store, readers, engine, loaded, settings, metrics, receipts)
     admission = Admission(settings, service.overload)
     # A token has at least one byte: less text than a segment has tokens cannot change a memory.
     segment_tokens = loaded.model.config.segment_tokens
-    sweeper = Sweeper(store, reading, loaded.fingerprint, segment_tokens, settings.sweep_seconds)
+    sweeper = Sweeper(store, readers, loaded.fingerprint, segment_tokens, settings.sweep_seconds)
     await sweeper.start()
     try:
-        yield Services(settings, metrics, loaded, store, engine, reading, service, admission)
+        yield Services(settings, metrics, loaded, store, engine, readers, service, admission)
     finally:
         await sweeper.stop()
-        await reading.close()
+        await readers.close()
         engine.stop()
         await store.close()
         await asyncio.to_thread(tracing.close)

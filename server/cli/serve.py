@@ -70,7 +70,7 @@ class DrainingServer(uvicorn.Server):
     async def _drained(self) -> None:
         self._services.admission.draining = True
         log.info("draining: new work is refused, in-flight answers finish")
-        closed = asyncio.ensure_future(self._services.reading.close())
+        closed = asyncio.ensure_future(self._services.readers.close())
         with suppress(TimeoutError):
             answers = self._services.sessions.answers
             await asyncio.wait_for(answers.answers_end(), self._services.settings.drain_seconds)

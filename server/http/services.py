@@ -23,7 +23,7 @@ class Services:
     loaded: LoadedModel
     store: Store
     engine: Engine
-    reading: SessionReaders
+    readers: SessionReaders
     sessions: SessionService
     admission: Admission
 

@@ -45,7 +45,7 @@ async def version(services: TheServices) -> JSONResponse:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(services: TheServices) -> Response:
     """Metrics in Prometheus' text format."""
-    await gauges.look(services.metrics, services.engine, services.reading, services.store)
+    await gauges.look(services.metrics, services.engine, services.readers, services.store)
     return Response(services.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
