@@ -13,14 +13,14 @@ from testing.redis_binaries import BINARIES, require
 from testing.redis_servers import HOST, free_port, until
 from tests.deploy.charts import Rendered
 
-# Letters that are Base64 as they stand, which one of the tests needs.
+# Valid Base64, which podman's handling of secrets needs (`tests/deploy/real/test_pod.py`).
 PASSWORD = "lettersAndDigits4242"
 
 
 class BundledValkey:
     def __init__(self, folder: Path) -> None:
         self.port, self._folder = free_port(), folder
-        # The user that the chart gives its servers.
+        # The ACL user of the chart's servers.
         self.url = f"redis://onceread@{HOST}:{self.port}"
         self.password_file = folder / "store.password"
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,7 +37,7 @@ class BundledValkey:
         command = [str(BINARIES["valkey9"]()), str(conf), "--port", str(self.port), "--bind", HOST]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(self.answers_anybody, "the bundled Valkey answers")
+        until(self.answers, "the bundled Valkey answers")
         return self
 
     def _here(self, text: str) -> str:
@@ -50,11 +50,11 @@ class BundledValkey:
             text = text.replace(place, mine)
         return text
 
-    def answers_anybody(self) -> bool:
-        """What its probes ask."""
-        with Redis(host=HOST, port=self.port) as nobody:
+    def answers(self) -> bool:
+        """Whether the server answers its probe."""
+        with Redis(host=HOST, port=self.port) as unauthenticated:
             try:
-                return bool(nobody.ping())
+                return bool(unauthenticated.ping())
             except RedisError:
                 return False
 

@@ -20,12 +20,12 @@ NAMESPACE = "books"
 Values = Mapping[str, Any]
 Manifest = dict[str, Any]
 
-# What nobody but the user can say, so without it nothing renders.
+# Required values: without them the chart does not render.
 LEAST: Values = {"secrets": {"existing": "onceread-secrets"}, "keys": {"existing": "onceread-keys"}}
 
 
 class Refused(Exception):
-    """Helm did not render the chart; the message is what it said."""
+    """Helm refused to render the chart; the message is its output."""
 
 
 def helm(program: str, *arguments: str, given: str = "") -> str:
@@ -59,7 +59,7 @@ class Rendered:
         return [manifest for manifest in self.all if manifest["kind"] == kind]
 
     def the(self, kind: str, ending: str = "onceread") -> Manifest:
-        """The one object of a kind whose name ends so."""
+        """The only object of a kind whose name has this ending."""
         [found] = [manifest for manifest in self.of(kind) if manifest["metadata"]["name"].endswith(ending)]
         return found
 
@@ -75,13 +75,13 @@ class Rendered:
 
     @property
     def pods(self) -> list[Manifest]:
-        """Every pod's specification, the test's too."""
+        """Every pod's specification, including the test pod's."""
         templates = [m["spec"]["template"]["spec"] for kind in ("Deployment", "StatefulSet") for m in self.of(kind)]
         return templates + [manifest["spec"] for manifest in self.of("Pod")]
 
 
 def merged(*parts: Values) -> dict[str, Any]:
-    """Values over values, as Helm lays them."""
+    """Values merged as Helm does, later ones over earlier ones."""
     result: dict[str, Any] = {}
     for part in parts:
         for name, value in part.items():

@@ -1,4 +1,4 @@
-"""The compose files as Compose reads them: the second laid over the first, what they extend resolved."""
+"""The compose files merged as Compose does it, with `extends` resolved."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Service = dict[str, Any]
 
 
 class Reset(list[Any]):
-    """A value that takes the place of the one below, instead of being joined with it."""
+    """A value that replaces the lower file's value instead of being merged with it."""
 
 
 class Loader(yaml.SafeLoader):
-    """YAML with Compose's two tags."""
+    """A YAML loader for Compose's tags !reset and !override."""
 
 
 def _replacing(loader: Loader, node: yaml.Node) -> Reset:
@@ -64,7 +64,7 @@ def replicas() -> dict[str, Service]:
 
 
 def untagged(value: Any) -> Any:
-    """The file's content with its tagged values as plain ones, which is what its schema is for."""
+    """The file's content with tagged values as plain ones, as the schema expects."""
     if isinstance(value, Reset):
         return untagged(value[0])
     if isinstance(value, dict):

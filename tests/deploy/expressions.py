@@ -32,7 +32,7 @@ def asked_by_panels() -> list[str]:
 
 
 def metrics_named() -> dict[str, set[str]]:
-    """Each metric's name, and who names it."""
+    """The names of all metrics in use, each with its alerts and panels."""
     named: dict[str, set[str]] = {}
     for source, expression in [
         *((rule["alert"], rule["expr"]) for rule in alerts()),

@@ -23,13 +23,13 @@ _CHECK = {
 _RUN = {
     "haproxy": ("-db", "-f"),
     "nginx": ("-e", "stderr", "-g", "daemon off;", "-c"),
-    # Its hot restart wants shared memory of its own: several on one machine would meet there.
+    # Envoy's hot restart uses shared memory, in which several instances on one machine would collide.
     "envoy": ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c"),
 }
 
 
 def settings(name: str, replicas: Sequence[int], door: int) -> str:
-    """The shipped file with loopback ports in the places of names."""
+    """The shipped file with host names replaced by loopback ports."""
     text = (DEPLOY / "gateway" / FILES[name]).read_text()
     for number, port in enumerate(replicas, 1):
         text = text.replace(f"onceread-{number}:8000", f"{HOST}:{port}")
@@ -46,7 +46,7 @@ def settings(name: str, replicas: Sequence[int], door: int) -> str:
 
 
 def check(name: str, file: Path) -> subprocess.CompletedProcess[str]:
-    """The program's own look at a file of settings."""
+    """The gateway's own configuration check."""
     command = [require(name), *_prefix(name, file), *_CHECK[name], str(file)]
     return subprocess.run(command, cwd=file.parent, capture_output=True, text=True, timeout=60)
 
@@ -56,7 +56,7 @@ def _prefix(name: str, file: Path) -> tuple[str, ...]:
 
 
 class Gateway:
-    """One of them; `change` is what is done to its settings before they are used."""
+    """A running gateway; `change` is applied to its configuration before the start."""
 
     def __init__(self, name: str, folder: Path, replicas: Sequence[int], change: Callable[[str], str] = str) -> None:
         self.name, self.port = name, free_port()

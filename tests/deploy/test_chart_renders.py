@@ -1,4 +1,4 @@
-"""The chart renders under every combination of its main values, alike with Helm 3 and 4, into what Kubernetes takes."""
+"""The chart renders with every combination of its main values, with Helm 3 and 4 alike, into valid objects."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ COMBINATIONS = list(product(STORES, AUTOSCALING, WAYS_IN, DEVICES))
 
 def values_of(combination: tuple[str, ...]) -> dict[str, Any]:
     parts = (STORES, AUTOSCALING, WAYS_IN, DEVICES)
-    # What depends on nothing else, in turns: secrets named or given, with operators or without.
+    # Independent of the rest, so alternated: secrets named or given, operators or none.
     by_turns = (GIVEN, ALONE) if combination[3] == "GPU" else (LEAST, WATCHED)
     return merged(*by_turns, *(part[name] for part, name in zip(parts, combination, strict=True)))
 
 
 @pytest.fixture(scope="module")
 def everything() -> list[Manifest]:
-    """Every object that any combination has, each once."""
-    # Taken out of its wheel before several ask for it at once.
+    """Every distinct object of all combinations."""
+    # Extracted from its wheel before several threads use it.
     require("helm4")
     with ThreadPoolExecutor(2) as threads:
         texts = list(threads.map(lambda combination: rendered(values_of(combination)), COMBINATIONS))
@@ -72,7 +72,7 @@ def everything() -> list[Manifest]:
     return [manifest for part in sorted(parts) for manifest in objects(part)]
 
 
-def test_every_combination_renders(everything: list[Manifest]) -> None:
+def test_every_combination_of_values_renders(everything: list[Manifest]) -> None:
     kinds = {manifest["kind"] for manifest in everything}
     assert kinds == set(
         "BackendTrafficPolicy ConfigMap Deployment EnvoyExtensionPolicy HTTPRoute HorizontalPodAutoscaler Ingress "
@@ -82,10 +82,10 @@ def test_every_combination_renders(everything: list[Manifest]) -> None:
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-def test_kubernetes_knows_every_field(
+def test_every_field_is_in_the_kubernetes_schema(
     everything: list[Manifest], version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A version's definitions are a megabyte, and read again for every object otherwise.
+    # The definitions of a version are a megabyte, and would be parsed again for every object.
     monkeypatch.setattr(schemas, "schema_contents", cache(schemas.schema_contents))
     own = {path.stem.partition("_")[0] for path in OPERATORS_KINDS}
     mine = [manifest for manifest in everything if manifest["kind"].lower() not in own]
@@ -95,7 +95,7 @@ def test_kubernetes_knows_every_field(
 
 
 @pytest.mark.parametrize("path", OPERATORS_KINDS, ids=lambda path: path.stem)
-def test_operators_know_every_field_of_their_kinds(everything: list[Manifest], path: Path) -> None:
+def test_every_field_of_a_custom_resource_is_in_its_schema(everything: list[Manifest], path: Path) -> None:
     kind, _, version = path.stem.partition("_")
     mine = [manifest for manifest in everything if manifest["kind"].lower() == kind]
     assert mine
@@ -105,11 +105,11 @@ def test_operators_know_every_field_of_their_kinds(everything: list[Manifest], p
 
 
 def must_fit(manifest: Manifest, path: Path) -> None:
-    # The schemas' patterns are Go's, some of which Python cannot read: those fields are not ours.
+    # Some patterns of the schemas are valid only in Go's syntax; the chart does not use those fields.
     jsonschema.Draft202012Validator(json.loads(path.read_text())).validate(manifest)
 
 
-def test_a_field_that_is_not_known_is_found() -> None:
+def test_an_unknown_field_is_found_by_the_schemas() -> None:
     gateway = values_of(("bundled", "none", "gateway", "processor"))
     [route] = [m for m in objects(rendered(gateway)) if m["kind"] == "HTTPRoute"]
     route["spec"]["rules"][0]["timeout"] = "0s"
@@ -122,13 +122,13 @@ def test_a_field_that_is_not_known_is_found() -> None:
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS[::17], ids=" ".join)
-def test_both_lines_of_helm_render_the_same(combination: tuple[str, ...]) -> None:
+def test_helm_3_and_4_render_the_same(combination: tuple[str, ...]) -> None:
     values = values_of(combination)
     assert rendered(values, "helm3") == rendered(values, "helm4")
 
 
 @pytest.mark.parametrize("program", ["helm3", "helm4"])
-def test_helm_finds_nothing_to_complain_of(program: str) -> None:
+def test_helm_lint_has_no_warnings(program: str) -> None:
     said = helm(program, "lint", "--strict", str(CHART), "--values", "-", given=json.dumps(LEAST))
     assert "0 chart(s) failed" in said
     assert "[WARNING]" not in said
@@ -152,12 +152,12 @@ def test_helm_finds_nothing_to_complain_of(program: str) -> None:
         (merged(LEAST, {"resources": {"limits": {"memory": "lots"}}}), "/resources/limits/memory"),
     ],
 )
-def test_values_that_cannot_work_are_refused_with_advice(values: Values, advice: str) -> None:
+def test_invalid_values_are_refused_with_advice(values: Values, advice: str) -> None:
     with pytest.raises(Refused, match=advice):
         rendered(values)
 
 
-def test_the_schema_knows_every_value_and_every_setting_that_the_chart_sets_itself() -> None:
+def test_the_schema_covers_all_values_and_all_settings_managed_by_the_chart() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     _must_describe(schema, values)
@@ -174,6 +174,6 @@ def _must_describe(schema: dict[str, Any], value: Any) -> None:
             _must_describe(schema["properties"][name], part)
 
 
-def test_chart_and_server_are_of_one_version() -> None:
+def test_the_chart_has_the_servers_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (VERSION, VERSION)

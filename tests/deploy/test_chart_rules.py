@@ -1,4 +1,4 @@
-"""Each rule that the chart keeps, on the objects that it renders: one test a rule."""
+"""The chart's rules, checked on the rendered objects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def containers(chart: Rendered) -> list[Manifest]:
     return [container for pod in chart.pods for container in [*pod.get("initContainers", ()), *pod["containers"]]]
 
 
-def test_every_pod_is_restricted_as_pod_security_has_it(plain: Rendered) -> None:
+def test_every_pod_meets_the_restricted_pod_security_standard(plain: Rendered) -> None:
     assert len(plain.pods) == 3
     for pod in plain.pods:
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -52,51 +52,51 @@ def test_every_pod_is_restricted_as_pod_security_has_it(plain: Rendered) -> None
         assert not any("hostPort" in port for port in container.get("ports", ()))
 
 
-def test_no_container_writes_to_its_root(plain: Rendered) -> None:
+def test_every_container_has_a_read_only_root_filesystem(plain: Rendered) -> None:
     assert all(container["securityContext"]["readOnlyRootFilesystem"] is True for container in containers(plain))
 
 
-def test_no_pod_gets_a_kubernetes_token(plain: Rendered) -> None:
+def test_no_pod_mounts_a_service_account_token(plain: Rendered) -> None:
     assert plain.the("ServiceAccount")["automountServiceAccountToken"] is False
     assert all(pod["automountServiceAccountToken"] is False for pod in plain.pods)
     assert all(pod["enableServiceLinks"] is False for pod in plain.pods)
 
 
-def test_memory_requested_is_the_limit(plain: Rendered) -> None:
+def test_memory_request_equals_the_limit(plain: Rendered) -> None:
     for container in containers(plain):
         resources = container["resources"]
         assert resources["requests"]["memory"] == resources["limits"]["memory"]
         assert "cpu" in resources["requests"]
 
 
-def test_it_starts_on_readyz_with_a_long_threshold(plain: Rendered) -> None:
+def test_the_startup_probe_allows_ten_minutes_on_readyz(plain: Rendered) -> None:
     probe = plain.container["startupProbe"]
     assert probe["httpGet"] == {"path": "/readyz", "port": "http"}
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 600
 
 
-def test_liveness_is_livez_and_does_not_depend_on_the_store(plain: Rendered) -> None:
+def test_the_liveness_probe_does_not_depend_on_the_store(plain: Rendered) -> None:
     assert plain.container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert plain.container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     [valkey] = plain.the("StatefulSet", "valkey")["spec"]["template"]["spec"]["containers"]
-    assert valkey["livenessProbe"].keys() & {"tcpSocket"}, "a Valkey that loads its file is not dead"
+    assert valkey["livenessProbe"].keys() & {"tcpSocket"}, "a Valkey that is loading its file is alive"
 
 
-def test_a_rollout_takes_no_replica_away_before_another_is_ready(plain: Rendered) -> None:
+def test_a_rolling_update_never_lowers_the_number_of_ready_replicas(plain: Rendered) -> None:
     assert plain.the("Deployment")["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
 @pytest.mark.parametrize(("drain", "before"), [(25, 5), (600, 20)])
-def test_a_pod_is_killed_only_after_it_could_drain(drain: int, before: int) -> None:
+def test_the_termination_grace_period_covers_the_drain_timeout(drain: int, before: int) -> None:
     chart = of({"drainSeconds": drain, "preStopSeconds": before})
     assert chart.server["terminationGracePeriodSeconds"] >= drain + before + 30
     assert settings(chart)["ONCEREAD_DRAIN_SECONDS"] == str(drain)
     command = chart.container["lifecycle"]["preStop"]["exec"]["command"]
     assert command[-1] == f"import time; time.sleep({before})"
-    assert command[0] == "/opt/venv/bin/python", "there is no shell to rely on"
+    assert command[0] == "/opt/venv/bin/python", "the image has no shell"
 
 
-def test_secrets_are_files_and_never_environment() -> None:
+def test_secrets_are_mounted_files_never_environment_variables() -> None:
     chart = Rendered({"secrets": {"sealKeys": "0f" * 32, "storePassword": "letters"}, "keys": {"existing": "keys"}})
     assert "env" not in chart.container
     assert not any("letters" in value or "0f0f" in value for value in settings(chart).values())
@@ -109,14 +109,14 @@ def test_secrets_are_files_and_never_environment() -> None:
         assert all(volume["secret"]["defaultMode"] == 0o440 for volume in pod["volumes"] if "secret" in volume)
 
 
-def test_a_secret_is_made_only_where_none_is_named_and_stays(plain: Rendered) -> None:
+def test_a_secret_is_created_only_if_none_is_named_and_survives_uninstall(plain: Rendered) -> None:
     assert not plain.of("Secret")
     made = Rendered({"secrets": {"sealKeys": "0f" * 32, "storePassword": "letters"}, "keys": {"open": True}})
     assert made.the("Secret")["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert made.the("Secret")["data"].keys() == {"seal.keys", "store.password"}
 
 
-def test_with_keys_every_caller_needs_one(plain: Rendered) -> None:
+def test_keys_are_required_unless_the_chart_is_open(plain: Rendered) -> None:
     assert settings(plain)["ONCEREAD_KEYS_FILE"] == "/etc/onceread/keys/keys"
     assert settings(plain)["ONCEREAD_OPEN"] == "false"
     opened = Rendered({"secrets": {"existing": "s"}, "keys": {"open": True}})
@@ -125,20 +125,20 @@ def test_with_keys_every_caller_needs_one(plain: Rendered) -> None:
 
 
 @pytest.mark.parametrize("parts", [(), (GPU,), (EXTERNAL,)], ids=["plain", "GPU", "external"])
-def test_the_server_takes_every_setting(parts: tuple[Values, ...]) -> None:
+def test_the_server_accepts_every_rendered_setting(parts: tuple[Values, ...]) -> None:
     taken = Settings.from_environment(settings(of(*parts)))
     assert taken.host == "0.0.0.0"
     assert taken.threads < int(Rendered().container["resources"]["requests"]["cpu"])
 
 
-def test_changed_settings_replace_the_pods(plain: Rendered) -> None:
+def test_changed_settings_roll_the_pods(plain: Rendered) -> None:
     def checksum(chart: Rendered) -> str:
         return str(chart.the("Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/settings"])
 
     assert checksum(plain) != checksum(of({"settings": {"step_tokens": "512"}}))
 
 
-def test_the_bundled_valkey_keeps_what_is_promised(plain: Rendered) -> None:
+def test_the_bundled_valkey_syncs_every_write_and_evicts_nothing(plain: Rendered) -> None:
     lines = plain.the("ConfigMap", "valkey")["data"]["valkey.conf"].splitlines()
     words = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
     set_up = {name: value for name, value in words}
@@ -148,7 +148,7 @@ def test_the_bundled_valkey_keeps_what_is_promised(plain: Rendered) -> None:
     assert set_up["aclfile"] == "/run/valkey/users.acl"
 
 
-def test_valkey_has_a_volume_that_stays(plain: Rendered) -> None:
+def test_valkeys_volume_is_retained(plain: Rendered) -> None:
     spec = plain.the("StatefulSet", "valkey")["spec"]
     [claim] = spec["volumeClaimTemplates"]
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
@@ -157,7 +157,7 @@ def test_valkey_has_a_volume_that_stays(plain: Rendered) -> None:
     assert {"name": "data", "mountPath": "/data"} in container["volumeMounts"]
 
 
-def test_valkey_has_more_memory_than_it_keeps(plain: Rendered) -> None:
+def test_valkeys_memory_limit_exceeds_maxmemory(plain: Rendered) -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())["valkey"]
     kept = int(values["maxMemory"].removesuffix("gb")) * 1024
     limit = int(values["resources"]["limits"]["memory"].removesuffix("Gi")) * 1024
@@ -165,7 +165,7 @@ def test_valkey_has_more_memory_than_it_keeps(plain: Rendered) -> None:
     assert f"maxmemory {values['maxMemory']}\n" in plain.the("ConfigMap", "valkey")["data"]["valkey.conf"]
 
 
-def test_an_external_store_takes_its_place() -> None:
+def test_an_external_store_replaces_the_bundled_valkey() -> None:
     chart = of(EXTERNAL)
     assert not chart.of("StatefulSet")
     assert not [manifest for manifest in chart.all if "valkey" in manifest["metadata"]["name"]]
@@ -173,13 +173,13 @@ def test_an_external_store_takes_its_place() -> None:
     assert settings(chart)["ONCEREAD_STORE_CA_FILE"] == "/etc/onceread/tls/ca.crt"
 
 
-def test_one_pod_may_be_disturbed_at_a_time(plain: Rendered) -> None:
+def test_the_disruption_budget_allows_one_unavailable_pod(plain: Rendered) -> None:
     budget = plain.the("PodDisruptionBudget")["spec"]
     assert budget["maxUnavailable"] == 1
     assert budget["selector"]["matchLabels"].items() <= _labels(plain).items()
 
 
-def test_replicas_are_spread(plain: Rendered) -> None:
+def test_replicas_are_spread_over_zones_and_nodes(plain: Rendered) -> None:
     spread = {item["topologyKey"]: item for item in plain.server["topologySpreadConstraints"]}
     assert spread.keys() == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
     for item in spread.values():
@@ -187,7 +187,7 @@ def test_replicas_are_spread(plain: Rendered) -> None:
         assert item["labelSelector"]["matchLabels"].items() <= _labels(plain).items()
 
 
-def test_services_find_the_servers_and_no_others(plain: Rendered) -> None:
+def test_services_select_the_servers_only(plain: Rendered) -> None:
     other = plain.the("StatefulSet", "valkey")["spec"]["template"]["metadata"]["labels"]
     for name in ("onceread", "onceread-replicas"):
         selector = plain.the("Service", name)["spec"]["selector"]
@@ -215,7 +215,7 @@ def test_keda_scales_by_queued_tokens() -> None:
     assert spec["minReplicaCount"] == 3
 
 
-def test_a_gpu_is_asked_for_and_tolerated(plain: Rendered) -> None:
+def test_gpu_pods_request_and_tolerate_the_device(plain: Rendered) -> None:
     chart = of(GPU)
     assert chart.container["resources"]["limits"]["nvidia.com/gpu"] == 2
     assert [item["key"] for item in chart.server["tolerations"]] == ["nvidia.com/gpu", "mine"]
@@ -224,13 +224,13 @@ def test_a_gpu_is_asked_for_and_tolerated(plain: Rendered) -> None:
     assert "ONCEREAD_DEVICE" not in settings(plain)
 
 
-def test_other_weights_come_from_a_claim() -> None:
+def test_weights_can_be_mounted_from_a_volume_claim() -> None:
     chart = of({"weights": {"path": "/models/large", "claim": "weights"}})
     assert settings(chart)["ONCEREAD_WEIGHTS"] == "/models/large"
     assert {"name": "models", "mountPath": "/models", "readOnly": True} in chart.container["volumeMounts"]
 
 
-def test_envoy_gateway_hashes_the_session_that_the_script_finds() -> None:
+def test_envoy_gateway_routes_by_the_session_that_the_script_extracts() -> None:
     chart = of(ROUTED)
     route = chart.the("HTTPRoute")
     [rule] = route["spec"]["rules"]
@@ -247,7 +247,7 @@ def test_envoy_gateway_hashes_the_session_that_the_script_finds() -> None:
 
 
 @pytest.mark.parametrize("controller", ["nginx", "haproxy"])
-def test_an_ingress_hashes_too(controller: str) -> None:
+def test_an_ingress_routes_by_session(controller: str) -> None:
     ingress = of({"ingress": {"enabled": True, "host": "books.example", "controller": controller}}).the("Ingress")
     annotations = "\n".join(ingress["metadata"]["annotations"].values())
     assert "sessions" in annotations
@@ -255,7 +255,7 @@ def test_an_ingress_hashes_too(controller: str) -> None:
     assert [path["path"] for path in ingress["spec"]["rules"][0]["http"]["paths"]] == ["/v1", "/version"]
 
 
-def test_operators_find_what_they_watch(plain: Rendered) -> None:
+def test_operators_select_the_monitor_the_rules_and_the_dashboard(plain: Rendered) -> None:
     on = {"serviceMonitor": True, "rules": True, "dashboard": True, "labels": {"release": "prometheus"}}
     chart = of({"monitoring": on})
     monitor = chart.the("ServiceMonitor")
@@ -274,7 +274,7 @@ def test_operators_find_what_they_watch(plain: Rendered) -> None:
     assert not plain.of("ServiceMonitor") + plain.of("PrometheusRule")
 
 
-def test_the_test_pod_asks_the_service(plain: Rendered) -> None:
+def test_the_test_pod_calls_the_service(plain: Rendered) -> None:
     pod = plain.the("Pod", "test")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     [container] = pod["spec"]["containers"]
@@ -285,7 +285,7 @@ def test_the_test_pod_asks_the_service(plain: Rendered) -> None:
     assert script.strip() == (CHART / "files" / "quickstart.py").read_text().strip()
 
 
-def test_two_releases_in_one_namespace_do_not_meet() -> None:
+def test_two_releases_in_one_namespace_share_no_object() -> None:
     names = [
         {(manifest["kind"], manifest["metadata"]["name"]) for manifest in Rendered(LEAST, name).all}
         for name in ("onceread", "second")

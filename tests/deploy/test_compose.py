@@ -1,4 +1,4 @@
-"""The compose files: of Compose's schema, locked down, and with a Valkey that keeps what is promised."""
+"""The compose files: valid by Compose's schema, with unprivileged servers and a durable Valkey."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ VALKEY = (CHART / "files" / "valkey.conf").read_text()
 
 
 @pytest.mark.parametrize("path", [ONE, REPLICAS], ids=lambda path: path.name)
-def test_compose_knows_every_field(path: Path) -> None:
+def test_every_field_is_in_the_compose_schema(path: Path) -> None:
     jsonschema.validate(untagged(load(path)), SCHEMA)
 
 
-def test_a_field_that_is_not_known_is_found() -> None:
+def test_an_unknown_field_is_found_by_the_compose_schema() -> None:
     wrong = untagged(load(ONE))
     wrong["services"]["onceread"]["read_olny"] = True
     with pytest.raises(jsonschema.ValidationError, match="read_olny"):
@@ -31,7 +31,7 @@ def test_a_field_that_is_not_known_is_found() -> None:
 
 
 @pytest.mark.parametrize("services", [one(), replicas()], ids=["one", "replicas"])
-def test_what_is_mounted_is_there_and_what_is_waited_for_too(services: dict[str, dict[str, object]]) -> None:
+def test_mounted_files_exist_and_dependencies_have_health_checks(services: dict[str, dict[str, object]]) -> None:
     volumes = load(ONE)["volumes"]
     for service in services.values():
         for volume in service.get("volumes", ()):  # type: ignore[attr-defined]
@@ -43,7 +43,7 @@ def test_what_is_mounted_is_there_and_what_is_waited_for_too(services: dict[str,
 
 
 @pytest.mark.parametrize("services", [one(), replicas()], ids=["one", "replicas"])
-def test_the_servers_are_locked_down_and_given_time(services: dict[str, dict[str, object]]) -> None:
+def test_the_servers_are_unprivileged_and_have_time_to_drain(services: dict[str, dict[str, object]]) -> None:
     for name, service in services.items():
         assert service["security_opt"] == ["no-new-privileges:true"]
         if name.startswith("onceread"):
@@ -54,20 +54,20 @@ def test_the_servers_are_locked_down_and_given_time(services: dict[str, dict[str
 
 
 @pytest.mark.parametrize("services", [one(), replicas()], ids=["one", "replicas"])
-def test_ports_are_open_to_this_machine_alone_and_no_two_are_the_same(services: dict[str, dict[str, object]]) -> None:
+def test_ports_are_distinct_and_published_on_loopback_only(services: dict[str, dict[str, object]]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", ())]  # type: ignore[attr-defined]
     assert all(port.startswith("127.0.0.1:") for port in ports)
     assert len({port.split(":")[1] for port in ports}) == len(ports) == 3
 
 
-def test_every_image_has_its_version() -> None:
+def test_every_image_has_a_version_tag() -> None:
     for service in replicas().values():
         assert service["image"] == "onceread" or re.search(r":v?\d", service["image"]), service["image"]
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert one()["valkey"]["image"] == values["valkey"]["image"]
 
 
-def test_three_replicas_share_keys_store_and_name() -> None:
+def test_the_replicas_share_keys_store_and_network_alias() -> None:
     services = replicas()
     servers = [services[name] for name in ("onceread", "onceread-2", "onceread-3")]
     for server in servers:
@@ -78,7 +78,7 @@ def test_three_replicas_share_keys_store_and_name() -> None:
     assert services["gateway"]["ports"] == one()["onceread"]["ports"]
 
 
-def test_valkey_keeps_what_is_promised_and_says_why() -> None:
+def test_valkeys_durability_settings_are_set_and_commented() -> None:
     lines = VALKEY.splitlines()
     words = dict(line.split(maxsplit=1) for line in lines if not line.startswith("#"))
     assert words["appendonly"] == "yes"

@@ -1,4 +1,4 @@
-"""The dashboard: Grafana finds it and its source, Prometheus can read what it asks, and a server has what both name."""
+"""The dashboard: Grafana is provisioned with it, its queries are valid, and the server exports all its metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.deploy.charts import DEPLOY
 from tests.deploy.expressions import DASHBOARD, asked_by_panels, metrics_named, panels
 from tests.deploy.programs import require
 
-# What the panels must show, each by a metric.
+# Metrics that the panels must show.
 SHOWN = (
     "onceread_read_tokens_total onceread_time_to_first_token_seconds_bucket onceread_num_requests_running "
     "onceread_num_requests_waiting onceread_sessions onceread_memory_bytes onceread_memory_load_seconds_bucket "
@@ -37,7 +37,7 @@ def metrics() -> Iterator[str]:
         yield http.get("/metrics").text
 
 
-def test_every_metric_that_is_named_exists(metrics: str) -> None:
+def test_every_metric_in_the_dashboard_and_the_alerts_exists(metrics: str) -> None:
     typed = dict(line.split()[2:4] for line in metrics.splitlines() if line.startswith("# TYPE "))
     there = set(typed)
     for name, kind in typed.items():
@@ -47,7 +47,7 @@ def test_every_metric_that_is_named_exists(metrics: str) -> None:
     assert not missing
 
 
-def test_refusals_are_counted_by_their_code(metrics: str) -> None:
+def test_refusals_are_counted_by_error_code(metrics: str) -> None:
     assert 'onceread_requests_rejected_total{reason="session_not_found"} 1.0' in metrics.splitlines()
 
 
@@ -56,12 +56,12 @@ def test_no_session_or_tenant_is_a_label(metrics: str) -> None:
     assert "tenant" not in metrics
 
 
-def test_it_shows_what_it_has_to() -> None:
+def test_the_panels_show_the_required_metrics() -> None:
     named = " ".join(asked_by_panels())
     assert not [metric for metric in SHOWN if metric not in named]
 
 
-def test_prometheus_can_read_every_expression(tmp_path: Path) -> None:
+def test_promtool_accepts_every_panels_expression(tmp_path: Path) -> None:
     rules = [{"record": f"panel:number:{n}", "expr": expr} for n, expr in enumerate(asked_by_panels())]
     (tmp_path / "panels.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     command = [require("promtool"), "check", "rules", "--lint=none", str(tmp_path / "panels.yaml")]
@@ -70,7 +70,7 @@ def test_prometheus_can_read_every_expression(tmp_path: Path) -> None:
     assert f"{len(rules)} rules found" in done.stdout
 
 
-def test_panels_have_ids_places_and_a_source_of_their_own() -> None:
+def test_panels_have_distinct_ids_and_places_and_use_the_selected_source() -> None:
     dashboard = json.loads(DASHBOARD.read_text())
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(ids)) == len(ids)
@@ -89,7 +89,7 @@ def test_panels_have_ids_places_and_a_source_of_their_own() -> None:
             assert 'job="onceread", instance=~"$instance"' in target["expr"]
 
 
-def test_grafana_finds_it_and_prometheus() -> None:
+def test_grafana_is_provisioned_with_the_dashboard_and_prometheus() -> None:
     folder = DEPLOY / "grafana" / "provisioning"
     [source] = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text())["datasources"]
     [provider] = yaml.safe_load((folder / "dashboards" / "onceread.yaml").read_text())["providers"]

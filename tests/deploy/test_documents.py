@@ -1,4 +1,4 @@
-"""What the documents tell people to type: the files are there, the values exist, and the chart installs as they say."""
+"""The commands in the deployment's documents: their files and values exist, and the chart renders with them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def commands(path: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(path: Path) -> None:
+def test_every_link_has_a_target(path: Path) -> None:
     text = path.read_text()
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         file, _, section = link.partition("#")
@@ -35,7 +35,7 @@ def test_every_link_leads_somewhere(path: Path) -> None:
             assert section in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, link
 
 
-def test_helm_installs_as_the_readme_says() -> None:
+def test_the_helm_commands_of_the_readme_render() -> None:
     installs = [words for words in commands(README) if words[:2] in (["helm", "install"], ["helm", "upgrade"])]
     assert len(installs) == 2
     sets: list[str] = []
@@ -47,21 +47,21 @@ def test_helm_installs_as_the_readme_says() -> None:
         helm("helm4", "template", "onceread", str(CHART), *sets[:2])
 
 
-def test_the_values_that_the_documents_name_exist() -> None:
+def test_every_chart_value_in_the_documents_exists() -> None:
     values = (CHART / "values.yaml").read_text()
     for path in DOCUMENTS:
         for name in re.findall(r"--set (\w+)\.", path.read_text()):
             assert re.search(rf"^{name}:", values, re.MULTILINE), name
 
 
-def test_the_settings_that_the_runbook_names_exist() -> None:
+def test_every_setting_in_the_runbook_exists() -> None:
     named = set(re.findall(r"`(\w+_(?:bytes|max|seconds|per_second|tokens))`", RUNBOOK.read_text()))
     assert len(named) >= 6
     # A metric, and a field of a session.
     assert named - {"onceread_queued_tokens", "ttl_seconds"} <= set(Settings.model_fields)
 
 
-def test_the_compose_files_that_are_named_are_there() -> None:
+def test_every_compose_file_in_the_readme_exists() -> None:
     for words in commands(README):
         if words[:2] == ["docker", "compose"]:
             assert all((ROOT / words[n + 1]).exists() for n, word in enumerate(words) if word == "-f")

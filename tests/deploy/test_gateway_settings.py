@@ -1,4 +1,4 @@
-"""The gateways' settings as they are written: each program takes its file, and each says what it has to."""
+"""The gateways' configuration files: each gateway accepts its file, and each file has the required settings."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def written(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
-def test_its_program_takes_it(name: str, tmp_path: Path) -> None:
+def test_the_gateway_accepts_its_configuration(name: str, tmp_path: Path) -> None:
     done = check(name, written(name, tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in (done.stdout + done.stderr).lower()
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
-def test_a_word_that_is_wrong_is_found(name: str, tmp_path: Path) -> None:
+def test_a_wrong_directive_is_refused(name: str, tmp_path: Path) -> None:
     file = written(name, tmp_path)
     wrong = {"haproxy": "hash-type", "nginx": "proxy_buffering", "envoy": "lb_policy"}[name]
     file.write_text(file.read_text().replace(wrong, f"{wrong}_wrong"))
@@ -62,6 +62,6 @@ def test_a_word_that_is_wrong_is_found(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
-def test_it_hashes_cuts_slow_clients_and_sends_nothing_twice(name: str) -> None:
+def test_the_configuration_hashes_sessions_times_out_slow_clients_and_never_retries_a_sent_request(name: str) -> None:
     text = (DEPLOY / "gateway" / FILES[name]).read_text()
     assert not [words for words in SAID[name] if words not in text]

@@ -1,4 +1,4 @@
-"""The Dockerfile as written: linted, its required lines, and the tree that it copies. `make test-deploy` builds it."""
+"""The Dockerfile without building it: lint, required lines, and the copied files. `make test-deploy` builds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.deploy.programs import require
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 LAST_STAGE = DOCKERFILE.split("\nFROM ")[-1]
 IGNORED = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
-# Every module of the image imports without the research that stays out of it, and the default weights load.
+# Every module of the image can be imported without the excluded training code, and the default weights load.
 IMPORTS = """
 import pkgutil, importlib
 import model, server
@@ -43,7 +43,7 @@ def is_ignored(path: str) -> bool:
 
 
 def copy_code(folder: Path) -> None:
-    """What the COPY lines of the stage `code` put below /app."""
+    """Copies the files that the COPY lines of the stage `code` put below /app."""
     stage = DOCKERFILE.split(" AS code\n")[1].split("\nFROM ")[0]
     for source, target in re.findall(r"^COPY (\S+) /app/(\S*)$", stage, re.MULTILINE):
         for found in ROOT.glob(source):
@@ -65,7 +65,7 @@ def test_hadolint_finds_nothing() -> None:
     assert all(line.startswith(("#", "FROM")) for line in reasons)
 
 
-def test_it_runs_as_an_unprivileged_user_without_a_shell() -> None:
+def test_the_image_runs_as_an_unprivileged_user_without_a_shell() -> None:
     assert "\nUSER 10001:10001\n" in LAST_STAGE
     assert 'ENTRYPOINT ["/opt/venv/bin/python", "-m", "server"]' in LAST_STAGE
     assert re.search(r'HEALTHCHECK [^\n]*\\\n +CMD \["/opt/venv/bin/python", .*healthcheck.py"\]', LAST_STAGE)
@@ -81,14 +81,14 @@ def test_dependencies_are_a_layer_below_the_code() -> None:
     assert "COPY model" not in dependencies
 
 
-def test_torch_comes_from_an_index_only_where_one_is_given() -> None:
+def test_the_package_index_of_torch_is_a_build_argument() -> None:
     assert "ARG TORCH_INDEX=\n" in DOCKERFILE
     assert 'pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --requirement torch.txt' in DOCKERFILE
     assert not re.search(r"https?://", DOCKERFILE)
     assert "ARG BASE=docker.io/library/debian:bookworm-slim\n" in DOCKERFILE
 
 
-def test_its_version_and_its_settings_are_those_of_the_server() -> None:
+def test_the_images_version_and_settings_are_valid() -> None:
     assert f"ARG VERSION={VERSION}\n" in LAST_STAGE
     given = dict(re.findall(r"(ONCEREAD_\w+)=(\S+)", LAST_STAGE.split("\nENV ")[1]))
     taken = Settings.from_environment(given)
@@ -96,7 +96,7 @@ def test_its_version_and_its_settings_are_those_of_the_server() -> None:
     assert taken.open is True
 
 
-def test_only_named_files_go_into_the_image() -> None:
+def test_the_build_context_is_an_allowlist() -> None:
     assert IGNORED[0] == "*"
     named = {line[1:] for line in IGNORED if line.startswith("!")}
     assert named == {"constraints.txt", "pyproject.toml", "server", "model", "deploy/image"}
@@ -104,7 +104,7 @@ def test_only_named_files_go_into_the_image() -> None:
     assert all(any(path == name or path.startswith(f"{name}/") for name in named) for path in copied)
 
 
-def test_the_image_has_what_serves_and_no_research(tmp_path: Path) -> None:
+def test_the_image_contains_the_server_and_no_training_code(tmp_path: Path) -> None:
     copy_code(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"server", "model", "healthcheck.py"}
     for research in ("training", "evaluation", "tasks", "convert", "attach.py"):
@@ -121,7 +121,7 @@ def test_the_image_has_what_serves_and_no_research(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_health_check_distinguishes_a_live_server_from_none() -> None:
+def test_the_health_check_fails_without_a_live_server() -> None:
     def check(port: int) -> int:
         command = [sys.executable, "-I", "-S", str(ROOT / "deploy" / "image" / "healthcheck.py")]
         return subprocess.run(command, env={"ONCEREAD_PORT": str(port)}, timeout=60, check=False).returncode

@@ -1,4 +1,4 @@
-"""The plain manifests are what the chart renders, and name no release's namespace."""
+"""The plain manifests are the chart's rendering, without a namespace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_the_manifests_are_what_the_chart_renders(program: str) -> None:
     assert MANIFESTS.read_text() == manifests(program), "python -m tests.deploy.manifests renders them anew"
 
 
-def test_they_go_into_any_namespace() -> None:
+def test_the_manifests_name_no_namespace() -> None:
     rendered = objects(MANIFESTS.read_text())
     assert len(rendered) > 10
     assert not any("namespace" in manifest["metadata"] for manifest in rendered)

@@ -1,4 +1,4 @@
-"""The runbook's backup and key rotation, carried out as written: what is restored, and what clients get."""
+"""The runbook's backup and key rotation, executed as written: what is restored, and what clients see."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ def rotate(keys: Path) -> None:
     )
 
 
-def test_a_snapshot_of_valkeys_volume_brings_everything_acknowledged_back(tiny_weights: Path, tmp_path: Path) -> None:
-    """The volume as it is at one moment, Valkey at work; restored beside the seal keys, into another Valkey."""
+def test_a_snapshot_of_valkeys_volume_restores_all_text_acknowledged_before_it(
+    tiny_weights: Path, tmp_path: Path
+) -> None:
+    """The volume is copied while Valkey runs, and restored with the seal keys into another Valkey."""
     keys = tmp_path / "seal.keys"
     with (
         RedisServer(require("valkey9"), tmp_path / "volume") as valkey,
@@ -62,7 +64,7 @@ def test_a_snapshot_of_valkeys_volume_brings_everything_acknowledged_back(tiny_w
         problem(http.get("/v1/sessions/younger"), 404, "session_not_found", "id")
 
 
-def test_a_seal_key_is_rotated_while_no_server_runs(tiny_weights: Path, tmp_path: Path) -> None:
+def test_the_seal_key_can_be_rotated_while_no_server_runs(tiny_weights: Path, tmp_path: Path) -> None:
     keys = tmp_path / "seal.keys"
     with RedisServer(require("valkey9"), tmp_path / "volume") as valkey:
         with served(tiny_weights, valkey, keys) as server, client(server) as http:
@@ -77,8 +79,8 @@ def test_a_seal_key_is_rotated_while_no_server_runs(tiny_weights: Path, tmp_path
             appended(http, "book", b"It was changed. ")
 
 
-def test_with_two_keys_servers_are_rotated_one_after_the_other(tiny_weights: Path, tmp_path: Path) -> None:
-    """The new key in second place everywhere first, then in front: no server ever meets a value that it cannot open."""
+def test_the_seal_key_can_be_rotated_one_server_at_a_time(tiny_weights: Path, tmp_path: Path) -> None:
+    """Every server gets the new key in second place first, then in front: none meets a value that it cannot open."""
     old = tmp_path / "old.keys"
     rotate(old)
     rotate(old)
@@ -102,5 +104,5 @@ def test_with_two_keys_servers_are_rotated_one_after_the_other(tiny_weights: Pat
                 if not number:
                     created(at_one, id="book")
                 for http in (at_one, at_other, at_one):
-                    appended(http, "book", b"Each in turn has its say. ")
+                    appended(http, "book", b"The servers take turns. ")
                 assert answer_of(at_one) == answer_of(at_other)

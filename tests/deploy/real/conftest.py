@@ -1,4 +1,4 @@
-"""What the tests with real containers share: the image, built once, and volumes."""
+"""Fixtures of the tests with real containers: the image, built once, and volumes."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ STRICT = (
         "no-new-privileges",
     ),
     *("--user", "10001:10001"),
-    # There is no shell to be found: whatever asks for one fails.
+    # The shells are masked: anything that needs one fails.
     *("--volume", "/dev/null:/usr/bin/dash:ro", "--volume", "/dev/null:/usr/bin/bash:ro"),
 )
 
@@ -72,7 +72,7 @@ class Container:
         return int(self.inspected["State"]["Pid"])
 
     def status(self) -> dict[str, str]:
-        """What the system says of its first process."""
+        """The status of the container's first process, from /proc."""
         with open(f"/proc/{self.pid}/status") as lines:
             return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
@@ -80,7 +80,7 @@ class Container:
         return podman("exec", self.name, "/opt/venv/bin/python", "-c", code)
 
     def stop(self, seconds: int) -> int:
-        """SIGTERM, and SIGKILL after these seconds; the exit status."""
+        """Sends SIGTERM, and SIGKILL after these seconds; returns the exit status."""
         podman("stop", "--time", str(seconds), self.name)
         return int(self.inspected["State"]["ExitCode"])
 

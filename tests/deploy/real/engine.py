@@ -35,7 +35,7 @@ _LIMITS = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096
 
 
 def podman(*arguments: str, timeout: float = 300) -> str:
-    """The output of podman, both streams; a failure is an AssertionError with all of it."""
+    """The output of podman, both streams; raises AssertionError with it if podman fails."""
     return said([require("podman"), *_STORE, "--cgroup-manager", "cgroupfs", "--runtime", "runc", *arguments], timeout)
 
 

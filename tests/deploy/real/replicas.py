@@ -1,4 +1,4 @@
-"""Three real replicas on one real Valkey, and which of them did what."""
+"""Three real replicas on one real Valkey, and what each of them has answered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reliability.replicas.fleet import Replica, make_weights
 from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
 
-# The servers' own patience is without end here: so what cuts a slow client off is the gateway.
+# The servers' own timeouts are so long that only the gateway's can cut off a slow client.
 PATIENT = {"header_seconds": "3600", "body_stall_seconds": "3600", "unread_seconds": "3600"}
 
 
@@ -42,11 +42,11 @@ class Replicas:
         return [replica.port for replica in self.all]
 
     def written(self) -> list[float]:
-        """Tokens of answers that each replica has written so far."""
+        """Tokens that each replica has generated so far."""
         return [_sample(replica.url, "onceread_generation_tokens_total") for replica in self.all]
 
     def answering(self) -> list[float]:
-        """Answers that each replica is writing now."""
+        """Answers that each replica is decoding now."""
         return [_sample(replica.url, 'onceread_num_requests_running{phase="answer"}') for replica in self.all]
 
 

@@ -1,7 +1,7 @@
 """The services of compose.yaml, started one by one with podman as the file describes them; the dashboard fills.
 
-The images of others can not be fetched everywhere: in their places stand images of the same programs from Debian and
-from Python's packages. Grafana is not among those.
+Third-party images cannot be pulled everywhere: they are replaced by images of the same programs from Debian and from
+Python packages. Grafana is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TEXT = b"Mary went to the kitchen. " * 200
 
 
 def stand_in(name: str, program: Path, into: str, entrypoint: str = "") -> None:
-    """An image of that name with that one program in it."""
+    """Builds an image of that name with only that program."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(program, Path(folder) / "program")
         lines = [f"FROM {base_name()}", f"COPY program {into}"]
@@ -44,7 +44,7 @@ def stand_in(name: str, program: Path, into: str, entrypoint: str = "") -> None:
 
 
 class Composed:
-    """Some services of the file, on the host's network, where a service's name is the loopback address."""
+    """Some services of the file on the host's network, where every service name resolves to the loopback address."""
 
     def __init__(self, folder: Path, services: dict[str, Service]) -> None:
         self._folder, self._services, self._run = folder, services, secrets.token_hex(4)
@@ -83,7 +83,7 @@ class Composed:
             yield f"--volume={self._replaced(where)}:{rest}"
 
     def _replaced(self, where: str) -> str:
-        """Prometheus looks names up where there are none; it gets the address instead."""
+        """Prometheus's configuration with a static address in place of DNS discovery; other paths unchanged."""
         if not where.endswith("prometheus.yaml"):
             return where
         text = Path(where).read_text()
@@ -120,7 +120,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_the_server_reads_and_answers_from_valkey(composed: Composed) -> None:
+def test_the_composed_server_reads_and_answers(composed: Composed) -> None:
     with httpx.Client(base_url=SERVER, timeout=120) as http:
         session = created(http)
         appended(http, session, TEXT)
@@ -133,7 +133,7 @@ def test_the_server_reads_and_answers_from_valkey(composed: Composed) -> None:
         assert (after["answer"], after["memory"]["offset"]) == ("kitchen", len(TEXT))
 
 
-def test_the_server_is_as_locked_down_as_the_file_says(composed: Composed) -> None:
+def test_the_running_server_has_the_isolation_of_the_compose_file(composed: Composed) -> None:
     [found] = json.loads(podman("container", "inspect", composed.name("onceread")))
     assert found["Config"]["User"] == "10001:10001"
     assert found["HostConfig"]["ReadonlyRootfs"] is True
@@ -141,7 +141,7 @@ def test_the_server_is_as_locked_down_as_the_file_says(composed: Composed) -> No
     assert "no-new-privileges" in found["HostConfig"]["SecurityOpt"]
 
 
-def test_prometheus_has_the_alerts_and_the_dashboard_fills(composed: Composed) -> None:
+def test_prometheus_loads_the_alerts_and_every_panel_has_data(composed: Composed) -> None:
     with httpx.Client(base_url=SERVER, timeout=120) as http:
         session = created(http)
         appended(http, session, TEXT)
@@ -150,7 +150,7 @@ def test_prometheus_has_the_alerts_and_the_dashboard_fills(composed: Composed) -
     assert {rule["name"] for group in rules for rule in group["rules"]} == {rule["alert"] for rule in alerts()}
     until(lambda: query('up{job="onceread"} == 1'), "Prometheus reads the server's metrics")
     empty = [expression for expression in asked_by_panels() if not filled(expression)]
-    # What only counts what goes wrong has nothing to show.
+    # Expressions that count only failures have no data.
     assert all(
         "errors_total" in expression or "refused" in expression or "rejected" in expression for expression in empty
     )

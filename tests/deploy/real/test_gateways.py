@@ -38,7 +38,7 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
 def gateway(
     request: pytest.FixtureRequest, replicas: Replicas, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """Each gateway with its file; and Envoy as Envoy Gateway sets it up, with the chart's script."""
+    """Each gateway with its file, and Envoy as Envoy Gateway configures it, with the chart's script."""
     change: Callable[[str], str] = as_the_chart_has_it if request.param == "script" else str
     name = "envoy" if request.param == "script" else request.param
     with Gateway(name, tmp_path_factory.mktemp("gateway"), replicas.ports, change) as gateway:
@@ -53,7 +53,7 @@ def http(gateway: Gateway) -> Iterator[httpx.Client]:
 
 
 def as_the_chart_has_it(text: str) -> str:
-    """Envoy's file with the chart's script and its one hashed header, in the places of the rules in the routes."""
+    """Envoy's file with the routes' rules replaced by the chart's script and its hashed header."""
     settings = yaml.safe_load(text)
     [chain] = settings["static_resources"]["listeners"][0]["filter_chains"]
     manager = chain["filters"][0]["typed_config"]
@@ -73,7 +73,7 @@ def as_the_chart_has_it(text: str) -> str:
 
 
 def owner(replicas: Replicas, ask: Callable[[], Any]) -> int:
-    """Which replica does what is asked."""
+    """The replica that answers the call."""
     before = replicas.written()
     ask()
     wrote = [after > first for first, after in zip(before, replicas.written(), strict=True)]
@@ -93,7 +93,7 @@ def chat(http: httpx.Client, session: str) -> httpx.Response:
 
 
 def asks_another(http: httpx.Client, replicas: Replicas, before: list[float]) -> bool:
-    """Asks about a session of its own; whether by now every replica has written more than before."""
+    """Asks a question to a new session; whether every replica has generated tokens since `before`."""
     asked(http, created(http))
     return all(after > first for first, after in zip(before, replicas.written(), strict=True))
 
@@ -102,25 +102,25 @@ def test_a_session_stays_with_one_replica_and_sessions_are_spread(http: httpx.Cl
     before = replicas.written()
     until(lambda: asks_another(http, replicas, before), "the gateway has found all replicas")
     owners: list[int] = []
-    # Ids are drawn at random: a dozen may leave one replica out, a hundred do not.
+    # Ids are random: with a dozen sessions a replica may get none, with a hundred each gets some.
     while len(owners) < SESSIONS or (len(set(owners)) < 3 and len(owners) < 100):
         session = created(http)
         appended(http, session, TEXT[:1000])
         mine = {owner(replicas, partial(asked, http, session)) for _ in range(2)}
         mine.add(owner(replicas, partial(chat, http, session)))
-        assert len(mine) == 1, "the path and the header lead to the same replica"
+        assert len(mine) == 1, "the path and the header must lead to the same replica"
         owners += mine
     assert set(owners) == {0, 1, 2}
 
 
-def test_a_replicas_death_moves_its_sessions_and_loses_nothing(http: httpx.Client, replicas: Replicas) -> None:
+def test_the_sessions_of_a_killed_replica_move_to_others_without_loss(http: httpx.Client, replicas: Replicas) -> None:
     session = created(http)
     appended(http, session, TEXT[:20_000])
     first = owner(replicas, lambda: asked(http, session))
     before = asked(http, session)
     replicas.all[first].kill()
     try:
-        # What was on its way may be lost; an append at its offset may be sent again.
+        # A request in flight may be lost; an append with an offset may be sent again.
         until(lambda: sent(http, session, 20_000), "another replica takes the text")
         after = asked(http, session)
         assert after["memory"]["offset"] == len(TEXT)
@@ -131,7 +131,7 @@ def test_a_replicas_death_moves_its_sessions_and_loses_nothing(http: httpx.Clien
     until(lambda: http.get("/readyz").status_code == 200, "it is there again")
 
 
-def test_a_replica_that_drains_ends_its_answers_through_the_gateway(http: httpx.Client, replicas: Replicas) -> None:
+def test_a_draining_replica_completes_its_answers_through_the_gateway(http: httpx.Client, replicas: Replicas) -> None:
     session = created(http)
     appended(http, session, TEXT[:5000])
     with http.stream("POST", f"/v1/sessions/{session}/queries", json=LONG) as reply:
@@ -146,18 +146,18 @@ def test_a_replica_that_drains_ends_its_answers_through_the_gateway(http: httpx.
     assert done["usage"]["completion_tokens"] > 1000
 
 
-def test_an_answer_is_not_held_back(http: httpx.Client, replicas: Replicas) -> None:
+def test_the_gateway_does_not_buffer_streamed_answers(http: httpx.Client, replicas: Replicas) -> None:
     session = created(http)
     appended(http, session, TEXT[:5000])
     with http.stream("POST", f"/v1/sessions/{session}/queries", json=LONG) as reply:
         stream = events(reply.iter_lines())
         assert next(stream)[0] == "delta"
-        # Its beginning is here while its end is still being written.
+        # The beginning has arrived while the end is still being decoded.
         assert sum(replicas.answering()) == 1
     until(lambda: sum(replicas.answering()) == 0, "the answer that nobody waits for ends")
 
 
-def test_a_text_is_not_held_back(http: httpx.Client) -> None:
+def test_the_gateway_does_not_buffer_uploads(http: httpx.Client) -> None:
     session = created(http)
     half = prose(62, 600_000).encode()
 
@@ -167,7 +167,7 @@ def test_a_text_is_not_held_back(http: httpx.Client) -> None:
         until(lambda: offsets(http, session)[0] >= len(half) // 2, "the beginning arrives")
         yield half
 
-    # Its own connection: the first one looks how far the text has come.
+    # A connection of its own: the other one polls the offset.
     with httpx.Client(base_url=http.base_url, timeout=120) as other:
         reply = other.post(f"/v1/sessions/{session}/text", content=body())
     assert reply.json()["accepted_bytes"] == 2 * len(half)
@@ -185,7 +185,7 @@ def test_slow_clients_are_cut_off(http: httpx.Client, gateway: Gateway) -> None:
 
 
 def last_words(port: int, sent: str) -> str:
-    """The status that a client is cut off with that sends this and then nothing more; nothing where there is none."""
+    """The status line with which a client is cut off that sends this and then stalls; empty if there is none."""
     with socket.create_connection((HOST, port), timeout=CUT_SECONDS) as way:
         way.sendall(sent.encode())
         received = b""
@@ -198,6 +198,6 @@ def last_words(port: int, sent: str) -> str:
     return words[1].decode() if words else ""
 
 
-def test_metrics_are_not_served_outside(http: httpx.Client) -> None:
+def test_the_gateway_does_not_serve_metrics(http: httpx.Client) -> None:
     assert http.get("/metrics").status_code == 404
     assert "onceread_" not in http.get("/metrics").text

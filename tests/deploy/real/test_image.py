@@ -1,4 +1,4 @@
-"""The built image: its contents, its isolation, and that it loses nothing however it ends."""
+"""The built image: its contents, its isolation, and that no acknowledged text is lost however it is stopped."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_configuration_of_the_image(image: str) -> None:
     assert size < 1100 * MEBIBYTE
 
 
-def test_it_runs_as_an_unprivileged_user_and_writes_only_to_data(image: str, volume: str) -> None:
+def test_the_container_is_unprivileged_and_can_write_only_to_data(image: str, volume: str) -> None:
     with Container(volume) as container:
         status = container.status()
         assert status["Uid"].split() == ["10001"] * 4
@@ -61,14 +61,14 @@ def test_it_runs_as_an_unprivileged_user_and_writes_only_to_data(image: str, vol
         podman("healthcheck", "run", container.name)
 
 
-def test_the_image_runs_by_itself_and_contains_no_research(image: str) -> None:
-    """Without a volume of the test's, and nothing set except the port."""
+def test_the_image_runs_without_configuration_and_contains_no_training_code(image: str) -> None:
+    """No volume, and no setting but the port."""
     with Container(None) as container:
         assert httpx.get(f"{container.url}/version").json()["model"] == "default"
         assert container.python("import os; print(os.path.exists('/app/model/training'))").strip() == "False"
 
 
-def test_the_readmes_sixty_seconds(image: str, volume: str, tmp_path: Path) -> None:
+def test_the_quickstart_of_the_readme_works_in_a_container(image: str, volume: str, tmp_path: Path) -> None:
     (tmp_path / "novel.txt").write_text(prose(7, 120_000))
     prepare_and_read, ask, *_ = commands()
     with Container(volume) as container:
@@ -86,7 +86,7 @@ def test_sigterm_drains_in_time_and_loses_nothing(image: str, volume: str) -> No
         http.post(f"/v1/sessions/{session}/text", content=TEXT).raise_for_status()
         accepted, _ = offsets(http, session)
         assert accepted == len(TEXT)
-        # The chart's time to drain; a kill would give 137.
+        # The chart's grace period; a SIGKILL would give 137.
         assert container.stop(60) == 0
         assert "drained: every session is checkpointed" in container.log
     must_be_whole(volume, session, len(TEXT))
@@ -107,7 +107,7 @@ def test_sigkill_loses_nothing(image: str, volume: str) -> None:
 
 
 def must_be_whole(volume: str, session: str, accepted: int) -> None:
-    """In a new container the session has all that was acknowledged, and answers like an undisturbed one."""
+    """In a new container the session has all acknowledged text, and answers like one that was never interrupted."""
     with Container(volume) as container, container.client() as http:
         assert offsets(http, session)[0] == accepted
         undisturbed = created(http)
@@ -118,7 +118,7 @@ def must_be_whole(volume: str, session: str, accepted: int) -> None:
         assert (mine["answer"], mine["usage"]) == (other["answer"], other["usage"])
 
 
-def test_it_stays_within_its_memory(image: str, volume: str) -> None:
+def test_the_container_stays_within_its_memory_limit(image: str, volume: str) -> None:
     limit = ("--memory", "1g", "--memory-swap", "1g")
     with Container(volume, *limit) as container, container.client() as http:
         session = created(http)
@@ -132,13 +132,13 @@ def test_it_stays_within_its_memory(image: str, volume: str) -> None:
         assert used < 1 << 30
 
 
-def test_a_memory_limit_is_enforced(image: str, volume: str) -> None:
-    """The control of the test above: with less than torch needs the container is killed."""
+def test_a_container_beyond_its_memory_limit_is_killed(image: str, volume: str) -> None:
+    """The control of the test above: with less memory than torch needs, the container is killed."""
     container = Container(volume, "--memory", "100m", "--memory-swap", "100m")
     with pytest.raises(AssertionError), container:
         pass
 
 
-def test_other_commands_need_no_server(image: str, volume: str) -> None:
+def test_the_other_commands_run_in_the_image(image: str, volume: str) -> None:
     said = podman("run", "--rm", "--volume", f"{volume}:/data", *STRICT, image, "doctor")
     assert "ok   sqlite opens" in said

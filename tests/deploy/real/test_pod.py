@@ -1,4 +1,4 @@
-"""The rendered Deployment as a pod of podman's: the chart's own settings, secrets and limits around the real image."""
+"""The rendered Deployment run by podman: the real image with the chart's settings, secrets and limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BundledValkey]:
 
 
 class Pod:
-    """What the chart renders, played until it is ready."""
+    """The chart's rendering, run with `podman play kube` until it is ready."""
 
     def __init__(self, folder: Path, valkey: BundledValkey) -> None:
         self.port, self.name = free_port(), f"pod-{secrets.token_hex(4)}"
@@ -77,15 +77,15 @@ class Pod:
 
 
 def _as_podman_wants_it(secret: Manifest, deployment: Manifest) -> None:
-    """What podman 4.3 can not do by itself, and a cluster can."""
-    # It reads a Secret's data as Base64, and writes into files what it has read, not what that stands for.
+    """Works around what podman 4.3 lacks compared with a cluster."""
+    # It mounts a Secret's data as Base64, without decoding it.
     secret["data"] = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
     pod = deployment["spec"]["template"]["spec"]
     for volume in pod["volumes"]:
         if "secret" in volume:
             volume["secret"]["optional"] = False
     [container] = pod["containers"]
-    # On the host's network there is nothing to map; and it turns probes into a shell with curl, which are not there.
+    # On the host's network no port is mapped; and podman runs probes through a shell and curl, which the image lacks.
     for name in ("ports", "startupProbe", "livenessProbe", "readinessProbe"):
         del container[name]
 

@@ -129,7 +129,7 @@ def test_finished_work_is_counted(http: httpx.Client) -> None:
     assert after["onceread_queued_tokens"] == after["onceread_unread_bytes"] == 0
 
 
-def test_refusals_are_counted_by_their_code(http: httpx.Client) -> None:
+def test_refusals_are_counted_by_error_code(http: httpx.Client) -> None:
     problem(http.get("/v1/sessions/never"), 404, "session_not_found", "id")
     problem(http.post("/v1/sessions/never/queries", json={"question": 7}), 422, "invalid_field", "question")
     samples = scraped(http)
