@@ -20,7 +20,7 @@ from reliability.replicas.history import History
 from reliability.replicas.lives import LEASE_SECONDS, at_work, count
 from reliability.replicas.observer import Observer
 from reliability.soak.vitals import Vitals
-from server.store.redis.memories import UNKEPT_SECONDS
+from server.store.redis.checkpoints import UNKEPT_SECONDS
 from server.store.redis.names import EXPIRY, SEALED_WITH, UNREAD, sessions_of
 from testing.models import prose
 

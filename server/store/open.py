@@ -13,9 +13,8 @@ from server.store.in_memory import MemoryStore
 from server.store.keyring import Keyring
 from server.store.redis import RedisStore
 from server.store.redis.client import Link
-from server.store.redis.durability import DURABILITIES, confirmed_by
 from server.store.redis.health import Doctor, Greeter
-from server.store.redis.requirements import Finding
+from server.store.redis.requirements import DURABILITIES, Finding, confirmed_by
 from server.store.redis.topology import Access, open_topology
 from server.store.sqlite import SqliteStore
 

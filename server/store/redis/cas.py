@@ -1,7 +1,4 @@
-"""Session records in Redis: sealed entries, each replaced as a whole if it still is what was read.
-
-It knows how a change is made that nobody else's change can be lost to, and nothing of what changes.
-"""
+"""Session records in Redis: encrypted manifests, each replaced as a whole if it is still the one that was read."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

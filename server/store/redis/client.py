@@ -1,7 +1,6 @@
-"""The way to Redis: commands that go over one connection together, and scripts that change one session.
+"""The client of Redis: pipelines over one connection, and scripts that change one session.
 
-It knows what an answer's durability asks for, and nothing of sessions. What changes anything is
-sent once.
+Commands that only read are retried. A script is sent once, because it may have run although its answer was lost.
 """
 
 import asyncio
@@ -20,12 +19,13 @@ from redis.exceptions import (
 )
 
 from server.store.base import StoreUnavailable
-from server.store.redis.durability import Durability
 from server.store.redis.errors import Unconfirmed, Unfit, Unreachable, explained, points_elsewhere, unreachable
-from server.store.redis.exchange import Command, exchange
+from server.store.redis.requirements import Durability
 from server.store.redis.topology import Topology
 
 Result = TypeVar("Result")
+
+Command = Sequence[str | bytes | int]
 
 _PARTS = files("server.store.redis").joinpath("parts.lua").read_text()
 SCRIPTS = {
@@ -167,3 +167,16 @@ class Link:
         except (RedisError, OSError) as error:
             await self._topology.look_again()
             raise unreachable(error) from error
+
+
+async def exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """All answers in order, a refusal as its error: what is not read here, the next asker would read."""
+    await connection.send_packed_command(connection.pack_commands(commands))
+    return [await _answer(connection) for _ in commands]
+
+
+async def _answer(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error

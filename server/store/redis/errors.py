@@ -1,7 +1,4 @@
-"""What Redis or the way to it refused, in the contract's words: what happened and what to do.
-
-It knows Redis' errors, not what was being done.
-"""
+"""Errors of Redis and of the connection to it as errors of the store: what happened, and what to do."""
 
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 

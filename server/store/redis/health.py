@@ -1,18 +1,13 @@
-"""The doctor: looks at every Redis as a connection to it is made, and whenever it is asked to.
-
-It knows what is asked of a Redis and who is asked; what must be so, the examination knows.
-"""
+"""Checks of Redis: each new connection is checked before use, and the doctor checks every master on request."""
 
 from typing import Any
 
 from server.store.base import StoreUnavailable
 from server.store.keyring import Keyring
-from server.store.redis.client import Link
-from server.store.redis.durability import Durability, kept_by
+from server.store.redis.client import Link, exchange
 from server.store.redis.errors import Unfit
-from server.store.redis.exchange import exchange
 from server.store.redis.names import SEALED_WITH
-from server.store.redis.requirements import QUESTIONS, Finding, diagnose, facts_from
+from server.store.redis.requirements import QUESTIONS, Durability, Finding, diagnose, facts_from, kept_by
 
 
 class Greeter:

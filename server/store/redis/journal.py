@@ -1,14 +1,21 @@
-"""The journal in Redis: sealed pieces by their offsets, and an index of them that outlives the pieces.
+"""The journal in Redis: encrypted pieces by their offsets, and an index of them that outlives the pieces.
 
-It knows what lies at an offset; whether an append or a trim is due, others decide.
+Each line of the index has the hash of the text before the piece and a digest of the piece, so that bytes that are sent
+again are recognised after their piece was trimmed.
 """
 
+import asyncio
+from dataclasses import replace
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
-from server.store.base import ContentConflict, DamagedValue, OffsetMismatch, SessionKey
+from server.store import rules
+from server.store.base import REPEATS_KEPT, Appended, ContentConflict, DamagedValue, OffsetMismatch, SessionKey
 from server.store.encryption import Sealer
 from server.store.manifest import Manifest
+from server.store.redis.cas import Found, Records
 from server.store.redis.client import Link
+from server.store.redis.index import Indexes
 from server.store.redis.names import names
 from server.store.text_hash import extended
 
@@ -177,6 +184,59 @@ class Journal:
             if self._sealer.digest("line", entry.record.key, place, b"") == seal:
                 return opened
         raise DamagedValue(f"the index of session {entry.record.key.id!r} near {offset!r}")
+
+
+class RedisTexts:
+    def __init__(self, records: Records, journal: Journal, indexes: Indexes) -> None:
+        self._records, self._journal, self._indexes = records, journal, indexes
+        self._turns: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
+
+    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool) -> Appended:
+        await self._indexes.mark_unread(key)
+        # One after the other: appends from here would only make each other begin anew.
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            while True:
+                appended = await self._records.steadily(
+                    key, lambda found: self._append(found, offset, piece, at, repeats)
+                )
+                if appended is not None:
+                    return appended
+
+    async def read(self, found: Found, offset: int, limit: int) -> bytes:
+        entry = found.entry
+        accepted = entry.record.accepted_bytes
+        if offset > accepted:
+            raise OffsetMismatch(accepted)
+        if offset < entry.journal_offset:
+            raise rules.trimmed(offset, entry.journal_offset)
+        return await self._journal.read(entry, offset, min(offset + limit, accepted))
+
+    async def _append(self, found: Found, offset: int, piece: bytes, at: float, repeats: bool) -> Appended | None:
+        """The answer, or None where another change came first."""
+        entry, place = found.entry, names(found.entry.record.key)
+        accepted = entry.record.accepted_bytes
+        known, new = rules.placed(accepted, offset, piece, repeats)
+        if known:
+            await self._journal.recognise(entry, offset, known)
+        if not new:
+            # Written where it was compared: what was read may be the word of a Redis that is master no more.
+            used = replace(entry, record=rules.used(entry.record, at))
+            sure = await self._records.change("replace", [place.record], found.sealed, self._records.seal(used))
+            return Appended(used.record, replayed=True) if sure else None
+        grown = replace(entry, record=rules.grown(entry.record, new, at))
+        sealed, line = self._journal.sealed(entry, new)
+        kept = await self._records.change(
+            "append",
+            [place.record, place.journal, place.pieces],
+            found.sealed,
+            self._records.seal(grown),
+            accepted,
+            sealed,
+            line,
+            entry.journal_offset,
+            REPEATS_KEPT,
+        )
+        return Appended(grown.record, replayed=False) if kept else None
 
 
 def _is_number(text: str) -> bool:

@@ -1,15 +1,11 @@
-"""Leases in Redis: who may read which session, and until when, by the store's own clock.
-
-It knows no session's text or memory.
-"""
+"""Leases in Redis: which server may read a session, and until when by the clock of Redis."""
 
 from collections.abc import Sequence
 
 from server.store import rules
 from server.store.base import Lease, LeaseHeld, SessionKey
 from server.store.redis.cas import Records
-from server.store.redis.client import Link
-from server.store.redis.exchange import Command
+from server.store.redis.client import Command, Link
 from server.store.redis.names import names
 
 

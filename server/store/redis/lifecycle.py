@@ -1,23 +1,34 @@
-"""How a session begins: empty, or with a memory; it is listed before it is there, and never half there.
+"""How a session begins and ends in Redis: created, deleted, or expired.
 
-It knows which keys a new session has, and nothing of how it goes on.
+A session is listed before its record exists, and all of its keys are removed in one script. A change that was computed
+before the removal is refused, since the record is gone.
 """
 
 import asyncio
+import re
 import secrets
+from contextlib import suppress
 
 from server.store import rules
-from server.store.base import SessionRecord, StoredCheckpoint
+from server.store.base import (
+    TOMBSTONE_SECONDS,
+    DamagedValue,
+    SessionExpired,
+    SessionKey,
+    SessionMissing,
+    SessionRecord,
+    StoredCheckpoint,
+)
 from server.store.manifest import KeptCheckpoint, Manifest
 from server.store.redis.cas import Records, is_done
+from server.store.redis.checkpoints import Memories
 from server.store.redis.client import PAUSES_SECONDS, Link
 from server.store.redis.errors import Unreachable
 from server.store.redis.index import Indexes
-from server.store.redis.memories import Memories
-from server.store.redis.names import names
+from server.store.redis.names import Names, names
 
 
-class Beginning:
+class Lifecycle:
     def __init__(self, link: Link, records: Records, memories: Memories, indexes: Indexes) -> None:
         self._link, self._records, self._memories, self._indexes = link, records, memories, indexes
 
@@ -46,3 +57,81 @@ class Beginning:
         if record.expires_at is not None:
             # Once more, for whoever found an earlier session of this name over may have taken it out meanwhile.
             await self._indexes.may_expire(key, record.expires_at)
+
+    async def delete(self, key: SessionKey) -> None:
+        at = names(key)
+        while True:
+            try:
+                sealed = await self._records.sealed(key)
+            except SessionExpired:
+                await self._link.write(at.record, ("UNLINK", at.tombstone), durable=True)
+                return
+            try:
+                found = await self._records.load(key)
+            except DamagedValue:
+                if await self._forget(key, sealed, await self._all_memories(at)):
+                    return
+                continue
+            if await self._forget(key, found.sealed, at.checkpoints(found.entry.memories)):
+                await self._indexes.unlist_session(key, found.entry.record.created_at)
+                return
+
+    async def expire(self, at: float) -> list[SessionKey]:
+        over = []
+        while candidates := await self._indexes.expired(at):
+            for key, score in candidates:
+                if await self._expire(key, score, at):
+                    over.append(key)
+        return over
+
+    async def _expire(self, key: SessionKey, score: float, at: float) -> bool:
+        """Whether the session was over and is forgotten now; if not, it is looked at again when it may be."""
+        while True:
+            try:
+                found = await self._records.load(key)
+            except (SessionMissing, SessionExpired, DamagedValue):
+                await self._let_be(key, score)
+                return False
+            record = found.entry.record
+            if record.expires_at is None:
+                await self._let_be(key, score)
+                return False
+            if not rules.is_over(record, at):
+                await self._indexes.expires(key, record.expires_at)
+                return False
+            memories = names(key).checkpoints(found.entry.memories)
+            if await self._forget(key, found.sealed, memories, int(TOMBSTONE_SECONDS)):
+                await self._indexes.unlist_session(key, record.created_at)
+                await self._indexes.does_not_expire(key, score)
+                return True
+
+    async def _let_be(self, key: SessionKey, score: float) -> None:
+        """Takes a session out of those that may be over, and puts it back if it became one of them meanwhile."""
+        await self._indexes.does_not_expire(key, score)
+        with suppress(SessionMissing, SessionExpired, DamagedValue):
+            expires_at = (await self._records.load(key)).entry.record.expires_at
+            if expires_at is not None:
+                await self._indexes.may_expire(key, expires_at)
+
+    async def _forget(self, key: SessionKey, sealed: bytes, memories: list[str], remembered_seconds: int = 0) -> bool:
+        """Whether the session is gone; False where its record is not the sealed one any more."""
+        at = names(key)
+        keys = [at.record, at.tombstone, at.journal, at.pieces, at.lease, *memories]
+        try:
+            return bool(await self._link.change("forget", keys, sealed, remembered_seconds))
+        except Unreachable:
+            await asyncio.sleep(PAUSES_SECONDS[0])
+        if await self._link.change("forget", keys, sealed, remembered_seconds):
+            return True
+        # Gone the first time, as it seems.
+        return await self._records.confirm_absence(key)
+
+    async def _all_memories(self, at: Names) -> list[str]:
+        """The memories of a session whose record can not tell them: looked for among all keys, once in its life."""
+        found, cursor = list[str](), b"0"
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", at.checkpoint("")) + "*"
+        while True:
+            [[cursor, some]] = await self._link.ask(at.record, ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000))
+            found += [name.decode() for name in some]
+            if cursor == b"0":
+                return found

@@ -1,7 +1,4 @@
-"""The names of all keys in Redis: a session's share one hash tag, which carries its tenant.
-
-It knows names alone, and nothing of what is kept under them.
-"""
+"""The names of all keys in Redis. Those of a session share a hash tag, which includes its tenant."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,14 +1,13 @@
-"""What must be so of a Redis that is to keep what is promised of it, and what to do where it is not.
+"""What Redis must be configured to do for each durability, and what to change where it is not.
 
-Pure: it knows settings, versions and roles, and neither connections nor sessions.
+Pure functions of the settings, the version and the role that a master reports.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from server.store.redis.durability import Durability
-
+CONFIRM_MILLISECONDS = 2000
 QUESTIONS = (
     ("INFO",),
     *(("CONFIG", "GET", name) for name in ("maxmemory-policy", "appendonly", "appendfsync", "min-replicas-to-write")),
@@ -26,6 +25,50 @@ _REDIS_FIXED: dict[tuple[int, ...], tuple[int, ...]] = {
     (8, 2): (8, 2, 2),
 }
 _VALKEY_FIXED: dict[tuple[int, ...], tuple[int, ...]] = {(7, 2): (7, 2, 11), (8, 0): (8, 0, 6), (8, 1): (8, 1, 4)}
+
+
+@dataclass(frozen=True)
+class Durability:
+    """`confirm` is the command whose answer says how many have it; `enough` of each of them must."""
+
+    name: str
+    appendfsync: tuple[str, ...]
+    confirm: tuple[str, ...] = ()
+    enough: tuple[int, ...] = ()
+    replicas: int = 0
+    appendonly: bool = True
+
+
+DURABILITIES = {
+    durability.name: durability
+    for durability in (
+        Durability("fsync", ("always",)),
+        Durability(
+            "fsync+replica",
+            ("always",),
+            ("WAITAOF", "1", "1", str(CONFIRM_MILLISECONDS)),
+            (1, 1),
+            replicas=1,
+        ),
+        Durability("everysec", ("always", "everysec")),
+        Durability("volatile", ("always", "everysec", "no"), appendonly=False),
+    )
+}
+
+
+def confirmed_by(durability: Durability, replicas: int) -> Durability:
+    """The same, with so many replicas that must confirm."""
+    if not durability.confirm:
+        return durability
+    confirm = ("WAITAOF", "1", str(replicas), str(CONFIRM_MILLISECONDS))
+    return replace(durability, confirm=confirm, enough=(1, replicas), replicas=replicas)
+
+
+def kept_by(durability: Durability, version: tuple[int, ...]) -> Durability:
+    """How this version keeps it: replicas before 7.2 can confirm only that they have it, not that it is fsynced."""
+    if durability.confirm[:1] != ("WAITAOF",) or version >= (7, 2):
+        return durability
+    return replace(durability, confirm=("WAIT", *durability.confirm[2:]), enough=durability.enough[1:])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""RedisSnapshots in Redis: memories that are kept under a name, and ways back to a memory or to the text's beginning.
-
-It knows what becomes of a session in one step, and neither what a memory is nor how its parts are sealed.
-"""
+"""Snapshots in Redis: checkpoints kept under a name, rewinding to one, and rebuilding a session from its text."""
 
 import secrets
 from dataclasses import replace
@@ -10,9 +7,9 @@ from server.store import rules
 from server.store.base import DamagedValue, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
 from server.store.manifest import KeptCheckpoint, Manifest, SnapshotInfo
 from server.store.redis.cas import Found, Records, is_done
+from server.store.redis.checkpoints import Memories
 from server.store.redis.index import Indexes
 from server.store.redis.journal import Ending, Journal
-from server.store.redis.memories import Memories
 from server.store.redis.names import names
 
 

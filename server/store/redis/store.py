@@ -1,7 +1,7 @@
-"""The shared store: every session's keys in one slot of Redis, changed by scripts that compare before they write.
+"""The store on Redis or Valkey, shared by several servers.
 
-Nothing is decided in Redis but whether the record still is the one that a change was worked out from, and who has
-the lease. It hands each promise to the file that keeps it; it knows neither connections nor how a value is sealed.
+All keys of a session are in one slot. A change is computed here from the session's record, and a script writes it only
+if the record is still the same. Leases follow the clock of Redis.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,18 +21,14 @@ from server.store.base import (
 )
 from server.store.encryption import Sealer
 from server.store.redis.cas import Records
-from server.store.redis.checkpoints import Checkpoints
+from server.store.redis.checkpoints import Checkpoints, Memories
 from server.store.redis.client import Link
-from server.store.redis.forgetting import Forgetting
 from server.store.redis.health import Doctor
-from server.store.redis.index import Indexes
-from server.store.redis.journal import Journal
+from server.store.redis.index import Indexes, Listing
+from server.store.redis.journal import Journal, RedisTexts
 from server.store.redis.leases import Leases
-from server.store.redis.lifecycle import Beginning
-from server.store.redis.listing import Listing
-from server.store.redis.memories import Memories
+from server.store.redis.lifecycle import Lifecycle
 from server.store.redis.snapshots import RedisSnapshots
-from server.store.redis.texts import RedisTexts
 
 
 class RedisStore:
@@ -47,8 +43,7 @@ class RedisStore:
         journal, memories = Journal(control, sealer), Memories(bulk, sealer)
         self._records, self._indexes, self._memories = records, indexes, memories
         self._leases = Leases(control, records)
-        self._beginning = Beginning(control, records, memories, indexes)
-        self._forgetting = Forgetting(control, records, indexes)
+        self._lifecycle = Lifecycle(control, records, memories, indexes)
         self._listing = Listing(records, indexes)
         self._texts = RedisTexts(records, journal, indexes)
         self._checkpoints = Checkpoints(records, journal, memories, self._leases)
@@ -58,7 +53,7 @@ class RedisStore:
     async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
         rules.check_new(record, checkpoint)
         self._open()
-        await self._beginning.create(record, checkpoint)
+        await self._lifecycle.create(record, checkpoint)
 
     async def get(self, key: SessionKey) -> SessionRecord:
         self._open()
@@ -71,7 +66,7 @@ class RedisStore:
 
     async def delete(self, key: SessionKey) -> None:
         self._open()
-        await self._forgetting.delete(key)
+        await self._lifecycle.delete(key)
 
     async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
         rules.check_piece(offset, piece)
@@ -172,7 +167,7 @@ class RedisStore:
 
     async def expire(self, at: float) -> list[SessionKey]:
         self._open()
-        return await self._forgetting.expire(at)
+        return await self._lifecycle.expire(at)
 
     async def ready(self) -> None:
         self._open()

@@ -1,7 +1,6 @@
-"""Where a key's Redis is: one server, the master that Sentinels name, or a node of a Cluster.
+"""Connections to a single Redis, to the master that Sentinels name, or to the nodes of a Cluster.
 
-It hands out connections, a bounded number at a time, and knows nothing of what is sent over them. The client
-service's own retries are off: whether something may be sent twice, only the store can tell.
+The retries of the redis library are off: only the store knows which commands may be sent twice.
 """
 
 import asyncio

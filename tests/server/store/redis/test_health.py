@@ -7,8 +7,7 @@ import pytest
 from server.store import StoreOptions, open_store
 from server.store.base import StoreUnavailable
 from server.store.open import redis_findings
-from server.store.redis.durability import DURABILITIES, kept_by
-from server.store.redis.requirements import Facts, diagnose
+from server.store.redis.requirements import DURABILITIES, Facts, diagnose, kept_by
 from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
 from tests.server.store.conftest import keys_file
