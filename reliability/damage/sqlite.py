@@ -55,9 +55,9 @@ class InSqlite:
     async def filled(cls, folder: Path, history: History) -> InSqlite:
         vessel = cls(await SqliteStore.open(folder))
         async for key, twin in history.live(vessel.store):
-            rows = await vessel.store.owner.run(_rows)
+            rows = await vessel.store.writer.run(_rows)
             vessel._older += [(row, twin) for row in rows if row.table == "session" and row.owner == key]
-        vessel._rows = await vessel.store.owner.run(_rows)
+        vessel._rows = await vessel.store.writer.run(_rows)
         return vessel
 
     async def hurt(self, dice: random.Random) -> Hurt:
@@ -66,11 +66,11 @@ class InSqlite:
             *(self._move, self._retype, self._lose, self._put_back),
         )
         hurt, statement, values = dice.choice(ways)(dice)
-        await self.store.owner.run(lambda connection: connection.execute(statement, values).fetchall())
+        await self.store.writer.run(lambda connection: connection.execute(statement, values).fetchall())
         return hurt
 
     async def heal(self) -> None:
-        await self.store.owner.run(self._put_all)
+        await self.store.writer.run(self._put_all)
 
     async def close(self) -> None:
         await self.store.close()

@@ -224,15 +224,15 @@ class Life:
 async def press(store: SqliteStore, dice: random.Random) -> None:
     """Makes the store's connection use its disk more often."""
     log_pages, cache_pages = dice.choice(LOG_PAGES), dice.choice(CACHE_PAGES)
-    await store.owner.run(lambda connection: connection.wal_autocheckpoint(log_pages))
-    await store.owner.run(lambda connection: connection.pragma("cache_size", cache_pages))
+    await store.writer.run(lambda connection: connection.wal_autocheckpoint(log_pages))
+    await store.writer.run(lambda connection: connection.pragma("cache_size", cache_pages))
 
 
 @contextmanager
 def asked_together(store: SqliteStore) -> Iterator[list[asyncio.Task[Any]]]:
     """Blocks the store's thread during the block, so that its calls become one group commit."""
     free = threading.Event()
-    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(store.owner.run(lambda connection: free.wait()))]
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(store.writer.run(lambda connection: free.wait()))]
     yield tasks
     asyncio.get_running_loop().call_soon(free.set)
 

@@ -1,6 +1,6 @@
-"""The leases of a store that lives in one process: who may read which session, and until when.
+"""The leases of a store that lives in one process: which holder may read which session, and until when.
 
-Pure: it is told the time, and knows no session's text or memory.
+The caller passes the time, so nothing here reads a clock.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,19 @@ from server.store.base import Lease, LeaseHeld, SessionKey
 
 
 @dataclass
-class Held:
+class LocalLease:
+    """A session's latest lease. It is kept when it has ended, because the next epoch must be higher."""
+
     lease: Lease
     until_seconds: float
     wanted: bool = False
 
 
 class Leases:
-    """Given out one at a time for each session, by epochs that only grow."""
+    """One lease at a time for each session, with epochs that only grow."""
 
     def __init__(self) -> None:
-        self._held: dict[SessionKey, Held] = {}
+        self._held: dict[SessionKey, LocalLease] = {}
 
     def take(self, key: SessionKey, holder: str, seconds: float, ask: bool, now_seconds: float) -> Lease:
         held = self._held.get(key)
@@ -28,7 +30,7 @@ class Leases:
             held.wanted = held.wanted or ask
             raise LeaseHeld(held.lease.holder)
         epoch = rules.next_epoch(held.lease.epoch if held else 0, now_seconds)
-        self._held[key] = Held(Lease(key, holder, epoch), now_seconds + seconds)
+        self._held[key] = LocalLease(Lease(key, holder, epoch), now_seconds + seconds)
         return self._held[key].lease
 
     def renew(self, lease: Lease, seconds: float, now_seconds: float) -> None:
@@ -46,12 +48,12 @@ class Leases:
             held.until_seconds, held.wanted = 0.0, False
 
     def end(self, key: SessionKey) -> None:
-        """Nobody has it any more, whoever had it; the next one's epoch still is higher."""
+        """Ends the session's lease, whichever holder has it; the next lease still gets a higher epoch."""
         if (held := self._held.get(key)) is not None:
-            self._held[key] = Held(Lease(key, "", held.lease.epoch + 1), 0.0)
+            self._held[key] = LocalLease(Lease(key, "", held.lease.epoch + 1), 0.0)
 
     def check(self, lease: Lease) -> None:
-        """Refuses what is written under a lease that is not the latest."""
+        """`StaleCheckpoint` unless this lease is the latest one."""
         held = self._held.get(lease.key)
         if held is None or held.lease != lease:
             raise rules.stale_lease(lease)

@@ -1,7 +1,4 @@
-"""The data folder: made so that it survives a crash, and held by one server at a time.
-
-It knows nothing of what is kept inside.
-"""
+"""The data folder: created durably, and locked by one server at a time."""
 
 import fcntl
 import os
@@ -16,14 +13,14 @@ LOCK_NAME = "onceread.lock"
 
 def make(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    # Others on the host have no business with the texts inside.
+    # No other user of the host may read the texts inside.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for made in missing:
         sync(made.parent)
 
 
 def sync(folder: Path) -> None:
-    """Makes the names in the folder durable: syncing a file does not sync the entry that leads to it."""
+    """Makes the names in the folder durable: fsync of a file does not sync its directory entry."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -33,8 +30,8 @@ def sync(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keeps every other server out of the folder; the system lets go when the process ends."""
-    # The file stays when it is let go: a server that waits to open it must find the same file.
+    """Locks the folder against every other server; the system releases the lock when the process ends."""
+    # The file stays after the release: two servers must never lock two different files.
     with open(folder / LOCK_NAME, "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,4 @@
-"""The rows of a journal: its pieces as they came, and digests that recognise them when they are gone.
-
-It knows what lies at an offset; whether an append or a trim is due, others decide.
-"""
+"""The rows of a journal: its pieces as they were sent, and digests that recognise them once they are trimmed."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -40,11 +37,14 @@ def read(connection: apsw.Connection, key: SessionKey, offset: int, end: int) ->
     return bytes(found)
 
 
-def recognise(connection: apsw.Connection, entry: Manifest, offset: int, known: bytes) -> None:
-    """Returns when `known` is what was accepted at `offset`; it does not go beyond the accepted text."""
-    key, accepted_bytes = entry.record.key, entry.record.accepted_bytes
+def recognise(connection: apsw.Connection, manifest: Manifest, offset: int, known: bytes) -> None:
+    """Returns when `known` equals the text accepted at `offset`, and raises otherwise.
+
+    `known` does not extend beyond the accepted text.
+    """
+    key, accepted_bytes = manifest.record.key, manifest.record.accepted_bytes
     end = offset + len(known)
-    kept_from = min(max(offset, entry.journal_offset), end)
+    kept_from = min(max(offset, manifest.journal_offset), end)
     if read(connection, key, kept_from, end) != known[kept_from - offset :]:
         raise ContentConflict(accepted_bytes)
     recognised_bytes = 0
@@ -59,20 +59,20 @@ def recognise(connection: apsw.Connection, entry: Manifest, offset: int, known: 
 
 
 def trim(connection: apsw.Connection, key: SessionKey, offset: int) -> int:
-    """Lets go of the pieces that end at `offset` or before; returns where the journal starts from then on."""
+    """Deletes the pieces that end at `offset` or before; returns where the journal starts from then on."""
     connection.execute(
         "DELETE FROM piece WHERE tenant = ? AND id = ? AND offset < ? AND offset + octet_length(value) <= ?",
         (*key, offset, offset),
     )
     first = connection.execute("SELECT min(offset) FROM piece WHERE tenant = ? AND id = ?", key).get
-    # Never later than was asked for: a piece that is lost behind it must still be missed.
+    # Never later than `offset`: a piece that is lost after it must still be noticed.
     return offset if first is None else min(first, offset)
 
 
-def cut(connection: apsw.Connection, entry: Manifest, offset: int) -> None:
-    """Lets go of the text behind `offset`, of a piece that spans it only the rest; `DamagedValue` where it can not."""
-    key, begin, left = entry.record.key, offset, b""
-    if offset > entry.journal_offset:
+def cut(connection: apsw.Connection, manifest: Manifest, offset: int) -> None:
+    """Deletes the text after `offset`, and cuts a piece that spans it; `DamagedValue` where that piece is damaged."""
+    key, begin, left = manifest.record.key, offset, b""
+    if offset > manifest.journal_offset:
         [(start, piece)] = _pieces(connection, key, offset - 1, offset)
         if start + len(piece) > offset:
             begin, left = start, piece[: offset - start]
@@ -82,19 +82,19 @@ def cut(connection: apsw.Connection, entry: Manifest, offset: int) -> None:
         keep(connection, key, begin, left)
 
 
-def gapless_from(connection: apsw.Connection, entry: Manifest) -> int:
-    """The lowest offset from which all pieces up to the end are there, by their places alone."""
-    reached = entry.record.accepted_bytes
+def gapless_from(connection: apsw.Connection, manifest: Manifest) -> int:
+    """The lowest offset from which all pieces up to the end exist, judged by their places alone."""
+    reached = manifest.record.accepted_bytes
     places = connection.execute(
         "SELECT offset, coalesce(octet_length(value), 0) FROM piece "
         "WHERE tenant = ? AND id = ? AND offset < ? ORDER BY offset DESC",
-        (*entry.record.key, reached),
+        (*manifest.record.key, reached),
     )
     for start, length in places:
         if start + length != reached:
             break
         reached = start
-    return max(reached, entry.journal_offset)
+    return max(reached, manifest.journal_offset)
 
 
 def remove(connection: apsw.Connection, key: SessionKey) -> None:
@@ -111,7 +111,7 @@ def _pieces(connection: apsw.Connection, key: SessionKey, offset: int, end: int)
         "AND offset < ?4 ORDER BY offset",
         (*key, offset, end),
     )
-    # Closed here, for an error would carry an open cursor to other threads.
+    # Closed here: otherwise a raised error would carry an open cursor to other threads.
     with closing(found) as rows:
         for start, sealed, piece in rows:
             if not matches(sealed, "piece", key, (start,), piece) or not start <= reached < start + len(piece):

@@ -1,4 +1,4 @@
-"""What each promise of the contract means for the rows.
+"""The store's operations as reads and writes of rows.
 
 Every function runs within one transaction: a failure is raised, and the caller rolls back.
 """
@@ -26,7 +26,7 @@ from server.store.sqlite import blobs, journal, sessions
 def create(connection: apsw.Connection, record: SessionRecord, first: StoredCheckpoint | None = None) -> None:
     if sessions.exists(connection, record.key):
         raise rules.taken(record.key)
-    # Where damage lost a session's row, what it left behind must not become part of a new one.
+    # Rows that remain of a session whose own row was lost to damage must not become part of a new one.
     _forget(connection, record.key)
     sessions.remove_tombstone(connection, record.key)
     checkpoints: tuple[KeptCheckpoint, ...] = ()
@@ -48,78 +48,78 @@ def delete(connection: apsw.Connection, key: SessionKey) -> None:
 def append(
     connection: apsw.Connection, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True
 ) -> Appended:
-    entry = sessions.load(connection, key)
-    accepted = entry.record.accepted_bytes
+    manifest = sessions.load(connection, key)
+    accepted = manifest.record.accepted_bytes
     known, new = rules.placed(accepted, offset, piece, repeats)
     if known:
-        journal.recognise(connection, entry, offset, known)
+        journal.recognise(connection, manifest, offset, known)
     if new:
         journal.keep(connection, key, accepted, new)
-    grown = rules.grown(entry.record, new, at)
-    sessions.save(connection, replace(entry, record=grown))
+    grown = rules.grown(manifest.record, new, at)
+    sessions.save(connection, replace(manifest, record=grown))
     return Appended(grown, replayed=not new)
 
 
 def read_journal(connection: apsw.Connection, key: SessionKey, offset: int, limit: int) -> bytes:
-    entry = sessions.load(connection, key)
-    accepted = entry.record.accepted_bytes
+    manifest = sessions.load(connection, key)
+    accepted = manifest.record.accepted_bytes
     if offset > accepted:
         raise OffsetMismatch(accepted)
-    if offset < entry.journal_offset:
-        raise rules.trimmed(offset, entry.journal_offset)
+    if offset < manifest.journal_offset:
+        raise rules.trimmed(offset, manifest.journal_offset)
     return journal.read(connection, key, offset, min(offset + limit, accepted))
 
 
 def checkpoint(
     connection: apsw.Connection, key: SessionKey, newest: StoredCheckpoint, at: float, check: Callable[[], None]
 ) -> None:
-    """`check` refuses a lease that is not the latest one when the turn has come."""
-    entry = sessions.load(connection, key)
+    """`check` refuses a lease that is not the latest one; it is called inside the transaction."""
+    manifest = sessions.load(connection, key)
     check()
-    rules.check_follows(entry.record, newest)
+    rules.check_follows(manifest.record, newest)
     kept = KeptCheckpoint.of(newest)
     blobs.keep_checkpoint(connection, key, kept, newest.value)
-    checkpoints = (*entry.checkpoints, kept)[-CHECKPOINTS_KEPT:]
+    checkpoints = (*manifest.checkpoints, kept)[-CHECKPOINTS_KEPT:]
     blobs.trim_checkpoints(connection, key, checkpoints[0].info.version)
-    journal_offset = entry.journal_offset
+    journal_offset = manifest.journal_offset
     if len(checkpoints) == CHECKPOINTS_KEPT:
-        begin = rules.trimmed_to(entry.record, entry.journal_offset, checkpoints[0].info.offset)
+        begin = rules.trimmed_to(manifest.record, manifest.journal_offset, checkpoints[0].info.offset)
         journal_offset = journal.trim(connection, key, begin)
-    moved = rules.moved(entry.record, newest, at)
-    sessions.save(connection, replace(entry, record=moved, journal_offset=journal_offset, checkpoints=checkpoints))
+    moved = rules.moved(manifest.record, newest, at)
+    sessions.save(connection, replace(manifest, record=moved, journal_offset=journal_offset, checkpoints=checkpoints))
 
 
 def recover(connection: apsw.Connection, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
-    entry = sessions.load(connection, key)
+    manifest = sessions.load(connection, key)
     sound: list[StoredCheckpoint] = []
     damaged: list[str] = []
-    for kept in reversed(entry.checkpoints):
+    for kept in reversed(manifest.checkpoints):
         if len(sound) == count:
             break
         try:
             sound.append(blobs.load_checkpoint(connection, key, kept))
         except DamagedValue as error:
             damaged.append(str(error))
-    journal_offset = journal.gapless_from(connection, entry)
-    if journal_offset > entry.journal_offset:
+    journal_offset = journal.gapless_from(connection, manifest)
+    if journal_offset > manifest.journal_offset:
         damaged.append(f"the journal of session {key.id!r} has a gap before offset {journal_offset}")
-    return Recovery(entry.record, tuple(sound), journal_offset, tuple(damaged))
+    return Recovery(manifest.record, tuple(sound), journal_offset, tuple(damaged))
 
 
 def quarantine(connection: apsw.Connection, key: SessionKey, reason: str, at: float) -> None:
-    entry = sessions.load(connection, key)
-    sessions.save(connection, replace(entry, record=replace(entry.record, quarantined=reason, updated_at=at)))
+    manifest = sessions.load(connection, key)
+    sessions.save(connection, replace(manifest, record=replace(manifest.record, quarantined=reason, updated_at=at)))
 
 
 def touch(connection: apsw.Connection, key: SessionKey, at: float) -> None:
-    entry = sessions.load(connection, key)
-    sessions.save(connection, replace(entry, record=rules.used(entry.record, at)))
+    manifest = sessions.load(connection, key)
+    sessions.save(connection, replace(manifest, record=rules.used(manifest.record, at)))
 
 
 def revise(connection: apsw.Connection, key: SessionKey, change: Mapping[str, object], at: float) -> SessionRecord:
-    entry = sessions.load(connection, key)
-    revised = rules.revised(entry.record, change, at)
-    sessions.save(connection, replace(entry, record=revised))
+    manifest = sessions.load(connection, key)
+    revised = rules.revised(manifest.record, change, at)
+    sessions.save(connection, replace(manifest, record=revised))
     return revised
 
 

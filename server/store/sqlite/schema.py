@@ -1,4 +1,4 @@
-"""The SQLite file: its settings, its tables, and which versions of them can be opened."""
+"""The SQLite file: its settings, its tables, and the schema versions that can be opened."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -12,10 +12,10 @@ from server.store.sqlite import sessions
 FILE_NAME = "onceread.sqlite"
 SCHEMA_VERSION = 4
 
-# In this order: the lock first, for the log's index stays out of a shared file, and other programs out of
-# both, only where the lock is exclusive before anything is read; then what only takes while the file is
-# empty. The last keeps what undoes a failed operation out of the host's temporary folder, which may be
-# read-only. Each with SQLite's own answer.
+# The order matters. The lock comes first: only if it is exclusive before the first read does SQLite keep the WAL index
+# in memory instead of a shared file, and other programs out. The settings that take effect only in an empty file come
+# next. The last keeps statement journals out of the host's temporary folder, which may be read-only.
+# Each is (name, value, SQLite's answer).
 SETTINGS: tuple[tuple[str, int | str, int | str], ...] = (
     ("locking_mode", "EXCLUSIVE", "exclusive"),
     ("page_size", 16384, 16384),
@@ -25,7 +25,7 @@ SETTINGS: tuple[tuple[str, int | str, int | str], ...] = (
     ("temp_store", "MEMORY", 2),
 )
 
-# Large values come last in their rows, so that whatever stands before them is read without them.
+# Large values come last in their rows, so that the columns before them are read without them.
 TABLES = """
 CREATE TABLE session (
     tenant TEXT NOT NULL, id TEXT NOT NULL, created_at REAL NOT NULL,
@@ -49,14 +49,14 @@ CREATE TABLE checkpoint (
     PRIMARY KEY (tenant, id, version)
 );
 """
-# What version 2 has beyond version 1, which had no sessions that expire.
+# Version 2 added sessions that expire.
 SECOND_VERSION = """
 CREATE TABLE tombstone (
     tenant TEXT NOT NULL, id TEXT NOT NULL, until REAL NOT NULL,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
 """
-# What version 3 has beyond version 2, which had no snapshots.
+# Version 3 added snapshots.
 THIRD_VERSION = """
 CREATE TABLE snapshot (
     tenant TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE snapshot (
     PRIMARY KEY (tenant, id, name)
 );
 """
-# What version 4 has beyond version 3, whose sweep decoded every session: hints, and an index for each.
+# Version 4 added hints and an index for each; before, the sweep decoded every session.
 FOURTH_VERSION = """
 ALTER TABLE session ADD COLUMN expires_at REAL;
 ALTER TABLE session ADD COLUMN unread_bytes INTEGER;
@@ -77,22 +77,22 @@ _STEPS = (TABLES, SECOND_VERSION, THIRD_VERSION, FOURTH_VERSION)
 
 
 def connect(folder: Path) -> apsw.Connection:
-    """The folder's file, opened, understood, and with all that can be seen in it on the disk."""
+    """Opens the folder's file and migrates its schema; everything that it shows is durable when this returns."""
     connection = apsw.Connection(str(folder / FILE_NAME))
     try:
         _set(connection, folder)
-        _understand(connection, folder)
-        # After a failed sync the log can hold a commit that only the page cache knows. Nothing may be
+        _migrate(connection, folder)
+        # After a failed fsync the WAL can hold a commit that is only in the page cache. Nothing may be
         # built on it before it is durable: this moves it into the file and syncs that.
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        # The log's truncation is not synced: after a power cut an old log without that commit would be applied to
-        # the file that has it. A commit begins a new log, whose header makes all of the old one invalid.
+        # The WAL's truncation is not synced: after a power cut an old WAL without that commit would be applied to
+        # the file that has it. A commit begins a new WAL, whose header makes all of the old one invalid.
         connection.pragma("user_version", SCHEMA_VERSION)
         folders.sync(folder)
         with connection:
             sessions.renew_hints(connection)
     except BaseException:
-        # A second failure would only hide the first.
+        # A second failure would hide the first.
         with suppress(Exception):
             connection.close(force=True)
         raise
@@ -106,11 +106,11 @@ def _set(connection: apsw.Connection, folder: Path) -> None:
         if found != answer:
             raise StoreUnavailable(
                 f"{folder / FILE_NAME} cannot be used with {name} {value} (it stays {found}): "
-                "use a local disk, and a file that was made by this server"
+                "use a local disk, and a file that this server created"
             )
 
 
-def _understand(connection: apsw.Connection, folder: Path) -> None:
+def _migrate(connection: apsw.Connection, folder: Path) -> None:
     version = connection.pragma("user_version")
     if version == SCHEMA_VERSION:
         return
@@ -118,6 +118,6 @@ def _understand(connection: apsw.Connection, folder: Path) -> None:
     if foreign or not 0 <= version < SCHEMA_VERSION:
         raise StoreUnavailable(
             f"{folder / FILE_NAME} has schema version {version}, this server understands {SCHEMA_VERSION}: "
-            "run the version of the server that wrote it, or name another data folder"
+            "run the version of the server that wrote it, or use another data folder"
         )
     connection.execute(f"BEGIN IMMEDIATE; {''.join(_STEPS[version:])} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")

@@ -1,7 +1,8 @@
 """The rows of sessions, and the tombstones of those that expired.
 
-A session's row holds its manifest under a checksum, and hints: columns with indexes, by which the sweep finds what has
-expired or is unread without decoding every manifest. The manifest decides; hints are made anew as the file is opened.
+A session's row holds its manifest under a checksum, and hints: indexed columns by which the sweep finds the expired and
+the unread sessions without decoding every manifest. The manifest decides. Hints are recomputed when the file is opened.
+The manifest's column is named `entry`.
 """
 
 from typing import Any
@@ -37,7 +38,7 @@ def save(connection: apsw.Connection, manifest: Manifest) -> None:
 
 
 def load(connection: apsw.Connection, key: SessionKey) -> Manifest:
-    # Cast, here and wherever rows are read: damage can change a value's type, and text need not decode.
+    # CAST, here and wherever rows are read: damage can change a value's type, and text may not decode.
     row = connection.execute(
         "SELECT CAST(created_at AS REAL), CAST(seal AS BLOB), CAST(entry AS BLOB) FROM session "
         "WHERE tenant = ? AND id = ?",
@@ -55,7 +56,7 @@ def exists(connection: apsw.Connection, key: SessionKey) -> bool:
 
 
 def page(connection: apsw.Connection, tenant: str, limit: int, after: str | None) -> list[SessionRecord]:
-    """At most `limit` records, newest created first, behind the session `after`."""
+    """At most `limit` records after the session `after`, newest created first."""
     behind, place = "", tuple[float | str, ...]()
     if after is not None:
         behind = "AND (created_at, id) < (?, ?)"
@@ -77,7 +78,7 @@ def perhaps_expired(connection: apsw.Connection, at: float) -> list[Manifest]:
 
 
 def perhaps_unread(connection: apsw.Connection, bytes_min: int) -> list[Manifest]:
-    """The undamaged sessions whose hint says that so many bytes of their text are unread."""
+    """The undamaged sessions whose hint says that at least `bytes_min` of their text are unread."""
     return _hinted(connection, "unread_bytes >= ?", bytes_min)
 
 
@@ -88,7 +89,7 @@ def stored_bytes(connection: apsw.Connection, tenant: str) -> int:
 
 
 def renew_hints(connection: apsw.Connection) -> None:
-    """Makes every session's hints those of its manifest; of a damaged one there are none."""
+    """Recomputes every session's hints from its manifest; those of a damaged session become NULL."""
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT rowid, CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), "
         "CAST(entry AS BLOB) FROM session"
@@ -124,12 +125,12 @@ def remove_tombstone(connection: apsw.Connection, key: SessionKey) -> None:
 
 
 def clear_tombstones(connection: apsw.Connection, at: float) -> None:
-    """Deletes the tombstones whose own time is over."""
+    """Deletes the tombstones that have expired themselves."""
     connection.execute("DELETE FROM tombstone WHERE until <= ?", (at,))
 
 
 def _hints(manifest: Manifest | None) -> tuple[float | None, int | None, int | None]:
-    """What the sweep selects by: expires_at, unread_bytes (None: not to be read) and stored_bytes."""
+    """What the sweep selects by: expires_at, unread_bytes (None in quarantine) and stored_bytes."""
     if manifest is None:
         return None, None, None
     record = manifest.record

@@ -1,7 +1,4 @@
-"""What the promises about snapshots and ways back to them mean for the rows, each within one transaction.
-
-It knows neither threads nor commits, nor how a session's text grows.
-"""
+"""Snapshots, rewinding and rebuilding as reads and writes of rows, each within one transaction."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +12,7 @@ from server.store.manifest import KeptCheckpoint, Manifest, SnapshotInfo
 from server.store.sqlite import blobs, journal, sessions
 from server.store.text_hash import shortened
 
-# So much text is looked at in one transaction: others have their turns between.
+# At most this much text is read in one transaction, so that other operations run in between.
 LOOKED_AT_BYTES = 4 * PIECE_BYTES_MAX
 
 
@@ -27,17 +24,18 @@ class Known(NamedTuple):
 
 
 def look_back(connection: apsw.Connection, key: SessionKey, offset: int, known: Known | None) -> Known | None:
-    """What is known nearer to `offset` from behind than `known`, or to begin with; None where no journal tells.
+    """One step back from `known` towards `offset`; from the nearest known chain when `known` is None.
 
-    What is found by and by holds together: the text of a lineage only grows. Whoever uses it looks at the lineage.
+    Returns None where the journal does not hold that text undamaged. The steps may run in separate transactions,
+    because the text of a lineage only grows; the caller checks that the lineage is still the same.
     """
-    entry = sessions.load(connection, key)
-    record = entry.record
-    if not entry.journal_offset <= offset <= record.accepted_bytes:
+    manifest = sessions.load(connection, key)
+    record = manifest.record
+    if not manifest.journal_offset <= offset <= record.accepted_bytes:
         return None
     if known is None:
         ends = [Known(record.read_bytes, record.info.chain), Known(record.accepted_bytes, record.chain)]
-        ends += [Known(kept.info.offset, kept.info.chain) for kept in entry.checkpoints]
+        ends += [Known(kept.info.offset, kept.info.chain) for kept in manifest.checkpoints]
         known = min(end for end in ends if end.offset >= offset)
     start = max(offset, known.offset - LOOKED_AT_BYTES)
     try:
@@ -56,15 +54,15 @@ def keep_snapshot(
     at: float,
     known_chain: str | None,
 ) -> Snapshot:
-    """`known_chain` is that of the lineage's text at the memory's offset, where the journal can tell."""
-    entry = sessions.load(connection, key)
-    record, names = entry.record, (snapshot.name for snapshot in entry.snapshots)
+    """`known_chain` is the chain of the lineage's text at the memory's offset, None if the journal lacks it."""
+    manifest = sessions.load(connection, key)
+    record, names = manifest.record, (snapshot.name for snapshot in manifest.snapshots)
     rules.check_snapshot(record, names, name, lineage, checkpoint.offset)
     rules.check_chain(known_chain, checkpoint)
     kept = SnapshotInfo.of(record, name, at, KeptCheckpoint.of(checkpoint))
     blobs.keep_snapshot(connection, key, kept, checkpoint.value)
     used = rules.used(record, at)
-    sessions.save(connection, replace(entry, record=used, snapshots=(*entry.snapshots, kept)))
+    sessions.save(connection, replace(manifest, record=used, snapshots=(*manifest.snapshots, kept)))
     return kept.snapshot
 
 
@@ -78,11 +76,11 @@ def load_snapshot(connection: apsw.Connection, key: SessionKey, name: str) -> tu
 
 
 def drop_snapshot(connection: apsw.Connection, key: SessionKey, name: str) -> None:
-    entry = sessions.load(connection, key)
-    dropped = entry.named(name)
+    manifest = sessions.load(connection, key)
+    dropped = manifest.named(name)
     blobs.drop_snapshot(connection, key, name)
-    left = tuple(kept for kept in entry.snapshots if kept != dropped)
-    sessions.save(connection, replace(entry, snapshots=left))
+    left = tuple(kept for kept in manifest.snapshots if kept != dropped)
+    sessions.save(connection, replace(manifest, snapshots=left))
 
 
 def rewind(
@@ -94,20 +92,20 @@ def rewind(
     known_chain: str | None,
     end_lease: Callable[[], None],
 ) -> SessionRecord:
-    """`known_chain` is that of the record's text at the memory's offset, where the journal can tell."""
+    """`known_chain` is the chain of the record's text at the memory's offset, None if the journal lacks it."""
     key = record.key
-    entry = sessions.load(connection, key)
-    rules.check_rewind(entry.record, checkpoint, record.lineage)
+    manifest = sessions.load(connection, key)
+    rules.check_rewind(manifest.record, checkpoint, record.lineage)
     kept = KeptCheckpoint.of(checkpoint)
     blobs.remove_checkpoints(connection, key)
     blobs.keep_checkpoint(connection, key, kept, checkpoint.value)
     journal_offset = checkpoint.offset
-    if known_chain == checkpoint.info.chain and _cut(connection, entry, checkpoint.offset):
-        journal_offset = entry.journal_offset
+    if known_chain == checkpoint.info.chain and _cut(connection, manifest, checkpoint.offset):
+        journal_offset = manifest.journal_offset
     else:
         journal.remove(connection, key)
-    rewound = rules.rewound(entry.record, checkpoint, lineage, at)
-    sessions.save(connection, replace(entry, record=rewound, journal_offset=journal_offset, checkpoints=(kept,)))
+    rewound = rules.rewound(manifest.record, checkpoint, lineage, at)
+    sessions.save(connection, replace(manifest, record=rewound, journal_offset=journal_offset, checkpoints=(kept,)))
     end_lease()
     return rewound
 
@@ -121,21 +119,21 @@ def rebuild(
     at: float,
     end_lease: Callable[[], None],
 ) -> SessionRecord:
-    entry = sessions.load(connection, record.key)
-    rules.check_rebuild(entry.record, entry.journal_offset, record.lineage)
+    manifest = sessions.load(connection, record.key)
+    rules.check_rebuild(manifest.record, manifest.journal_offset, record.lineage)
     blobs.remove_checkpoints(connection, record.key)
-    rebuilt = rules.rebuilt(entry.record, model, fingerprint, lineage, at)
-    sessions.save(connection, replace(entry, record=rebuilt, checkpoints=()))
+    rebuilt = rules.rebuilt(manifest.record, model, fingerprint, lineage, at)
+    sessions.save(connection, replace(manifest, record=rebuilt, checkpoints=()))
     end_lease()
     return rebuilt
 
 
-def _cut(connection: apsw.Connection, entry: Manifest, offset: int) -> bool:
-    """Whether the journal keeps the session's text up to `offset`, and nothing else from now on."""
-    if not rules.keeps_text(entry.record, entry.journal_offset, offset):
+def _cut(connection: apsw.Connection, manifest: Manifest, offset: int) -> bool:
+    """Cuts the journal at `offset` where it may stay; whether it did."""
+    if not rules.keeps_text(manifest.record, manifest.journal_offset, offset):
         return False
     try:
-        journal.cut(connection, entry, offset)
+        journal.cut(connection, manifest, offset)
     except DamagedValue:
         return False
     return True

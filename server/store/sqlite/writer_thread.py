@@ -1,7 +1,4 @@
-"""The one thread that owns the SQLite connection; all operations that wait are committed together.
-
-It knows transactions, and what to do when one fails; it does not know what the operations do.
-"""
+"""The one thread that owns the SQLite connection. Waiting operations are committed together (group commit)."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,13 +20,13 @@ Result = TypeVar("Result")
 Operation = Callable[[apsw.Connection], Result]
 
 GROUP_OPERATIONS_MAX = 256
-# Trimming frees what the next appends take again, so some free pages are worth keeping.
+# Trimming frees pages that the next appends take again, so some free pages are kept.
 FREE_PAGES_KEPT = 256
 SHRINK_PAGES = 64
 
 
 class Undone(Exception):
-    """The whole transaction was undone before any of it was kept."""
+    """The whole transaction was rolled back, and none of it was stored."""
 
     def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))
@@ -37,7 +34,7 @@ class Undone(Exception):
 
 
 class Promise(Future[Result]):
-    """A future that its waiter can leave, but not cancel: what was begun is finished all the same."""
+    """A future that cannot be cancelled: an operation that was queued runs even if its caller stops waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +49,10 @@ class Job(Generic[Result]):
         self.promise = Promise[Result]()
 
     def attempt(self, connection: apsw.Connection) -> Callable[[], None]:
-        """Runs the operation, a failure undoing only itself; returns how to answer once the group is kept."""
+        """Runs the operation in a savepoint; returns the function that resolves the promise after the commit.
+
+        A failed operation rolls back only itself. `Undone` when SQLite rolled back the whole transaction.
+        """
         connection.execute("SAVEPOINT attempt")
         try:
             result = self.operation(connection)
@@ -70,19 +70,21 @@ class Job(Generic[Result]):
         self.promise.set_exception(explained(error))
 
 
-class Owner:
+class WriterThread:
+    """Runs operations in transactions and resolves their promises once they are durable."""
+
     def __init__(self, folder: Path) -> None:
-        # The working directory may change while the store is open.
+        # Absolute, because the working directory may change while the store is open.
         self._folder = folder.absolute()
         self._connection: apsw.Connection | None = None
         self._waiting: SimpleQueue[Job[Any] | None] = SimpleQueue()
-        self._door = Lock()
+        self._lock = Lock()
         self._closing = False
         self._opened = Promise[None]()
         self._closed = Promise[None]()
 
     async def open(self) -> None:
-        Thread(target=self._live, name="onceread-store", daemon=True).start()
+        Thread(target=self._main, name="onceread-store", daemon=True).start()
         try:
             await asyncio.wrap_future(self._opened)
         except asyncio.CancelledError:
@@ -92,7 +94,7 @@ class Owner:
     async def run(self, operation: Operation[Result]) -> Result:
         """The operation's result, once all that it wrote is durable."""
         job = Job(operation)
-        with self._door:
+        with self._lock:
             if self._closing:
                 raise rules.closed()
             self._waiting.put(job)
@@ -103,12 +105,12 @@ class Owner:
         await asyncio.wrap_future(self._closed)
 
     def _end(self) -> None:
-        with self._door:
+        with self._lock:
             if not self._closing:
                 self._closing = True
                 self._waiting.put(None)
 
-    def _live(self) -> None:
+    def _main(self) -> None:
         try:
             folders.make(self._folder)
             with folders.held(self._folder):
@@ -123,7 +125,7 @@ class Owner:
         except Exception as error:
             self._end()
             (self._closed if self._opened.done() else self._opened).set_exception(explained(error))
-            self._turn_away()
+            self._fail_waiting()
         else:
             self._closed.set_result(None)
 
@@ -136,33 +138,33 @@ class Owner:
             while self._shrink() and self._waiting.empty():
                 pass
 
-    def _turn_away(self) -> None:
-        """Answers those who still wait, when this thread can serve nobody any more."""
+    def _fail_waiting(self) -> None:
+        """Fails the operations that still wait when this thread ends."""
         while not self._waiting.empty():
             job = self._waiting.get()
             if job is not None:
                 job.fail(rules.closed())
 
     def _take(self) -> list[Job[Any] | None]:
-        """All that waits, at least one; the end is asked for last, for nothing is let in behind it."""
+        """All waiting operations, at least one. The end (None) comes last, because nothing is queued after it."""
         group = [self._waiting.get()]
         while len(group) < GROUP_OPERATIONS_MAX and not self._waiting.empty():
             group.append(self._waiting.get())
         return group
 
     def _serve(self, group: list[Job[Any]]) -> None:
-        """The group in one transaction, so with one sync; nobody is answered before it holds."""
+        """Runs the group in one transaction, so with one fsync; no promise is resolved before the commit."""
         try:
             answers = self._transact(group)
         except Undone as undone:
             if len(group) == 1:
                 group[0].fail(undone.reason)
                 return
-            # Nothing was kept, so each may try alone: reading goes on where the disk is full.
+            # Nothing was stored, so each is tried alone: reads still work when the disk is full.
             for job in group:
                 self._serve([job])
         except Exception as error:
-            # Whether the disk has the group is unknown, and so is what this connection would show of it.
+            # Whether the disk has the group is unknown, and so is what this connection would show.
             self._disconnect()
             for job in group:
                 job.fail(error)
@@ -177,7 +179,7 @@ class Owner:
         try:
             connection.execute("COMMIT")
         except apsw.FullError as error:
-            # SQLite undoes all of a commit that finds no room.
+            # SQLite rolls back a commit for which the disk has no space.
             raise Undone(error) from error
         return answers
 
@@ -189,12 +191,12 @@ class Owner:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            # A connection that is let go of after a failure may fail once more, which tells nothing new.
+            # Closing a connection after a failure may fail once more; the first error is the one that counts.
             with suppress(Exception):
                 connection.close(force=True)
 
     def _shrink(self) -> bool:
-        """Gives a few free pages back to the disk; true while there are more than are worth keeping."""
+        """Returns a few free pages to the disk; true while more than FREE_PAGES_KEPT may be left."""
         if self._connection is None:
             return False
         try:
@@ -202,7 +204,7 @@ class Owner:
                 return False
             self._connection.execute(f"PRAGMA incremental_vacuum({SHRINK_PAGES})").fetchall()
         except apsw.Error:
-            # Nobody waits for this; whoever comes next meets a new connection, and the error if it stays.
+            # No caller waits for this. The next operation opens a new connection, and meets the error if it persists.
             self._disconnect()
             return False
         return True

@@ -112,7 +112,7 @@ async def text_after_a_power_cut(disk: Disk) -> bytes:
 async def test_what_was_acknowledged_survives_a_power_cut(disk: Disk) -> None:
     store = await SqliteStore.open(disk.cached)
     # Often enough for many rounds of the log to be moved into the file meanwhile.
-    await store.owner.run(lambda connection: connection.pragma("wal_autocheckpoint", 20))
+    await store.writer.run(lambda connection: connection.pragma("wal_autocheckpoint", 20))
     await store.create(record())
     text = b""
     for number in range(30):
@@ -195,7 +195,7 @@ async def test_a_store_whose_disk_fails_at_the_end_says_so_and_lets_go(disk: Dis
 def asked_together(store: SqliteStore) -> Iterator[list[asyncio.Task[Any]]]:
     """Holds the thread while the block asks, so that all of it becomes one group."""
     free = threading.Event()
-    tasks = [asyncio.create_task(store.owner.run(lambda connection: free.wait()))]
+    tasks = [asyncio.create_task(store.writer.run(lambda connection: free.wait()))]
     yield tasks
     asyncio.get_running_loop().call_soon(free.set)
 

@@ -15,7 +15,7 @@ from server.store.sqlite.errors import explained
 def test_no_room_is_a_full_store(error: Exception) -> None:
     reason = explained(error)
     assert isinstance(reason, StoreFull)
-    assert "free some room" in str(reason)
+    assert "free some space" in str(reason)
     assert reason.__cause__ is error
 
 
@@ -26,11 +26,11 @@ def test_no_room_is_a_full_store(error: Exception) -> None:
         (apsw.CantOpenError("why"), "check the data folder"),
         (apsw.ReadOnlyError("why"), "check the data folder"),
         (apsw.PermissionsError("why"), "check the data folder"),
-        (apsw.NotADBError("why"), "restore it from a copy"),
-        (apsw.CorruptError("why"), "restore it from a copy"),
+        (apsw.NotADBError("why"), "restore it from a backup"),
+        (apsw.CorruptError("why"), "restore it from a backup"),
         (apsw.IOError("why"), "the disk failed: check it"),
         (apsw.NoMemError("why"), "give it more"),
-        (apsw.SQLError("why"), "look at the cause"),
+        (apsw.SQLError("why"), "see the cause"),
         (PermissionError(errno.EACCES, "why"), "check its path and permissions"),
     ],
 )

@@ -17,7 +17,7 @@ async def execute(store: SqliteStore, statement: str) -> None:
     def run(connection: apsw.Connection) -> None:
         connection.execute(statement)
 
-    await store.owner.run(run)
+    await store.writer.run(run)
 
 
 async def sweep(store: SqliteStore) -> tuple[list[str], list[str], int]:
@@ -74,7 +74,7 @@ async def test_the_sweep_decodes_only_what_a_hint_names(tmp_path: Path) -> None:
             rows = connection.execute(f"EXPLAIN QUERY PLAN SELECT entry FROM session WHERE {condition} ORDER BY +rowid")
             plans.extend(str(row[3]) for row in rows if "SEARCH" in row[3] or "SCAN" in row[3])
 
-    await store.owner.run(explain)
+    await store.writer.run(explain)
     assert [plan.split(" (")[0] for plan in plans] == [
         "SEARCH session USING INDEX session_by_expiry",
         "SEARCH session USING INDEX session_by_unread",

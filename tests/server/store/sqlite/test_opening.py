@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
     ],
 )
 async def test_the_settings_took(sqlite: SqliteStore, pragma: str, answer: int | str) -> None:
-    assert await sqlite.owner.run(lambda connection: connection.pragma(pragma)) == answer
+    assert await sqlite.writer.run(lambda connection: connection.pragma(pragma)) == answer
 
 
 async def test_a_file_with_other_settings_is_refused(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ async def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> N
 
 async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"something else entirely" * 1000)
-    with pytest.raises(StoreUnavailable, match="no database"):
+    with pytest.raises(StoreUnavailable, match="not a database"):
         await SqliteStore.open(tmp_path)
 
 

@@ -23,7 +23,12 @@ async def change(store: SqliteStore, statement: str) -> None:
         connection.execute(statement)
         assert connection.changes() > 0
 
-    await store.owner.run(execute)
+    await store.writer.run(execute)
+
+
+def checkpoint_rows(connection: apsw.Connection) -> int:
+    found: int = connection.execute("SELECT count(*) FROM checkpoint").get
+    return found
 
 
 @pytest.mark.parametrize(
@@ -76,11 +81,11 @@ async def test_nothing_is_left_of_a_session_that_had_snapshots(sqlite: SqliteSto
         await sqlite.keep_snapshot(key(), "name", "", memory, at=3.0)
         await sqlite.append(key(), memory.offset, b"more", at=3.0)
         await sqlite.rewind(await sqlite.get(key()), read(TEXT, 2), "new", at=4.0)
-        assert await sqlite.owner.run(lambda connection: connection.execute("SELECT count(*) FROM checkpoint").get) == 1
+        assert await sqlite.writer.run(checkpoint_rows) == 1
         if damaged:
             await change(sqlite, "UPDATE session SET entry = x'00'")
         await sqlite.delete(key())
-        assert await sqlite.owner.run(rows) == 0
+        assert await sqlite.writer.run(rows) == 0
 
 
 async def test_what_was_read_under_other_weights_goes_when_it_is_read_again(sqlite: SqliteStore) -> None:
@@ -88,7 +93,7 @@ async def test_what_was_read_under_other_weights_goes_when_it_is_read_again(sqli
     for version in (1, 2):
         await keep(sqlite, key(), read(TEXT, version), at=3.0)
     await sqlite.rebuild(await sqlite.get(key()), "delta", "beef", "new", at=4.0)
-    assert await sqlite.owner.run(lambda connection: connection.execute("SELECT count(*) FROM checkpoint").get) == 0
+    assert await sqlite.writer.run(checkpoint_rows) == 0
 
 
 def as_before(connection: apsw.Connection) -> None:

@@ -17,8 +17,7 @@ from server.store.base import (
     StoreFull,
     StoreUnavailable,
 )
-from server.store.sqlite import SqliteStore
-from server.store.sqlite import writer_thread as owners
+from server.store.sqlite import SqliteStore, writer_thread
 from server.store.sqlite.schema import FILE_NAME
 from tests.server.store.samples import keep, key, record
 
@@ -34,7 +33,7 @@ async def one_group(store: SqliteStore) -> AsyncIterator[None]:
         held.set()
         free.wait()
 
-    holding = asyncio.create_task(store.owner.run(wait))
+    holding = asyncio.create_task(store.writer.run(wait))
     await asyncio.to_thread(held.wait)
     try:
         yield
@@ -52,7 +51,7 @@ async def count_commits(store: SqliteStore) -> list[None]:
         commits.append(None)
         return False
 
-    await store.owner.run(lambda connection: connection.set_commit_hook(hook))
+    await store.writer.run(lambda connection: connection.set_commit_hook(hook))
     commits.clear()
     return commits
 
@@ -75,7 +74,7 @@ async def test_an_error_that_is_still_held_does_not_keep_the_file_open(tmp_path:
     await store.create(record())
     await store.append(key(), 0, b"once", at=2.0)
     await store.append(key(), 4, b"read", at=2.0)
-    await store.owner.run(lambda connection: connection.execute("UPDATE piece SET seal = x'00'") and None)
+    await store.writer.run(lambda connection: connection.execute("UPDATE piece SET seal = x'00'") and None)
     held = await asyncio.gather(store.journal(key(), 0, 9), return_exceptions=True)
     await store.append(key(), 8, b"more", at=2.0)
     await store.close()
@@ -98,7 +97,7 @@ async def test_a_group_is_committed_once(sqlite: SqliteStore) -> None:
 
 
 async def test_a_group_has_a_largest_size(sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owners, "GROUP_OPERATIONS_MAX", 10)
+    monkeypatch.setattr(writer_thread, "GROUP_OPERATIONS_MAX", 10)
     commits = await count_commits(sqlite)
     async with one_group(sqlite):
         waiting = [asyncio.create_task(sqlite.ready()) for _ in range(25)]
@@ -113,7 +112,7 @@ async def test_nobody_is_answered_before_the_commit(sqlite: SqliteStore) -> None
     async with one_group(sqlite):
         append = asyncio.create_task(sqlite.append(key(), 0, b"piece", at=2.0))
         await asyncio.sleep(0)
-        last = asyncio.create_task(sqlite.owner.run(lambda connection: answered.append(append.done())))
+        last = asyncio.create_task(sqlite.writer.run(lambda connection: answered.append(append.done())))
     await asyncio.gather(append, last)
     assert answered == [False]
 
@@ -123,7 +122,7 @@ async def test_a_failed_commit_acknowledges_nothing(sqlite: SqliteStore) -> None
     async with one_group(sqlite):
         appends = [asyncio.create_task(sqlite.append(key(), end, b"x", at=2.0)) for end in range(5)]
         # A commit hook that refuses is SQLite's own way to make a commit fail.
-        refusing = sqlite.owner.run(lambda connection: connection.set_commit_hook(lambda: True))
+        refusing = sqlite.writer.run(lambda connection: connection.set_commit_hook(lambda: True))
         operations = [*appends, asyncio.create_task(refusing)]
     outcomes = await asyncio.gather(*operations, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 6
@@ -147,7 +146,7 @@ async def test_a_failure_in_a_group_undoes_only_itself(sqlite: SqliteStore) -> N
             for operation in (
                 sqlite.append(key(), 4, b" read", at=3.0),
                 sqlite.append(key("nobody"), 0, b"x", at=3.0),
-                sqlite.owner.run(half_done),
+                sqlite.writer.run(half_done),
                 sqlite.append(key(), 0, b"other", at=3.0),
                 sqlite.append(key(), 9, b", ask", at=3.0),
             )
@@ -178,7 +177,7 @@ async def test_nobody_waits_for_a_thread_that_is_gone(tmp_path: Path, monkeypatc
         ended.wait()
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(store.owner, "_shrink", broken)
+    monkeypatch.setattr(store.writer, "_shrink", broken)
     await store.ready()
     waiting = asyncio.create_task(store.ready())
     await asyncio.sleep(0)
@@ -206,7 +205,7 @@ async def test_reading_writes_nothing(sqlite: SqliteStore, tmp_path: Path) -> No
 
 
 async def set_room(store: SqliteStore, pages: int) -> None:
-    await store.owner.run(lambda connection: connection.pragma("max_page_count", pages))
+    await store.writer.run(lambda connection: connection.pragma("max_page_count", pages))
 
 
 async def test_a_full_disk_keeps_nothing_and_goes_on_when_there_is_room(sqlite: SqliteStore) -> None:
@@ -214,7 +213,7 @@ async def test_a_full_disk_keeps_nothing_and_goes_on_when_there_is_room(sqlite: 
     await sqlite.append(key(), 0, b"a" * 100_000, at=2.0)
     before = await sqlite.get(key())
     await set_room(sqlite, 20)
-    with pytest.raises(StoreFull, match="free some room"):
+    with pytest.raises(StoreFull, match="free some space"):
         await sqlite.append(key(), 100_000, b"b" * 250_000, at=3.0)
     with pytest.raises(StoreFull):
         await keep(sqlite, key(), StoredCheckpoint(CheckpointInfo(1), b"m" * 250_000), at=3.0)
@@ -251,11 +250,11 @@ async def test_free_pages_go_back_to_the_disk(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
     for number in range(24):
         await sqlite.append(key(), number * 256_000, b"x" * 256_000, at=2.0)
-    full, _ = await sqlite.owner.run(pages)
+    full, _ = await sqlite.writer.run(pages)
     await sqlite.delete(key())
     # The thread shrinks the file while nobody waits; one more turn for each step that was put off.
     free = full
-    while free > owners.FREE_PAGES_KEPT:
-        count, free = await sqlite.owner.run(pages)
-    assert count < full - owners.SHRINK_PAGES
-    assert count >= owners.FREE_PAGES_KEPT - owners.SHRINK_PAGES
+    while free > writer_thread.FREE_PAGES_KEPT:
+        count, free = await sqlite.writer.run(pages)
+    assert count < full - writer_thread.SHRINK_PAGES
+    assert count >= writer_thread.FREE_PAGES_KEPT - writer_thread.SHRINK_PAGES
