@@ -122,8 +122,10 @@ def delta_rule(
     shape = (windows, k.shape[3], -1, heads, *updates[0].shape[1:])
     written = torch.stack(updates).view(shape)[:, :, :rows].permute(1, 2, 0, 3, 4, 5).flatten(1, 3)
     not_yet = at[:rows, :, None, :, :, None] >= torch.arange(q.shape[-1], device=q.device)
-    weights = (k[:rows].mT @ q[:, :, :, None]).masked_fill(not_yet, 0.0).flatten(0, 2)
     o = before.mT @ queries
-    for update, weight in zip(written, weights.unbind(1), strict=True):
-        o = torch.baddbmm(o, update, weight)
+    for chunk, update in enumerate(written):
+        weights = (k[:rows, :, :, chunk].flatten(0, 2).mT @ queries).view(
+            rows, windows, heads, k.shape[-1], q.shape[-1]
+        )
+        o = torch.baddbmm(o, update, weights.masked_fill(not_yet[:, :, :, chunk], 0.0).flatten(0, 2))
     return o.view(rows, windows, heads, *o.shape[1:]), state.view_as(initial_state)
