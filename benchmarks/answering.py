@@ -19,8 +19,8 @@ from benchmarks.report import Figure, Goal, Section
 from benchmarks.timing import seconds_of
 from model.memory import MemoryState
 from model.prompt import prompt_ids
-from model.sampling import Sampler, Sampling
-from server.engine.model_runner import ModelRunner
+from model.sampling import Sampling
+from server.engine.model_runner import AnswerRequest, ModelRunner
 from server.engine.scheduler import AnswerWork, Batch
 
 NAME = "answering"
@@ -39,8 +39,8 @@ def measure(plan: Plan) -> Section:
     figures = []
     for shared in (False, True):
         for answers in ANSWERS if not shared else ANSWERS[-1:]:
-            works, seconds, operations = _written(plan, answers, shared)
-            moved = _moved_bytes(plan, works, shared)
+            seconds, operations = _written(plan, answers, shared)
+            moved = _moved_bytes(plan, answers, shared)
             floor = max(operations / rate, moved / bandwidth)
             name = f"{answers}_answers_against_{'one_memory' if shared else 'memories_of_their_own'}"
             figures += [
@@ -54,40 +54,36 @@ def measure(plan: Plan) -> Section:
                     FLOOR if answers == ANSWERS[-1] and device.type == "cuda" else None,
                 ),
             ]
-    _, seconds, _ = _written(plan, ANSWERS[-1], shared=False, sampling=SAMPLED)
+    seconds, _ = _written(plan, ANSWERS[-1], shared=False, sampling=SAMPLED)
     figures.append(Figure(f"{ANSWERS[-1]}_sampled_answers_tokens_per_second", ANSWERS[-1] / seconds))
     return Section(NAME, CLAIM, tuple(figures))
 
 
-def _written(
-    plan: Plan, answers: int, shared: bool, sampling: Sampling = GREEDY
-) -> tuple[list[AnswerWork], float, float]:
-    """The answers, the median seconds of a decode step, and a step's operations as counted by torch."""
+def _written(plan: Plan, answers: int, shared: bool, sampling: Sampling = GREEDY) -> tuple[float, float]:
+    """The median seconds of a decode step, and a step's operations as counted by torch."""
     forward, config = ModelRunner(plan.loaded.model), plan.loaded.model.config
     prompt = prompt_ids(config, plan.loaded.tokenizer.encode(QUESTION))
     one = plan.loaded.model.initial_memory(1)
     memories = [one if shared else MemoryState({k: t.clone() for k, t in one.tensors.items()}) for _ in range(answers)]
-    works = [AnswerWork(memory, (), prompt, Sampler(sampling), TOKENS, NEVER) for memory in memories]
-    _take(works, forward(Batch(prompts=tuple(works))).tokens)
+    works = tuple(AnswerWork(len(prompt), TOKENS, NEVER) for _ in memories)
+    for work, memory in zip(works, memories, strict=True):
+        forward.start_answer(work, AnswerRequest(memory, (), prompt, sampling, TOKENS))
+    forward(Batch(prefills=works))
     taken = []
     for _ in tqdm(range(TOKENS - 2), desc=f"{answers} answers", leave=False):
-        taken.append(seconds_of(lambda: _take(works, forward(Batch(answers=tuple(works))).tokens)))
+        taken.append(seconds_of(lambda: forward(Batch(decodes=works))))
     with FlopCounterMode(display=False) as counter:
-        _take(works, forward(Batch(answers=tuple(works))).tokens)
-    return works, median(taken), float(counter.get_total_flops())
+        forward(Batch(decodes=works))
+    return median(taken), float(counter.get_total_flops())
 
 
-def _take(works: list[AnswerWork], tokens: list[int]) -> None:
-    for work, token in zip(works, tokens, strict=True):
-        work.tokens.append(token)
-
-
-def _moved_bytes(plan: Plan, works: list[AnswerWork], shared: bool) -> int:
+def _moved_bytes(plan: Plan, answers: int, shared: bool) -> int:
     """The bytes of a decode step: all weights, each answer's filled KV cache, each memory once."""
     model, config = plan.loaded.model, plan.loaded.model.config
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    filled = config.prefix_tokens + config.context_tokens + len(works[0].prompt) + len(works[0].tokens)
+    prompt = prompt_ids(config, plan.loaded.tokenizer.encode(QUESTION))
+    filled = config.prefix_tokens + config.context_tokens + len(prompt) + TOKENS
     kept = model.empty_cache(1, 1)
     window = sum(t.numel() * t.element_size() for t in kept.tensors.values()) * filled
     memories = sum(t.numel() * t.element_size() for t in model.initial_memory(1).tensors.values())
-    return weights + len(works) * window + (1 if shared else len(works)) * memories
+    return weights + answers * window + (1 if shared else answers) * memories

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
-from model.sampling import Sampler, Sampling
-from server.engine.model_runner import ModelRunner
+from model.sampling import Sampling
+from server.engine.model_runner import AnswerRequest, ModelRunner
 from server.engine.scheduler import AnswerWork, Batch
 
 NEVER = -1
@@ -36,8 +36,10 @@ def read(
 
 def answer(forward: ModelRunner, memory: MemoryState, prompt: Sequence[int], tokens: int) -> list[int]:
     """An answer of exactly so many tokens; the end-of-text token does not end it."""
-    work = AnswerWork(memory, (), prompt, Sampler(Sampling()), tokens, NEVER)
-    work.tokens += forward(Batch(prompts=(work,))).tokens
-    while len(work.tokens) < tokens:
-        work.tokens += forward(Batch(answers=(work,))).tokens
-    return work.tokens
+    work = AnswerWork(len(prompt), tokens, NEVER)
+    forward.start_answer(work, AnswerRequest(memory, (), prompt, Sampling(), tokens))
+    written = forward(Batch(prefills=(work,))).tokens
+    while len(written) < tokens:
+        written += forward(Batch(decodes=(work,))).tokens
+    forward.drop(work)
+    return written

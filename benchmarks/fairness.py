@@ -20,8 +20,8 @@ from benchmarks.text import token_ids
 from benchmarks.timing import percentile
 from model.prompt import prompt_ids
 from model.sampling import Sampling
-from server.engine.engine import AnswerRequest, Engine
-from server.engine.model_runner import ModelRunner
+from server.engine.engine import Engine
+from server.engine.model_runner import AnswerRequest, ModelRunner
 from server.engine.scheduler import Batch, Scheduler
 
 NAME = "fairness"

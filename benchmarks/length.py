@@ -16,7 +16,7 @@ from benchmarks.timing import Comparison, in_turn
 from model.memory import MemoryState
 from model.prompt import prompt_ids
 from model.runtime.read_text import read_all
-from server.engine.model_runner import SKIMMED_SEGMENTS, ModelRunner
+from server.engine.model_runner import SCANNED_SEGMENTS, ModelRunner
 
 NAME = "length"
 CLAIM = "reading and answering cost the same per token after a long text as after a short one"
@@ -44,7 +44,7 @@ def measure(plan: Plan) -> Section:
 
 def _read_to(plan: Plan, segments: Tensor, memory: MemoryState, description: str) -> MemoryState:
     with torch.inference_mode(), tqdm(total=segments.numel(), desc=description, unit="token", unit_scale=True) as bar:
-        for part in segments.split(SKIMMED_SEGMENTS):  # type: ignore[no-untyped-call]
+        for part in segments.split(SCANNED_SEGMENTS):  # type: ignore[no-untyped-call]
             memory = read_all(plan.loaded.model, part, memory)
             bar.update(part.numel())
     return memory

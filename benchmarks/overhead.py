@@ -34,7 +34,7 @@ SESSIONS_A_ROW = (1, 4)
 def measure(plan: Plan) -> Section:
     forward = ModelRunner(plan.loaded.model)
     # As at the server's start: autotune the way to read segments.
-    forward.warm(plan.settings.step_tokens)
+    forward.warm_up(plan.settings.step_tokens)
     figures = [Figure("step_rows", plan.step_rows)]
     with served(plan) as (server, client):
         for times in SESSIONS_A_ROW:

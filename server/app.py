@@ -83,7 +83,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         metrics.step_seconds.observe(seconds)
 
     runner = ModelRunner(loaded.model)
-    await asyncio.to_thread(runner.warm, settings.step_tokens)
+    await asyncio.to_thread(runner.warm_up, settings.step_tokens)
     engine = Engine(runner, scheduler, settings.answers_waiting_max, observe)
     engine.start()
     readers = SessionReaders(store, engine, loaded, settings, metrics)

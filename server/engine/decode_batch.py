@@ -1,7 +1,4 @@
-"""Answers written side by side: each keeps a row for its memory and its window from token to token.
-
-It knows the model and answers at work, and nothing of how their tokens are chosen or who is to be written on.
-"""
+"""The batch of running answers: the KV cache and the memory of each stay in its row from step to step."""
 
 from __future__ import annotations
 
@@ -18,77 +15,86 @@ from server.engine.scheduler import AnswerWork
 
 
 class DecodeBatch:
-    """Rows of one batch. Who comes takes a free one; all are seated anew only when they no longer fit.
+    """Rows of one batch. A new answer takes a free row; the batch is built again only when the answers no longer fit.
 
-    Answers against one memory share it: it is looked at once a step for all of them.
+    Answers against one memory share it: a step reads it once for all of them. An answer may sit out steps; its KV cache
+    is kept outside of the batch meanwhile. Not safe for use by several threads.
     """
 
     def __init__(self, model: MemoryTransformer) -> None:
         self._model = model
+        self._memories: dict[AnswerWork, MemoryState] = {}
+        # Of the answers that have no row.
+        self._caches: dict[AnswerWork, WindowCache] = {}
         self._rows: dict[AnswerWork, int] = {}
         self._free: list[int] = []
         self._memory: MemoryState | None = None
         self._cache: WindowCache | None = None
 
-    def decode_step(self, works: Sequence[AnswerWork]) -> Tensor:
-        """The final hidden state (B, D) of each answer's last token, which its window takes in."""
-        self._let_go(works)
-        if not self._seated([work for work in works if work not in self._rows]):
-            self._seat_anew(works)
+    def add(self, work: AnswerWork, memory: MemoryState, cache: WindowCache) -> None:
+        """An answer whose prompt has been prefilled into `cache`; both are of batch 1."""
+        self._memories[work], self._caches[work] = memory, cache
+
+    def drop(self, work: AnswerWork) -> None:
+        """Frees all that is kept for an answer; nothing when it is not here."""
+        self._memories.pop(work, None)
+        self._caches.pop(work, None)
+        if work in self._rows:
+            self._free.append(self._rows.pop(work))
+        if not self._memories:
+            self._free, self._memory, self._cache = [], None, None
+
+    def decode_step(self, works: Sequence[AnswerWork], tokens: Sequence[int]) -> Tensor:
+        """The final hidden states (B, D) after each answer's last token, which its KV cache takes in."""
+        decoded = set(works)
+        self._sit_out([work for work in self._rows if work not in decoded])
+        if not self._place([work for work in works if work not in self._rows]):
+            self._build(works)
         assert self._memory is not None
         assert self._cache is not None
-        tokens = [0] * (len(self._rows) + len(self._free))
-        for work, row in self._rows.items():
-            tokens[row] = work.tokens[-1]
+        in_rows = [0] * (len(self._rows) + len(self._free))
+        for work, token in zip(works, tokens, strict=True):
+            in_rows[self._rows[work]] = token
         if self._free:
-            # Nobody's window would grow without end.
+            # The cache of a free row would grow without end.
             self._cache.lengths[self._free] = 0
-        hidden = self._model.decode_step(torch.tensor(tokens, device=self._model.device), self._memory, self._cache)
+        hidden = self._model.decode_step(torch.tensor(in_rows, device=self._model.device), self._memory, self._cache)
         return hidden[[self._rows[work] for work in works]]
 
-    def clear(self) -> None:
-        """Nobody is written on: no memory is held for it."""
-        self._let_go(())
-        self._free, self._memory, self._cache = [], None, None
-
-    def _let_go(self, works: Sequence[AnswerWork]) -> None:
-        """Frees the rows of all others; who is not finished takes its window along."""
-        staying = set(works)
-        for work in [work for work in self._rows if work not in staying]:
+    def _sit_out(self, works: Sequence[AnswerWork]) -> None:
+        """Frees the rows of these answers and keeps their caches."""
+        for work in works:
+            assert self._cache is not None
             row = self._rows.pop(work)
-            if work.finish_reason is None and self._cache is not None:
-                work.cache = self._cache.row(row)
+            self._caches[work] = self._cache.row(row)
             self._free.append(row)
 
-    def _seated(self, works: Sequence[AnswerWork]) -> bool:
-        """Gives each a free row; false where they do not fit, or where half of the rows would do."""
+    def _place(self, works: Sequence[AnswerWork]) -> bool:
+        """Gives each a free row; False where they do not fit, or where half of the rows would do."""
         rows, taken = len(self._rows) + len(self._free), len(self._rows) + len(works)
         if self._memory is None or self._cache is None or taken > rows or 2 * taken <= rows:
             return False
-        # A batch of one may be somebody's own memory and window.
-        if works and (rows == 1 or any(not self._cache.has_room_for(work.cache) for work in works)):
+        # A batch of one row may be an answer's own memory and cache, which must not be overwritten.
+        if works and (rows == 1 or any(not self._cache.has_room_for(self._caches[work]) for work in works)):
             return False
         shared = self._memory.batch < rows
-        if shared and any(work.memory is not self._memory for work in works):
+        if shared and any(self._memories[work] is not self._memory for work in works):
             return False
         for work in works:
             row = self._rows[work] = self._free.pop()
-            self._cache.put(row, work.cache)
+            self._cache.put(row, self._caches.pop(work))
             if not shared:
-                self._memory.put(row, work.memory)
-            work.cache = None
+                self._memory.put(row, self._memories[work])
         return True
 
-    def _seat_anew(self, works: Sequence[AnswerWork]) -> None:
-        for work, row in self._rows.items():
-            assert self._cache is not None
-            work.cache = self._cache.row(row)
-        rows = padded(works)
-        first = works[0].memory
-        one = all(work.memory is first for work in works)
-        self._memory = first if one else MemoryState.stack([work.memory for work in rows])
-        self._cache = WindowCache.stack([work.cache for work in rows])
+    def _build(self, works: Sequence[AnswerWork]) -> None:
+        """A new batch of these answers."""
+        self._sit_out(list(self._rows))
+        first, rows = self._memories[works[0]], padded(works)
+        shared = all(self._memories[work] is first for work in works)
+        self._memory = first if shared else MemoryState.stack([self._memories[work] for work in rows])
+        self._cache = WindowCache.stack([self._caches[work] for work in rows])
+        for work in works:
+            del self._caches[work]
         self._rows = {work: row for row, work in enumerate(works)}
         self._free = list(range(len(works), len(rows)))
-        for work in works:
-            work.cache = None

@@ -1,6 +1,6 @@
-"""The engine: one thread owns the device and steps through what the scheduler plans.
+"""The engine: one thread owns the device and runs the batches that the scheduler plans.
 
-The only file that mixes threads and asyncio. It knows memories and tokens, and nothing of sessions or stores.
+The only file that mixes threads and asyncio.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from model.memory import MemoryState
-from model.sampling import Sampler, Sampling, Written
+from model.sampling import Written
 from server.engine.fair_queue import has_room
-from server.engine.model_runner import ModelRunner, StepResult
-from server.engine.scheduler import AnswerWork, Batch, ReadWork, Scheduler
+from server.engine.model_runner import AnswerRequest, ModelRunner, StepResult
+from server.engine.scheduler import AnswerWork, Batch, Finish, ReadWork, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _STOPPED = "the engine has stopped; restart the server"
 
 
 class EngineBusy(Exception):
-    """As many answers wait as may."""
+    """The queue of waiting answers is full."""
 
 
 class StepFailed(Exception):
@@ -39,26 +39,18 @@ class EngineStopped(Exception):
 
 @dataclass(frozen=True)
 class ReadResult:
-    """The memory after `segments` of the segments that were asked for: all, unless reading was halted."""
+    """The memory after the first `segments` of the given segments: after all, unless reading was halted."""
 
     memory: MemoryState
     segments: int
 
 
-@dataclass(frozen=True)
-class AnswerRequest:
-    """An answer of at most `tokens_max` tokens behind `prompt`, against `memory` and the `tail` behind it.
+@dataclass
+class _Reading:
+    """A read in the engine: who waits for it, and how far it has come."""
 
-    Work is shared out between tenants; with `logprobs` each token comes with its log-probability.
-    """
-
-    memory: MemoryState
-    tail: Sequence[int]
-    prompt: Sequence[int]
-    sampling: Sampling
-    tokens_max: int
-    tenant: str = "default"
-    logprobs: bool = False
+    future: asyncio.Future[ReadResult]
+    result: ReadResult
 
 
 @dataclass(frozen=True)
@@ -115,17 +107,19 @@ class Engine:
 
     def __init__(
         self,
-        forward: ModelRunner,
+        runner: ModelRunner,
         scheduler: Scheduler,
         answers_waiting_max: int,
         observe: Callable[[Batch, float], None],
     ) -> None:
-        self._forward, self._scheduler, self._observe = forward, scheduler, observe
+        self._runner, self._scheduler, self._observe = runner, scheduler, observe
         self._answers_waiting_max = answers_waiting_max
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._reads: dict[ReadWork, asyncio.Future[ReadResult]] = {}
+        # To be made by the engine's thread before its next step, in this order.
+        self._calls: deque[Callable[[], None]] = deque()
+        self._reads: dict[ReadWork, _Reading] = {}
         self._answers: dict[AnswerWork, asyncio.Queue[Event]] = {}
         self._halting = self._stopping = False
         self._failure: BaseException | None = None
@@ -145,28 +139,28 @@ class Engine:
             return Load(sum(s.answers_waiting.values()), s.answers_running, s.reads_waiting, s.queued_tokens)
 
     def has_room(self, tenant: str, questions: int = 1) -> bool:
-        """Whether so many more questions of a tenant may wait: up to the limit, and beyond it up to its share of it."""
+        """Whether so many more answers of a tenant may wait: up to the limit, and beyond it up to its share of it."""
         with self._changed:
             return has_room(self._answers_waiting_max, self._scheduler.answers_waiting, tenant, questions)
 
     async def read(self, memory: MemoryState, segments: Sequence[Sequence[int]], tenant: str = "default") -> ReadResult:
-        """Reads segments one after another into `memory`; when cancelled, reading ends with the step at hand."""
+        """Reads segments one after another into `memory`; when cancelled, reading ends with the running step."""
         if not segments:
             return ReadResult(memory, 0)
-        work = ReadWork(memory, segments, tenant=tenant)
+        work = ReadWork(len(segments), tenant)
         future: asyncio.Future[ReadResult] = asyncio.get_running_loop().create_future()
         with self._changed:
             self._must_work()
             if self._halting:
                 return ReadResult(memory, 0)
-            self._reads[work] = future
+            self._reads[work] = _Reading(future, ReadResult(memory, 0))
             self._scheduler.add_read(work)
-            self._changed.notify()
+            self._call(partial(self._runner.start_read, work, memory, segments))
         try:
             return await future
         finally:
             with self._changed:
-                self._scheduler.cancel(work)
+                self._cancel(work)
                 self._reads.pop(work, None)
 
     def answer(self, requests: Sequence[AnswerRequest]) -> list[AnswerStream]:
@@ -182,58 +176,62 @@ class Engine:
                     raise EngineBusy(f"{sum(waiting.values())} questions are waiting")
             streams = []
             for request in requests:
-                work = AnswerWork(
-                    request.memory,
-                    request.tail,
-                    request.prompt,
-                    Sampler(request.sampling, request.logprobs),
-                    request.tokens_max,
-                    self._forward.end,
-                    tenant=request.tenant,
-                )
+                prompt_tokens = len(request.tail) + len(request.prompt)
+                work = AnswerWork(prompt_tokens, request.tokens_max, self._runner.end, request.tenant)
                 queue: asyncio.Queue[Event] = asyncio.Queue()
                 self._answers[work] = queue
                 self._scheduler.add_answer(work)
+                self._call(partial(self._runner.start_answer, work, request))
                 streams.append(AnswerStream(queue, partial(self._release, work)))
-            self._changed.notify()
         return streams
 
     def _release(self, work: AnswerWork) -> None:
         with self._changed:
-            self._scheduler.cancel(work)
+            self._cancel(work)
             self._answers.pop(work, None)
 
     def halt_reading(self) -> None:
-        """Ends all reading at the next segment; what was read so far is handed back."""
+        """Ends every read with the segments that it has read so far, and each later one before its first."""
         with self._changed:
             self._halting = True
             for work in list(self._reads):
-                self._scheduler.cancel(work)
+                self._cancel(work)
                 self._hand_back(work)
 
     def stop(self) -> None:
-        """Ends the thread after the step at hand; waiting work gets `EngineStopped`."""
+        """Ends the thread after the running step; unfinished work gets `EngineStopped`."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join()
 
+    def _cancel(self, work: AnswerWork | ReadWork) -> None:
+        self._scheduler.cancel(work)
+        self._call(partial(self._runner.drop, work))
+
+    def _call(self, call: Callable[[], None]) -> None:
+        """Has the engine's thread make the call before its next step."""
+        self._calls.append(call)
+        self._changed.notify()
+
     def _run(self) -> None:
         try:
-            while (step := self._next()) is not None:
+            while (batch := self._next()) is not None:
                 try:
-                    result = self._forward(step)
+                    result = self._runner(batch)
                 except Exception as error:
-                    # Memories are values: a step that failed has changed nothing for anybody else.
+                    # Memories are values: a step that failed has changed nothing of other work.
                     log.exception("a step failed")
                     with self._changed:
-                        self._fail(step, error)
+                        self._fail(batch, error)
                     continue
-                self._observe(step, result.seconds)
+                self._observe(batch, result.seconds)
                 with self._changed:
-                    self._scheduler.record(step, result.tokens, result.advances)
-                    self._deliver(step, result)
+                    finished = self._scheduler.record(batch, result.tokens, result.segments)
+                    self._deliver(batch, result, finished)
+                for work in finished:
+                    self._runner.drop(work)
         except BaseException as error:
             log.exception("the engine failed and takes no more work")
             self._failure = error
@@ -241,43 +239,51 @@ class Engine:
             self._abandon()
 
     def _next(self) -> Batch | None:
-        """The next step, waited for; None when told to stop."""
-        with self._changed:
-            while True:
+        """Makes the calls that are due and waits for the next batch; None when the engine is to stop."""
+        while True:
+            with self._changed:
+                while not (self._stopping or self._calls):
+                    if (batch := self._scheduler.plan()) is not None:
+                        return batch
+                    self._changed.wait()
                 if self._stopping:
                     return None
-                if (step := self._scheduler.plan()) is not None:
-                    return step
-                self._changed.wait()
+                calls = list(self._calls)
+                self._calls.clear()
+            for call in calls:
+                call()
 
-    def _deliver(self, step: Batch, result: StepResult) -> None:
-        """Hands a step's results to whoever still waits for them."""
-        for answer, written in zip((*step.prompts, *step.answers), result.written, strict=True):
+    def _deliver(self, batch: Batch, result: StepResult, finished: Mapping[AnswerWork | ReadWork, Finish]) -> None:
+        """Hands a step's results to the callers that still wait for them."""
+        for answer, written in zip((*batch.prefills, *batch.decodes), result.written, strict=True):
             if (queue := self._answers.get(answer)) is None:
                 continue
-            if answer.finish_reason != "stop":
+            if finished.get(answer) is not Finish.END:
                 self._soon(queue.put_nowait, written)
-            if answer.finish_reason is not None:
+            if answer in finished:
                 self._soon(queue.put_nowait, None)
-        for read in step.reads:
-            if read.finished:
+        for read, progress in zip(batch.reads, result.reads, strict=True):
+            if (reading := self._reads.get(read)) is None:
+                continue
+            reading.result = ReadResult(progress.memory, reading.result.segments + progress.segments)
+            if read in finished:
                 self._hand_back(read)
 
-    def _fail(self, step: Batch, error: Exception) -> None:
-        """Ends all work of a step that could not be done."""
+    def _fail(self, batch: Batch, error: Exception) -> None:
+        """Ends all work of a step that failed."""
         failure = StepFailed(f"a step of the engine failed: {error}")
-        for work in (*step.prompts, *step.answers):
-            self._scheduler.cancel(work)
+        for work in (*batch.prefills, *batch.decodes):
+            self._cancel(work)
             if (queue := self._answers.get(work)) is not None:
                 self._soon(queue.put_nowait, failure)
-        for read in step.reads:
-            self._scheduler.cancel(read)
-            if (future := self._reads.pop(read, None)) is not None:
-                self._soon(_refuse, future, failure)
+        for read in batch.reads:
+            self._cancel(read)
+            if (reading := self._reads.pop(read, None)) is not None:
+                self._soon(_refuse, reading.future, failure)
 
     def _hand_back(self, work: ReadWork) -> None:
-        if (future := self._reads.pop(work, None)) is not None:
-            self._soon(_resolve, future, ReadResult(work.memory, work.done))
+        if (reading := self._reads.pop(work, None)) is not None:
+            self._soon(_resolve, reading.future, reading.result)
 
     def _abandon(self) -> None:
         with self._changed:
@@ -285,8 +291,8 @@ class Engine:
             stopped = EngineStopped(_STOPPED)
             for queue in self._answers.values():
                 self._soon(queue.put_nowait, stopped)
-            for future in self._reads.values():
-                self._soon(_refuse, future, stopped)
+            for reading in self._reads.values():
+                self._soon(_refuse, reading.future, stopped)
             self._reads.clear()
 
     def _must_work(self) -> None:

@@ -1,14 +1,10 @@
-"""One step of the engine as torch computes it: batches of rows from many sessions, padded to fixed sizes.
-
-It knows the model and a step, and nothing of threads, queues or sessions.
-"""
+"""Computes the engine's steps with torch: batches of rows from many sessions, padded to fixed sizes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,120 +16,211 @@ from model.prompt import window_ids
 from model.runtime.segment_reader import SegmentReader
 from model.sampling import Sampler, Sampling, Written, choose_each
 from server.engine.decode_batch import DecodeBatch
-from server.engine.scheduler import Advance, AnswerWork, Batch, ReadWork
+from server.engine.scheduler import AnswerWork, Batch, ReadWork
 
-# So many segments are glanced at in one go, so that text that says nothing takes few steps.
-SKIMMED_SEGMENTS = 64
+# So many segments the write gate scores at a time: text of which nothing is selected takes few steps.
+SCANNED_SEGMENTS = 64
+
+
+@dataclass(frozen=True)
+class AnswerRequest:
+    """An answer of at most `tokens_max` tokens behind `prompt`, against `memory` and the `tail` behind it.
+
+    Work is shared out between tenants; with `logprobs` each token comes with its log-probability.
+    """
+
+    memory: MemoryState
+    tail: Sequence[int]
+    prompt: Sequence[int]
+    sampling: Sampling
+    tokens_max: int
+    tenant: str = "default"
+    logprobs: bool = False
+
+
+@dataclass(frozen=True)
+class ReadProgress:
+    """What a step did for a read: the memory after `segments` more of its segments."""
+
+    memory: MemoryState
+    segments: int
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """A token for each prompt and answer of a step in order, an advance for each read, and how long it took."""
+    """A token for each prefill and decode of a step in order, the progress of each read, and the step's seconds."""
 
     written: list[Written]
-    advances: list[Advance]
+    reads: list[ReadProgress]
     seconds: float
 
     @property
     def tokens(self) -> list[int]:
         return [written.token for written in self.written]
 
+    @property
+    def segments(self) -> list[int]:
+        return [read.segments for read in self.reads]
+
+
+@dataclass
+class _Answer:
+    request: AnswerRequest
+    sampler: Sampler
+    last: int = -1
+
+
+@dataclass
+class _Read:
+    """`memory` is that after the first `done` segments.
+
+    The write gate has scored the first `scanned` segments. `selected` are the indices of those that may change the
+    memory and are not read yet, `windows` (K, N) their tokens with the context in front.
+    """
+
+    memory: MemoryState
+    segments: Sequence[Sequence[int]]
+    done: int = 0
+    scanned: int = 0
+    selected: list[int] = field(default_factory=list)
+    windows: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
+
+    def advance(self, memory: MemoryState, done: int) -> ReadProgress:
+        progress = ReadProgress(memory, done - self.done)
+        read = sum(index < done for index in self.selected)
+        self.selected, self.windows = self.selected[read:], self.windows[read:]
+        self.memory, self.done = memory, done
+        return progress
+
 
 class ModelRunner:
-    """Runs steps on the model's device."""
+    """Runs batches on the model's device and keeps what a step leaves for the next: memories, KV caches, samplers.
+
+    For use by one thread, the engine's.
+    """
 
     def __init__(self, model: MemoryTransformer) -> None:
         self._model = model
         self._reader = SegmentReader(model)
         self._decode_batch = DecodeBatch(model)
+        self._answers: dict[AnswerWork, _Answer] = {}
+        self._reads: dict[ReadWork, _Read] = {}
         # Seeded by the operating system: torch's own generator starts the same in every process.
         self._generator = torch.Generator(model.device)
         self._generator.seed()
         self.end = model.config.special.end
 
-    def __call__(self, step: Batch) -> StepResult:
+    def start_answer(self, work: AnswerWork, request: AnswerRequest) -> None:
+        """From here until `drop`, batches may have this answer."""
+        self._answers[work] = _Answer(request, Sampler(request.sampling, request.logprobs))
+
+    def start_read(self, work: ReadWork, memory: MemoryState, segments: Sequence[Sequence[int]]) -> None:
+        """From here until `drop`, batches may have this read."""
+        self._reads[work] = _Read(memory, segments)
+
+    def drop(self, work: AnswerWork | ReadWork) -> None:
+        """Frees all that is kept for the work; nothing where it has been dropped before."""
+        if isinstance(work, ReadWork):
+            self._reads.pop(work, None)
+        else:
+            self._answers.pop(work, None)
+            self._decode_batch.drop(work)
+
+    def __call__(self, batch: Batch) -> StepResult:
         began = time.perf_counter()
         with torch.inference_mode():
-            written = self._take_in(step.prompts) + self._write_on(step.answers)
-            advances = self._read(step.reads, step.segments_each)
-        return StepResult(written, advances, time.perf_counter() - began)
+            written = self._prefill(batch.prefills) + self._decode(batch.decodes)
+            reads = self._read(batch.reads, batch.segments_each)
+        return StepResult(written, reads, time.perf_counter() - began)
 
-    def warm(self, step_tokens: int) -> None:
-        """Finds the fastest way to read what a step may have, and answers for nobody: who comes first pays no more."""
+    def warm_up(self, step_tokens: int) -> None:
+        """Measures the ways to read up to so many tokens a step, and prefills once, so that no caller pays for it."""
         self._reader.measure(step_tokens // self._model.config.segment_tokens)
-        memory = self._model.initial_memory(1)
+        request = AnswerRequest(self._model.initial_memory(1), [0], [0], Sampling(), 2)
         for rows in BATCH_SIZES[:3]:
-            prompts = tuple(AnswerWork(memory, [0], [0], Sampler(Sampling()), 2, self.end) for _ in range(rows))
-            self(Batch(prompts=prompts))
+            works = tuple(AnswerWork(2, 2, self.end) for _ in range(rows))
+            for work in works:
+                self.start_answer(work, request)
+            self(Batch(prefills=works))
+            for work in works:
+                self.drop(work)
 
-    def _read(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
-        """The next selected segments of each work, in one batch; those before them cost only the write gate."""
-        for work in works:
-            self._skim(work)
-        read = iter(self._read_selected([work for work in works if work.selected], each))
-        return [next(read) if work.selected else self._passed(work) for work in works]
+    def _read(self, works: Sequence[ReadWork], each: int) -> list[ReadProgress]:
+        """The next selected segments of each read, in one batch; those before them cost only the write gate."""
+        reads = [self._reads[work] for work in works]
+        for read in reads:
+            self._scan(read)
+        selected = [bool(read.selected) for read in reads]
+        progress = iter(self._read_selected([read for read in reads if read.selected], each))
+        return [next(progress) if some else self._skip(read) for read, some in zip(reads, selected, strict=True)]
 
-    def _skim(self, work: ReadWork) -> None:
-        """Glances at what comes, many segments at once, and leaves out what has been read of those glanced at."""
-        gone = sum(index < work.done for index in work.selected)
-        work.selected, work.windows = work.selected[gone:], work.windows[gone:]
-        if not work.selected and work.done == work.scanned:
-            ahead = self._tensor(work.segments[work.done : work.done + SKIMMED_SEGMENTS])
-            selected = self._model.select_segments(ahead, work.memory)
-            work.windows = self._model.windows(ahead, work.memory)[selected]
-            work.selected = [work.done + index for index in selected]
-            work.scanned += len(ahead)
+    def _scan(self, read: _Read) -> None:
+        """Scores the next segments, many at once, when all that were scored before are done."""
+        if read.done == read.scanned:
+            ahead = self._tensor(read.segments[read.done : read.done + SCANNED_SEGMENTS])
+            selected = self._model.select_segments(ahead, read.memory)
+            read.windows = self._model.windows(ahead, read.memory)[selected]
+            read.selected = [read.done + index for index in selected]
+            read.scanned += len(ahead)
 
-    def _read_selected(self, works: Sequence[ReadWork], each: int) -> list[Advance]:
+    def _read_selected(self, reads: Sequence[_Read], each: int) -> list[ReadProgress]:
         """At most so many segments of each."""
-        if not works:
+        if not reads:
             return []
-        texts = [(work.windows[:each], work.memory) for work in works]
-        ends = [
-            work.selected[len(windows) - 1] + 1 - work.done for work, (windows, _) in zip(works, texts, strict=True)
+        memories = self._reader.read([(read.windows[:each], read.memory) for read in reads])
+        return [
+            read.advance(memory, read.selected[:each][-1] + 1) for read, memory in zip(reads, memories, strict=True)
         ]
-        return [Advance(memory, end) for memory, end in zip(self._reader.read(texts), ends, strict=True)]
 
-    def _passed(self, work: ReadWork) -> Advance:
-        """All that was scanned, none of it selected."""
-        last = self._tensor([work.segments[work.scanned - 1]])
-        return Advance(self._model.skip(last, work.memory), work.scanned - work.done)
+    def _skip(self, read: _Read) -> ReadProgress:
+        """Passes over the rest of what was scanned, none of which is selected."""
+        last = self._tensor([read.segments[read.scanned - 1]])
+        return read.advance(self._model.skip(last, read.memory), read.scanned)
 
-    def _take_in(self, works: Sequence[AnswerWork]) -> list[Written]:
-        """Every question's window, padded on the right, and each answer's first token."""
+    def _prefill(self, works: Sequence[AnswerWork]) -> list[Written]:
+        """Every prompt's window, padded on the right, and the first token of each answer."""
         if not works:
             return []
-        if self._model.config.tail_in_memory:
-            self._read_tails(works)
-        rows = padded(works)
-        windows = [window_ids(self._model.config, work.tail, work.prompt) for work in rows]
+        requests = [self._answers[work].request for work in works]
+        memories = self._with_tails(requests)
+        rows = padded(requests)
+        windows = [window_ids(self._model.config, row.tail, row.prompt) for row in rows]
         longest = max(map(len, windows))
-        memory = MemoryState.stack([work.memory for work in rows])
         prompts = self._tensor([[*window, *[0] * (longest - len(window))] for window in windows])
         lengths = self._tensor([len(window) for window in windows])
-        hidden, cache = self._model.prefill(prompts, lengths, memory, max(work.tokens_max for work in rows))
-        for work, part in zip(works, cache.unstack(), strict=False):
-            work.cache = part
-        return self._chosen(works, self._model.logits(hidden))
+        room = max(row.tokens_max for row in rows)
+        hidden, cache = self._model.prefill(prompts, lengths, MemoryState.stack(padded(memories)), room)
+        for work, memory, own in zip(works, memories, cache.unstack(), strict=False):
+            self._decode_batch.add(work, memory, own)
+        return self._choose(works, self._model.logits(hidden))
 
-    def _read_tails(self, works: Sequence[AnswerWork]) -> None:
-        """Gives each work a memory that knows its tail too; questions to one standpoint share it."""
+    def _with_tails(self, requests: Sequence[AnswerRequest]) -> list[MemoryState]:
+        """The memory of each request with its tail read into it, where the model wants that; equal ones are shared."""
+        if not self._model.config.tail_in_memory:
+            return [request.memory for request in requests]
         known: dict[tuple[int, tuple[int, ...]], MemoryState] = {}
-        for work in works:
-            standpoint = id(work.memory), tuple(work.tail)
-            if work.tail and standpoint not in known:
-                known[standpoint] = self._model.read(self._tensor([work.tail]), work.memory)
-            work.memory = known.get(standpoint, work.memory)
+        memories = []
+        for request in requests:
+            standpoint = id(request.memory), tuple(request.tail)
+            if standpoint not in known:
+                tail, memory = request.tail, request.memory
+                known[standpoint] = self._model.read(self._tensor([tail]), memory) if tail else memory
+            memories.append(known[standpoint])
+        return memories
 
-    def _write_on(self, works: Sequence[AnswerWork]) -> list[Written]:
-        """One more token for each answer."""
+    def _decode(self, works: Sequence[AnswerWork]) -> list[Written]:
+        """One more token of each answer."""
         if not works:
-            self._decode_batch.clear()
             return []
-        return self._chosen(works, self._model.logits(self._decode_batch.decode_step(works)))
+        last = [self._answers[work].last for work in works]
+        return self._choose(works, self._model.logits(self._decode_batch.decode_step(works, last)))
 
-    def _chosen(self, works: Sequence[AnswerWork], scores: Tensor) -> list[Written]:
-        return choose_each([work.sampler for work in works], scores[: len(works)], self._generator)
+    def _choose(self, works: Sequence[AnswerWork], scores: Tensor) -> list[Written]:
+        answers = [self._answers[work] for work in works]
+        written = choose_each([answer.sampler for answer in answers], scores[: len(works)], self._generator)
+        for answer, token in zip(answers, written, strict=True):
+            answer.last = token.token
+        return written
 
-    def _tensor(self, ids: Any) -> Tensor:
+    def _tensor(self, ids: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor(ids, device=self._model.device)

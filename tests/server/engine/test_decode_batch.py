@@ -1,8 +1,9 @@
-"""Answers side by side, whoever comes, sits out, ends or goes: each gets what it would get alone."""
+"""Answers side by side that come, sit out and end: each gets what it would get alone."""
 
 from __future__ import annotations
 
 from random import Random
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from model.layers.backbone import WindowCache
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from server.engine.decode_batch import DecodeBatch
@@ -21,17 +23,27 @@ ROOM = 6
 names = pytest.mark.parametrize("name", MODELS)
 
 
-def begun(model: MemoryTransformer, memory: MemoryState, prompt: list[int]) -> AnswerWork:
-    """An answer whose prompt has been taken in, with room for some tokens."""
-    work = AnswerWork(memory, (), prompt, None, ROOM, -1)
-    _, work.cache = model.prefill(torch.tensor([prompt]), torch.tensor([len(prompt)]), memory, ROOM)
+class Prompt(NamedTuple):
+    memory: MemoryState
+    ids: list[int]
+
+
+def prefilled(model: MemoryTransformer, prompt: Prompt) -> WindowCache:
+    """The cache behind the prompt, with room for some tokens."""
+    ids, lengths = torch.tensor([prompt.ids]), torch.tensor([len(prompt.ids)])
+    return model.prefill(ids, lengths, prompt.memory, ROOM)[1]
+
+
+def added(model: MemoryTransformer, batch: DecodeBatch, prompt: Prompt) -> AnswerWork:
+    work = AnswerWork(len(prompt.ids), ROOM, -1)
+    batch.add(work, prompt.memory, prefilled(model, prompt))
     return work
 
 
-def alone(model: MemoryTransformer, work: AnswerWork, tokens: list[int]) -> list[Tensor]:
-    """Hidden states of each of the tokens, written on with nobody near."""
-    _, cache = model.prefill(torch.tensor([work.prompt]), torch.tensor([len(work.prompt)]), work.memory, ROOM)
-    return [model.decode_step(torch.tensor([token]), work.memory, cache)[0] for token in tokens]
+def alone(model: MemoryTransformer, prompt: Prompt, tokens: list[int]) -> list[Tensor]:
+    """Hidden states of each of the tokens, decoded in no batch."""
+    cache = prefilled(model, prompt)
+    return [model.decode_step(torch.tensor([token]), prompt.memory, cache)[0] for token in tokens]
 
 
 def memories(model: MemoryTransformer, count: int) -> list[MemoryState]:
@@ -45,25 +57,29 @@ def memories(model: MemoryTransformer, count: int) -> list[MemoryState]:
 def test_each_gets_what_it_would_get_alone(name: str, seed: int, answers: int, shared: float) -> None:
     """Prompts of which some need more slots than others; some answers against one memory."""
     model, random = MODELS[name], Random(seed)
-    seats, own = DecodeBatch(model), memories(model, answers)
-    works = [
-        begun(model, own[0] if random.random() < shared else memory, [7] * random.choice([1, 3, 70])) for memory in own
-    ]
+    batch, own = DecodeBatch(model), memories(model, answers)
     before = [MemoryState({k: t.clone() for k, t in memory.tensors.items()}) for memory in own]
-    found: dict[AnswerWork, list[Tensor]] = {work: [] for work in works}
+    tokens: dict[AnswerWork, list[int]] = {}
+    found: dict[AnswerWork, list[Tensor]] = {}
     with torch.inference_mode():
-        while running := [work for work in works if work.finish_reason is None]:
+        prompts = {}
+        for memory in own:
+            prompt = Prompt(own[0] if random.random() < shared else memory, [7] * random.choice([1, 3, 70]))
+            work = added(model, batch, prompt)
+            prompts[work], tokens[work], found[work] = prompt, [], []
+        running = list(prompts)
+        while running:
             step = random.sample(running, random.randint(1, len(running)))
             for work in step:
-                work.tokens.append(random.randrange(340))
-            for work, hidden in zip(step, seats.decode_step(step), strict=True):
+                tokens[work].append(random.randrange(340))
+            last = [tokens[work][-1] for work in step]
+            for work, hidden in zip(step, batch.decode_step(step, last), strict=True):
                 found[work].append(hidden)
-                if len(work.tokens) == ROOM or random.random() < 0.1:
-                    work.finish_reason = "length"
-            if random.random() < 0.1:
-                seats.clear()
-        for work in works:
-            for hidden, expected in zip(found[work], alone(model, work, work.tokens), strict=True):
+                if len(tokens[work]) == ROOM or random.random() < 0.1:
+                    running.remove(work)
+                    batch.drop(work)
+        for work, prompt in prompts.items():
+            for hidden, expected in zip(found[work], alone(model, prompt, tokens[work]), strict=True):
                 torch.testing.assert_close(hidden, expected, rtol=1e-8, atol=1e-8)
     for memory, kept in zip(own, before, strict=True):
         assert memory.equals(kept), "no memory is changed by an answer"
@@ -71,44 +87,39 @@ def test_each_gets_what_it_would_get_alone(name: str, seed: int, answers: int, s
 
 def test_a_new_answer_takes_a_free_row_and_no_other_row_moves() -> None:
     model = MODELS["delta"]
-    first, second, third, fourth = (begun(model, memory, [7]) for memory in memories(model, 4))
-    seats = DecodeBatch(model)
+    batch = DecodeBatch(model)
     with torch.inference_mode():
-        for work in (first, second, third, fourth):
-            work.tokens.append(1)
-        seats.decode_step([first, second, third])
-        cache = seats._cache
-        seats.decode_step([first, second, third, fourth])
-        assert seats._cache is cache
-        second.finish_reason = "stop"
-        seats.decode_step([first, third, fourth])
-        assert seats._cache is cache
-        third.finish_reason = fourth.finish_reason = "stop"
-        seats.decode_step([first])
-        assert seats._cache is not cache, "a batch of one is enough for one"
+        first, second, third, fourth = (added(model, batch, Prompt(memory, [7])) for memory in memories(model, 4))
+        batch.decode_step([first, second, third], [1] * 3)
+        cache = batch._cache
+        batch.decode_step([first, second, third, fourth], [1] * 4)
+        assert batch._cache is cache
+        batch.drop(second)
+        batch.decode_step([first, third, fourth], [1] * 3)
+        assert batch._cache is cache
+        batch.drop(third)
+        batch.drop(fourth)
+        batch.decode_step([first], [1])
+        assert batch._cache is not cache, "a batch of one is enough for one"
 
 
 def test_questions_to_one_session_share_its_memory() -> None:
     model = MODELS["delta"]
     (memory,) = memories(model, 1)
-    works = [begun(model, memory, [7]) for _ in range(4)]
-    seats = DecodeBatch(model)
+    batch = DecodeBatch(model)
     with torch.inference_mode():
-        for work in works:
-            work.tokens.append(1)
-        seats.decode_step(works)
-    assert seats._memory is memory
+        works = [added(model, batch, Prompt(memory, [7])) for _ in range(4)]
+        batch.decode_step(works, [1] * 4)
+    assert batch._memory is memory
 
 
-def test_no_memory_is_held_while_no_answer_is_decoded() -> None:
+def test_no_memory_is_held_once_no_answer_is_left() -> None:
     model = MODELS["delta"]
     (memory,) = memories(model, 1)
-    work = begun(model, memory, [7])
-    seats = DecodeBatch(model)
+    batch = DecodeBatch(model)
     with torch.inference_mode():
-        work.tokens.append(1)
-        seats.decode_step([work])
-        seats.clear()
-    assert seats._memory is None
-    assert seats._cache is None
-    assert work.cache is not None, "it has only been sitting out"
+        work = added(model, batch, Prompt(memory, [7]))
+        batch.decode_step([work], [1])
+    before = vars(DecodeBatch(model))
+    batch.drop(work)
+    assert vars(batch) == before

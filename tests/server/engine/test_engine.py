@@ -1,4 +1,4 @@
-"""A step that fails ends its own work and nothing else, and the engine goes on until it is told to stop."""
+"""A step that fails ends its own work and nothing else, and the engine goes on until it is stopped."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
 from model.memory import MemoryState
 from model.sampling import Sampling, Written
-from server.engine.engine import AnswerRequest, Engine, EngineBusy, EngineStopped, StepFailed
-from server.engine.model_runner import ModelRunner
+from server.engine.engine import Engine, EngineBusy, EngineStopped, StepFailed
+from server.engine.model_runner import AnswerRequest, ModelRunner
 from server.engine.scheduler import Batch, Scheduler
 from testing.models import random_model, tiny_config
 
@@ -27,17 +27,17 @@ MARK = 7
 
 
 class Marked(DeltaTransformer):
-    """A model that can not stand one token."""
+    """A model that fails on one token."""
 
     def read_windows(self, windows: torch.Tensor, *more: Any) -> MemoryState:
-        self._must_stand(windows)
+        self._must_not_have_the_mark(windows)
         return super().read_windows(windows, *more)
 
     def prefill(self, prompts: torch.Tensor, *more: Any) -> Any:
-        self._must_stand(prompts)
+        self._must_not_have_the_mark(prompts)
         return super().prefill(prompts, *more)
 
-    def _must_stand(self, ids: torch.Tensor) -> None:
+    def _must_not_have_the_mark(self, ids: torch.Tensor) -> None:
         if bool((ids == MARK).any()):
             raise RuntimeError("the mark was met")
 
@@ -57,9 +57,10 @@ def running(
     answers_max: int = 8,
     waiting_max: int = 8,
     observe: Callable[[Batch, float], None] = lambda step, seconds: None,
+    runner: ModelRunner | None = None,
 ) -> Iterator[Engine]:
     scheduler = Scheduler(model.config.segment_tokens, answers_max, model.config.segment_tokens)
-    engine = Engine(ModelRunner(model), scheduler, waiting_max, observe)
+    engine = Engine(runner or ModelRunner(model), scheduler, waiting_max, observe)
     engine.start()
     try:
         yield engine
@@ -86,7 +87,7 @@ async def test_a_failed_answer_ends_alone(model: MemoryTransformer) -> None:
         (stream,) = engine.answer([wanted(model, [1, 2, 3], 40)])
         first = await anext(stream)
         with pytest.raises(StepFailed, match="the mark was met"):
-            # Too long for a step with the other prompt, so it meets only what is being written already.
+            # Too long for a step with the other prompt, so only the running answer shares its step.
             await written(engine, wanted(model, [MARK, *[1] * 8]))
         assert engine.alive
         assert await written(engine, wanted(model, [1, 2, 3])) == [expected]
@@ -112,7 +113,7 @@ async def test_a_failed_read_ends_alone(model: MemoryTransformer) -> None:
         assert engine.load().reads == 0
 
 
-async def test_what_waits_when_the_engine_stops_is_told(model: MemoryTransformer) -> None:
+async def test_unfinished_work_fails_when_the_engine_stops(model: MemoryTransformer) -> None:
     with running(model) as engine:
         reading = asyncio.ensure_future(engine.read(model.initial_memory(1), [[1] * 8] * 100_000))
         (stream,) = engine.answer([wanted(model, [1], 80)])
@@ -133,7 +134,7 @@ async def test_halting_hands_back_what_was_read(model: MemoryTransformer) -> Non
     loop, begun, steps = asyncio.get_running_loop(), asyncio.Event(), count(1)
 
     def observe(step: Batch, seconds: float) -> None:
-        # A step is recorded after it is observed: with the second, the first one counts for certain.
+        # A step is recorded after it is observed: at the second, the first one has been recorded.
         if next(steps) == 2:
             loop.call_soon_threadsafe(begun.set)
 
@@ -176,7 +177,7 @@ async def test_an_answer_closed_before_it_is_iterated_frees_its_place(model: Mem
         await first.aclose()
 
 
-async def test_logprobs_come_to_whom_asked_for_them(model: MemoryTransformer) -> None:
+async def test_logprobs_come_only_where_they_were_asked_for(model: MemoryTransformer) -> None:
     """Beside an answer without; the tokens are the same."""
     with running(model) as engine:
         plain, scored = engine.answer([wanted(model, [1, 2]), replace(wanted(model, [1, 2]), logprobs=True)])
@@ -197,7 +198,7 @@ async def test_a_tenant_that_fills_the_queue_does_not_shut_out_another(model: Me
         assert (engine.has_room("a"), engine.has_room("b"), engine.has_room("b", 3)) == (False, True, False)
         with pytest.raises(EngineBusy):
             engine.answer([of("a")])
-        # Written at once, though the one place is taken.
+        # Decoded at once, though the one place is taken.
         (lone,) = engine.answer([of("b", 2)])
         assert len(await listed(lone)) == 2
         assert engine.load().answers_waiting == 4
@@ -206,7 +207,7 @@ async def test_a_tenant_that_fills_the_queue_does_not_shut_out_another(model: Me
 
 
 async def test_answers_that_take_turns_are_those_written_alone(model: MemoryTransformer) -> None:
-    """Three tenants with two places: their answers sit out steps in between, in companies that change."""
+    """Three tenants with two places: their answers sit out steps, and the batches change."""
     requests = [
         replace(wanted(model, [1 + number, *[2] * number], 8 + number), tenant=tenant)
         for tenant in "abc"
@@ -216,3 +217,24 @@ async def test_answers_that_take_turns_are_those_written_alone(model: MemoryTran
         together = await written(engine, *requests)
         alone = [(await written(engine, request))[0] for request in requests]
     assert together == alone
+
+
+async def test_the_runner_keeps_nothing_of_work_that_ended(model: MemoryTransformer) -> None:
+    """Work that finished, that was closed early, that was cancelled, and that failed."""
+    runner, memory = ModelRunner(model), model.initial_memory(1)
+    with running(model, runner=runner) as engine:
+        await written(engine, wanted(model, [1, 2]))
+        (stream,) = engine.answer([wanted(model, [1], 80)])
+        await anext(stream)
+        await stream.aclose()
+        reading = asyncio.ensure_future(engine.read(memory, [[1] * 8] * 100_000))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        with pytest.raises(StepFailed):
+            await written(engine, wanted(model, [MARK]))
+        # Its calls come behind those of the work before it.
+        await engine.read(memory, [[1] * 8])
+        assert not runner._answers
+        engine.stop()
+        assert not runner._reads

@@ -1,4 +1,4 @@
-"""What the next step does: answers first, reads fill it, nobody waits for ever, and tenants get their shares."""
+"""What the next step does: answers first, reads fill it, no work waits for ever, and tenants get their shares."""
 
 from collections import Counter
 from typing import Any
@@ -7,26 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.scheduler import BEGUN_MAX, Advance, AnswerWork, Batch, ReadWork, Scheduler
+from server.engine.scheduler import RUNNING_MAX, AnswerWork, Batch, Finish, ReadWork, Scheduler
 
 T = 8
 END = 99
 
 
 def answer(prompt: int = 4, tokens_max: int = 3, tenant: str = "a") -> AnswerWork:
-    return AnswerWork(None, (), [0] * prompt, None, tokens_max, END, tenant=tenant)
+    return AnswerWork(prompt, tokens_max, END, tenant)
 
 
 def read(segments: int = 2, tenant: str = "a") -> ReadWork:
-    return ReadWork(0, [[0] * T] * segments, tenant=tenant)
+    return ReadWork(segments, tenant)
 
 
-def run(scheduler: Scheduler, step: Batch, token: int = 1) -> None:
-    """Does what the engine does with a step, with the number of segments read for a memory."""
-    for work in step.prompts:
-        work.cache = "begun"
-    tokens = [token] * (len(step.prompts) + len(step.answers))
-    scheduler.record(step, tokens, [Advance(work.memory + 1, 1) for work in step.reads])
+def run(scheduler: Scheduler, step: Batch, token: int = 1) -> dict[AnswerWork | ReadWork, Finish]:
+    """Records the step with one token for each answer and one segment for each read; what has finished with it."""
+    tokens = [token] * (len(step.prefills) + len(step.decodes))
+    return scheduler.record(step, tokens, [1] * len(step.reads))
 
 
 def test_nothing_to_do() -> None:
@@ -60,7 +58,7 @@ def test_reads_fill_what_answers_leave() -> None:
         run(scheduler, step)
     step = scheduler.plan()
     assert step is not None
-    assert step.answers == (writing,)
+    assert step.decodes == (writing,)
     assert len(step.reads) == 4
 
 
@@ -82,7 +80,7 @@ def test_a_prompt_goes_before_a_reads_second_segment() -> None:
     first, second = planned(scheduler, 2)
     assert not first.reads
     # An answer that is written on takes a token of what the fourth segment would need.
-    assert (len(second.prompts), second.segments_each) == (1, 2)
+    assert (len(second.prefills), second.segments_each) == (1, 2)
 
 
 def test_reads_take_turns() -> None:
@@ -90,12 +88,12 @@ def test_reads_take_turns() -> None:
     works = [read(2) for _ in range(3)]
     for work in works:
         scheduler.add_read(work)
-    order = []
+    order, finished = [], dict[AnswerWork | ReadWork, Finish]()
     while step := scheduler.plan():
         order.append(works.index(step.reads[0]))
-        run(scheduler, step)
+        finished |= run(scheduler, step)
     assert order == [0, 1, 2, 0, 1, 2]
-    assert [work.memory for work in works] == [2, 2, 2]
+    assert finished == dict.fromkeys(works, Finish.READ)
 
 
 def test_a_prompt_longer_than_a_step_still_goes_in() -> None:
@@ -105,7 +103,7 @@ def test_a_prompt_longer_than_a_step_still_goes_in() -> None:
     scheduler.add_answer(short)
     step = scheduler.plan()
     assert step is not None
-    assert step.prompts == (long,)
+    assert step.prefills == (long,)
 
 
 def test_answers_end_by_mark_and_by_length() -> None:
@@ -114,31 +112,29 @@ def test_answers_end_by_mark_and_by_length() -> None:
     scheduler.add_answer(stopped)
     step = scheduler.plan()
     assert step is not None
-    run(scheduler, step)
+    assert run(scheduler, step) == {}
     step = scheduler.plan()
     assert step is not None
-    run(scheduler, step, token=END)
+    assert run(scheduler, step, token=END) == {stopped: Finish.END}
     scheduler.add_answer(full)
     step = scheduler.plan()
     assert step is not None
-    run(scheduler, step)
-    assert (stopped.finish_reason, stopped.tokens) == ("stop", [1])
-    assert (full.finish_reason, full.tokens) == ("length", [1])
+    assert run(scheduler, step) == {full: Finish.LENGTH}
     assert scheduler.plan() is None
 
 
 def test_cancelled_work_is_in_no_later_step() -> None:
     scheduler = Scheduler(64, 4, T)
-    works: list[Any] = [answer(), read(5)]
-    scheduler.add_answer(works[0])
-    scheduler.add_read(works[1])
+    answering, reading = answer(), read(5)
+    scheduler.add_answer(answering)
+    scheduler.add_read(reading)
     step = scheduler.plan()
     assert step is not None
-    for work in works:
-        scheduler.cancel(work)
-    run(scheduler, step)
+    scheduler.cancel(answering)
+    scheduler.cancel(reading)
+    assert run(scheduler, step) == {}
     assert scheduler.plan() is None
-    assert works[1].done == 0
+    assert scheduler.queued_tokens == 0
 
 
 @given(st.lists(st.tuples(st.sampled_from(["read", "answer"]), st.integers(1, 6)), min_size=1, max_size=20))
@@ -152,16 +148,16 @@ def test_all_work_ends_and_no_step_is_over_its_budget(wanted: list[tuple[str, in
         else:
             works.append(answer(tokens_max=size))
             scheduler.add_answer(works[-1])  # type: ignore[arg-type]
-    steps = 0
+    steps, finished = 0, dict[AnswerWork | ReadWork, Finish]()
     while step := scheduler.plan():
         segments = len(step.reads) * step.segments_each
-        tokens = len(step.answers) + sum(w.prompt_tokens for w in step.prompts) + T * segments
+        tokens = len(step.decodes) + sum(w.prompt_tokens for w in step.prefills) + T * segments
         assert tokens <= 3 * T or segments == 1
-        assert len(step.answers) + len(step.prompts) <= 2
-        run(scheduler, step)
+        assert len(step.decodes) + len(step.prefills) <= 2
+        finished |= run(scheduler, step)
         steps += 1
         assert steps < 500
-    assert all(w.finished if isinstance(w, ReadWork) else w.finish_reason == "length" for w in works)
+    assert finished == {w: Finish.READ if isinstance(w, ReadWork) else Finish.LENGTH for w in works}
 
 
 def test_a_read_that_sat_out_goes_before_prompts_which_take_what_it_leaves() -> None:
@@ -169,11 +165,11 @@ def test_a_read_that_sat_out_goes_before_prompts_which_take_what_it_leaves() -> 
     scheduler.add_read(read(9))
     for prompt in (2 * T, 4, 2 * T):
         scheduler.add_answer(answer(prompt))
-    assert [(len(step.prompts), len(step.reads)) for step in planned(scheduler, 3)] == [(1, 0), (1, 1), (1, 0)]
+    assert [(len(step.prefills), len(step.reads)) for step in planned(scheduler, 3)] == [(1, 0), (1, 1), (1, 0)]
 
 
 def planned(scheduler: Scheduler, plans: int) -> list[Batch]:
-    """So many steps, each done."""
+    """So many steps, each recorded."""
     steps = []
     for _ in range(plans):
         step = scheduler.plan()
@@ -183,7 +179,7 @@ def planned(scheduler: Scheduler, plans: int) -> list[Batch]:
     return steps
 
 
-def test_a_lone_question_is_begun_at_once_though_another_tenant_fills_all_places() -> None:
+def test_a_lone_question_is_prefilled_at_once_though_another_tenant_fills_all_places() -> None:
     scheduler = Scheduler(32 * T, 8, T)
     for _ in range(100):
         scheduler.add_answer(answer(tokens_max=1000))
@@ -193,31 +189,31 @@ def test_a_lone_question_is_begun_at_once_though_another_tenant_fills_all_places
     scheduler.add_answer(lone)
     steps = planned(scheduler, 4)
     # The first of the steps may be that of reads that sat out, filled to the brim.
-    assert any(lone in step.prompts for step in steps[:2])
-    assert lone.finish_reason == "length"
-    assert all(len(step.answers) == 8 for step in steps)
+    assert any(lone in step.prefills for step in steps[:2])
+    assert sum(lone in (*step.prefills, *step.decodes) for step in steps) == lone.tokens_max
+    assert all(len(step.decodes) == 8 for step in steps)
 
 
-def test_places_are_shared_and_those_who_sit_out_take_turns() -> None:
-    """Three tenants with long answers and four places: each gets a third of the tokens, whoever came first."""
+def test_places_are_shared_and_answers_that_sit_out_take_turns() -> None:
+    """Three tenants with long answers and four places: each gets a third of the tokens in whichever order they came."""
     scheduler = Scheduler(32, 4, T)
     for tenant in "abc":
         for _ in range(5):
             scheduler.add_answer(answer(tokens_max=1000, tenant=tenant))
         planned(scheduler, 5)
     assert scheduler.answers_waiting == {"a": 1, "b": 3, "c": 3}
-    written = Counter(work.tenant for step in planned(scheduler, 300) for work in step.answers)
+    written = Counter(work.tenant for step in planned(scheduler, 300) for work in step.decodes)
     assert sum(written.values()) == 4 * 300
     assert max(written.values()) - min(written.values()) <= 2
 
 
-def test_not_more_than_so_many_have_begun() -> None:
+def test_not_more_than_so_many_answers_run() -> None:
     scheduler = Scheduler(1 << 20, 2, T)
     for tenant in range(100):
         scheduler.add_answer(answer(tokens_max=1000, tenant=str(tenant)))
         planned(scheduler, 1)
-    assert scheduler.answers_running == 2 * BEGUN_MAX
-    assert sum(scheduler.answers_waiting.values()) == 100 - 2 * BEGUN_MAX
+    assert scheduler.answers_running == 2 * RUNNING_MAX
+    assert sum(scheduler.answers_waiting.values()) == 100 - 2 * RUNNING_MAX
 
 
 works = st.builds(
@@ -233,13 +229,14 @@ def test_tenants_get_their_shares_of_any_arrivals_and_all_of_it_ends(
     arrivals: list[list[AnswerWork | ReadWork]], answers_max: int, step_tokens: int
 ) -> None:
     scheduler, held = Scheduler(step_tokens, answers_max, T), list[AnswerWork | ReadWork]()
+    prefilled = set[AnswerWork]()
     ahead = {"segment": Counter[tuple[str, str]](), "token": Counter[tuple[str, str]]()}
     arriving = iter(arrivals)
     for plans in range(10_000):
         for work in next(arriving, ()):
             held.append(work)
             scheduler.add_read(work) if isinstance(work, ReadWork) else scheduler.add_answer(work)
-        begun = [work for work in held if isinstance(work, AnswerWork) and work.tokens]
+        running = [work for work in held if work in prefilled]
         reads = [work for work in held if isinstance(work, ReadWork)]
         step = scheduler.plan()
         if not held:
@@ -247,16 +244,17 @@ def test_tenants_get_their_shares_of_any_arrivals_and_all_of_it_ends(
             if plans >= len(arrivals):
                 break
             continue
-        # Work conserving: no place is empty while somebody could be written on, and no row of reads.
+        # Work conserving: no row is empty while an answer could be decoded, or a session read.
         assert step is not None
-        assert len(step.answers) == min(len(begun), answers_max)
-        rows = max(1, (step_tokens - len(step.answers)) // T)
-        assert len(step.reads) in ({0, min(len(reads), rows)} if step.prompts else {min(len(reads), rows)})
+        assert len(step.decodes) == min(len(running), answers_max)
+        rows = max(1, (step_tokens - len(step.decodes)) // T)
+        assert len(step.reads) in ({0, min(len(reads), rows)} if step.prefills else {min(len(reads), rows)})
         if step.reads or not reads:
             must_stay_near(ahead["segment"], step.reads, reads)
-        must_stay_near(ahead["token"], step.answers, begun)
-        run(scheduler, step)
-        held = [w for w in held if not (w.finished if isinstance(w, ReadWork) else w.finish_reason)]
+        must_stay_near(ahead["token"], step.decodes, running)
+        finished = run(scheduler, step)
+        prefilled.update(step.prefills)
+        held = [work for work in held if work not in finished]
     else:
         raise AssertionError("work does not end")
 
