@@ -1,6 +1,6 @@
 """The store's contract: what every store promises about journals, checkpoints and session records.
 
-It moves bytes; it knows neither torch, nor what a memory is, nor the web.
+A store moves bytes: what is inside a memory is opaque to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from server.store.text_hash import EMPTY_CHAIN
 
-# The errors are part of the contract: whoever uses it finds all of it here.
+# The errors are part of the contract, so they can be imported from here.
 # isort: off
 from server.store.errors import (
     ContentConflict as ContentConflict,
@@ -36,21 +36,21 @@ CHECKPOINTS_KEPT = 2
 REPEATS_KEPT = 1024
 SNAPSHOTS_MAX = 64
 LEASE_SECONDS = 10.0
-# So long it is known of a session that its time was over, and not that it never was.
+# For this long a session that expired is reported as expired, and not as missing.
 TOMBSTONE_SECONDS = 24 * 3600.0
-# So much text stays in the journal whatever covers it: the next append may complete a character that it ends inside.
+# This much text stays in the journal even if a checkpoint covers it: the next append may complete its last character.
 JOURNAL_BYTES_KEPT = 3
 
 
 class SessionKey(NamedTuple):
-    """Names a session; the tenant is part of every key, so tenants can not meet."""
+    """Names a session. The tenant is part of every key, so no tenant can reach another's sessions."""
 
     tenant: str
     id: str
 
 
 class Lease(NamedTuple):
-    """The right to read a session and to checkpoint it; of two, the one with the higher epoch holds."""
+    """The right to read a session and to checkpoint it; of two leases, the one with the higher epoch is valid."""
 
     key: SessionKey
     holder: str
@@ -58,7 +58,7 @@ class Lease(NamedTuple):
 
 
 class CheckpointInfo(NamedTuple):
-    """What a memory covers: the text up to `offset`, which has this chain; its final tokens and its segments.
+    """What a memory covers: the text up to `offset`, which has this chain, as this many final tokens and segments.
 
     `version` grows by one with every checkpoint of a session; 0 is the memory that has read nothing.
     """
@@ -76,12 +76,12 @@ NOTHING_READ = CheckpointInfo()
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """What the store knows of a session: offsets count UTF-8 bytes, times are Unix seconds.
+    """A session's metadata and progress. Offsets count UTF-8 bytes, times are Unix seconds.
 
-    `lineage` tells a session from an earlier one of its name. `chain` is that of the accepted text,
-    `info` that of the newest checkpoint. `open_bytes` are the 0 to 3 bytes at the end of the accepted text
-    that begin a UTF-8 character which is not complete yet, None where they are not known. A session that is not used
-    for `ttl_seconds` ends at `expires_at`. The journal of one that keeps its text (`keep_text`) is never trimmed.
+    `lineage` distinguishes a session from an earlier one of the same name. `chain` is the chain of the accepted text,
+    `info` is the newest checkpoint's. `open_bytes` are the 0 to 3 bytes at the end of the accepted text that begin
+    an incomplete UTF-8 character, None where they are unknown. A session that is not used for `ttl_seconds` expires at
+    `expires_at`. The journal of a session with `keep_text` is never trimmed.
     """
 
     key: SessionKey
@@ -118,7 +118,7 @@ class StoredCheckpoint:
     value: bytes
 
     def __eq__(self, other: object) -> bool:
-        """Whether version, counts and bytes are equal; chains are compared by rules of their own."""
+        """Whether version, counts and bytes are equal. Chains are not compared here: `rules.check_chain` does that."""
         if not isinstance(other, StoredCheckpoint):
             return NotImplemented
         mine, its = self.info._replace(chain=""), other.info._replace(chain="")
@@ -137,7 +137,7 @@ class StoredCheckpoint:
 
 
 class Snapshot(NamedTuple):
-    """What is known of a memory that is kept under a name, and of which weights it is."""
+    """Describes a memory that is kept under a name; `fingerprint` identifies the weights that made it."""
 
     name: str
     created_at: float
@@ -148,10 +148,7 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True)
 class Appended:
-    """The answer to an append: how far the text is durable, and whether the bytes were there already.
-
-    `record` is the session's once they were kept.
-    """
+    """The answer to an append: the session's record after it, and whether all of its bytes were stored before."""
 
     record: SessionRecord
     replayed: bool
@@ -163,10 +160,10 @@ class Appended:
 
 @dataclass(frozen=True)
 class Recovery:
-    """What is sound of a session: its record and its undamaged checkpoints, newest first.
+    """The undamaged parts of a session: its record and its checkpoints, newest first.
 
-    `journal_offset` is the lowest offset from which the journal is still kept without a gap;
-    `damaged` says in words what was found unsound and left out.
+    `journal_offset` is the lowest offset from which the journal has no gap.
+    `damaged` describes what was found damaged and left out.
     """
 
     record: SessionRecord
@@ -176,40 +173,40 @@ class Recovery:
 
 
 class Store(Protocol):
-    """Keeps sessions. Every method is one atomic, durable step: when it returns, it survives a crash.
+    """Stores sessions. Every method is one atomic, durable step: when it returns, its effect survives a crash.
 
-    `durability` says what kind of crash, `shared` whether other processes may use the same sessions. Wherever a session
-    is meant that there is not, `SessionMissing` is raised, or `SessionExpired` where its time was over.
+    `durability` says which kind of crash, `shared` whether other processes may use the same sessions. Every method that
+    names a session raises `SessionMissing` when it does not exist, and `SessionExpired` when it has expired.
     """
 
     durability: str
     shared: bool
 
     async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
-        """Keeps a new session; `SessionTaken` when its key is in use.
+        """Creates a session; `SessionTaken` when its key is in use.
 
-        With a checkpoint it begins with that memory, in the same step, and its journal at the memory's offset: the
-        record's accepted_bytes, read_bytes, version, tokens, segments, memory_bytes and both chains are the
-        checkpoint's, or it is a `ValueError`.
+        With a checkpoint the session starts with that memory, in the same step, and its journal starts at the memory's
+        offset. The record's accepted_bytes, read_bytes, version, tokens, segments, memory_bytes and both chains must
+        equal the checkpoint's, otherwise `ValueError`.
         """
 
     async def get(self, key: SessionKey) -> SessionRecord:
         """The session's record; `DamagedValue`."""
 
     async def list_sessions(self, tenant: str, limit: int, after: str | None = None) -> list[SessionRecord]:
-        """A tenant's sessions, newest created first (ties by id, descending), those behind `after`."""
+        """A tenant's sessions, newest created first (ties by id, descending); only those after the session `after`."""
 
     async def delete(self, key: SessionKey) -> None:
-        """Forgets the session, its journal, its checkpoints and its snapshots, and that it ever expired."""
+        """Deletes the session, its journal, its checkpoints and its snapshots, or the tombstone of an expired one."""
 
     async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
-        """Keeps `piece` (1 to PIECE_BYTES_MAX bytes) behind the accepted text.
+        """Appends `piece` (1 to PIECE_BYTES_MAX bytes) to the accepted text.
 
-        An `offset` equal to the accepted bytes appends. Beyond them: `OffsetMismatch`. Before them, the part of
-        `piece` that overlaps is compared with what was accepted: other bytes are a `ContentConflict`; the same bytes
-        are recognised and only what goes beyond is appended; where neither the journal nor the digests of the last
-        REPEATS_KEPT pieces can tell, `OffsetMismatch`. Without `repeats` an offset before the end is an
-        `OffsetMismatch`: the sender knows that it never sent it.
+        An `offset` equal to the accepted bytes appends. Beyond them: `OffsetMismatch`. Before them, the overlapping
+        part of `piece` is compared with the accepted text: different bytes are a `ContentConflict`; equal bytes are
+        recognised, and only the rest is appended; where neither the journal nor the digests of the last REPEATS_KEPT
+        pieces can decide, `OffsetMismatch`. Without `repeats` every offset before the end is an `OffsetMismatch`: the
+        caller knows that it has not sent these bytes before.
         `at` becomes updated_at.
         """
 
@@ -220,105 +217,113 @@ class Store(Protocol):
         """
 
     async def lease(self, key: SessionKey, holder: str, seconds: float, ask: bool = False) -> Lease:
-        """The lease, for so long unless it is renewed; `LeaseHeld` while another holder has it.
+        """Takes the lease for `seconds`; `LeaseHeld` while another holder has it.
 
-        With `ask` that holder is told that the session is wanted elsewhere.
+        With `ask` that holder finds in `wanted` that another replica asks for the session.
         """
 
     async def renew(self, lease: Lease, seconds: float) -> None:
-        """Lets the lease run from now on; `LeaseLost` when a later one was given."""
+        """Extends the lease to `seconds` from now; `LeaseLost` when a later lease was given."""
 
     async def wanted(self, leases: Sequence[Lease]) -> set[SessionKey]:
-        """The sessions among those leased that another replica asks for, and those whose lease is lost."""
+        """The sessions of these leases that another replica asks for, and those whose lease is lost."""
 
     async def release(self, lease: Lease) -> None:
-        """Lets go of the lease; of one that is lost already, nothing."""
+        """Releases the lease; does nothing when it is lost already."""
 
     async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
-        """Keeps a checkpoint, moves the record's read state to it and trims, in one atomic step.
+        """Stores a checkpoint, moves the record's read state to it and trims, in one atomic step.
 
-        Refused as `StaleCheckpoint` unless the lease is the latest one, version is the record's + 1 and
-        read_bytes <= offset <= accepted_bytes. CHECKPOINTS_KEPT are kept, and the journal behind the
-        oldest of them (behind offset 0 until there are so many), but always the last JOURNAL_BYTES_KEPT, and of a
-        session that keeps its text all.
+        `StaleCheckpoint` unless the lease is the latest one, version is the record's + 1 and
+        read_bytes <= offset <= accepted_bytes. Trimming keeps the newest CHECKPOINTS_KEPT checkpoints and the journal
+        after the oldest of them (all of it while there are fewer), but always the last JOURNAL_BYTES_KEPT bytes, and
+        the whole journal of a session with `keep_text`.
         """
 
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
-        """What is sound, for a reader to go on from; damaged checkpoints are left out and named.
+        """The undamaged state from which a reader continues; damaged checkpoints are left out and named.
 
-        At most `count` of the sound checkpoints, the newest ones, are fetched.
+        At most `count` undamaged checkpoints are fetched, the newest ones.
         """
 
     async def keep_snapshot(
         self, key: SessionKey, name: str, lineage: str, checkpoint: StoredCheckpoint, at: float
     ) -> Snapshot:
-        """Keeps a memory under a name, whatever becomes of the checkpoints; needs no lease. `at` becomes updated_at.
+        """Stores a memory under a name, independent of the checkpoints; needs no lease. `at` becomes updated_at.
 
-        `SnapshotTaken` when the name is used, `TooManySnapshots` beyond SNAPSHOTS_MAX. `StaleCheckpoint` when the
-        session's lineage is not `lineage`, when the offset is beyond the accepted text, or when the journal tells
-        that the text before it has another chain. The fingerprint is the record's. Version and read state stay.
+        `SnapshotTaken` when the name is in use, `TooManySnapshots` beyond SNAPSHOTS_MAX. `StaleCheckpoint` when the
+        session's lineage is not `lineage`, when the offset is beyond the accepted text, or when the journal shows
+        that the text before the offset has another chain. The snapshot's fingerprint is the record's. Version and read
+        state do not change.
         """
 
     async def snapshots(self, key: SessionKey) -> list[Snapshot]:
         """The session's snapshots, the newest first."""
 
     async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
-        """The memory that was kept under the name; `SnapshotMissing`, `DamagedValue`."""
+        """The memory of this snapshot; `SnapshotMissing`, `DamagedValue`."""
 
     async def drop_snapshot(self, key: SessionKey, name: str) -> None:
-        """Forgets the snapshot; `SnapshotMissing`."""
+        """Deletes the snapshot; `SnapshotMissing`."""
 
     async def rewind(
         self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
     ) -> SessionRecord:
-        """Makes the session what the checkpoint says, from its text's end to its counts; the record from then on.
+        """Sets the session back to the checkpoint, with its end of text and its counts; returns the new record.
 
         `StaleCheckpoint` unless the session's lineage is the `record`'s and the checkpoint's version is the session's
-        + 1. The session's lineage becomes `lineage`, so that whoever has it at hand finds out; its quarantine, its
-        lease and its checkpoints end; snapshots stay. Where it keeps its text, and its journal reaches the offset and
-        begins with the memory's own text (by its chain), that stays up to the offset. Otherwise the journal and what
-        is remembered of its pieces go, and it begins at the offset. `at` becomes updated_at.
+        + 1. The session's lineage becomes `lineage`, so that a replica that has it resident notices. Its quarantine,
+        its lease and its other checkpoints end; snapshots stay. The journal is kept up to the offset if the session
+        keeps its text, the journal covers the offset and, by its chain, starts with the text that the memory has read.
+        Otherwise the journal and the digests of its pieces are deleted, and it starts at the offset. `at` becomes
+        updated_at.
         """
 
     async def rebuild(
         self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float
     ) -> SessionRecord:
-        """Has the whole text read again from its beginning, under these weights; the record from then on.
+        """Marks the whole text as unread, to be read again with these weights; returns the new record.
 
-        `StaleCheckpoint` unless the session's lineage is the `record`'s, and where the text is not kept from its
-        beginning. The session's version grows by one, its lineage becomes `lineage`; its quarantine, its lease and
-        its checkpoints end; journal and snapshots stay. `at` becomes updated_at.
+        `StaleCheckpoint` unless the session's lineage is the `record`'s and its text is kept from the beginning. The
+        session's version grows by one, its lineage becomes `lineage`. Its quarantine, its lease and its checkpoints
+        end; journal and snapshots stay. `at` becomes updated_at.
         """
 
     async def unread(self, bytes_min: int) -> list[SessionRecord]:
-        """The sound sessions of all tenants with at least `bytes_min` (1 or more) of text that no checkpoint covers."""
+        """The sessions of all tenants with at least `bytes_min` (1 or more) bytes of text that no checkpoint covers.
+
+        Quarantined and damaged sessions are left out.
+        """
 
     async def quarantine(self, key: SessionKey, reason: str, at: float) -> None:
-        """Marks the session as not to be read or answered from, and says why."""
+        """Excludes the session from reading and from answers, for this reason."""
 
     async def touch(self, key: SessionKey, at: float) -> None:
-        """Notes that the session was used, so that its time begins anew."""
+        """Records that the session was used, which restarts its time to live."""
 
     async def revise(self, key: SessionKey, change: Mapping[str, object], at: float) -> SessionRecord:
-        """Changes `metadata` (a new dict), `ttl_seconds` (None: for ever), or both; the record from then on.
+        """Changes `metadata` (a new dict), `ttl_seconds` (None: it never expires), or both; returns the new record.
 
-        Whatever else is named is a `ValueError`. `at` becomes updated_at, and the session's time begins anew.
+        Any other name is a `ValueError`. `at` becomes updated_at, and the time to live restarts.
         """
 
     async def count(self, tenant: str) -> int:
-        """How many sessions the tenant has; a shared store may count one that is just being made or forgotten."""
+        """How many sessions the tenant has; a shared store may count one that is being created or deleted."""
 
     async def stored_bytes(self, tenant: str) -> int:
-        """How many bytes the tenant's sound sessions take: kept text, checkpoints and snapshots."""
+        """How many bytes the tenant's undamaged sessions take: kept text, checkpoints and snapshots."""
 
     async def expire(self, at: float) -> list[SessionKey]:
-        """Forgets the sessions whose time is over; `SessionExpired` is told of them for TOMBSTONE_SECONDS."""
+        """Deletes the sessions that have expired, and returns them.
+
+        They raise `SessionExpired` for TOMBSTONE_SECONDS, and `SessionMissing` afterwards.
+        """
 
     async def ready(self) -> None:
         """Returns when the store can be used; raises `StoreUnavailable`."""
 
     async def close(self) -> None:
-        """Finishes what was begun and lets go of everything held."""
+        """Finishes the operations in progress and releases all resources."""
 
 
 def digest(value: bytes) -> bytes:

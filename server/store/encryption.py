@@ -1,6 +1,6 @@
-"""Sealed values: AES-256-GCM under a key of each session's own, bound to what the value is and where it lies.
+"""Sealed values: AES-256-GCM under a key derived for each session. The value's kind and place are authenticated too.
 
-It knows no store; a value that was changed, cut, or moved to another tenant, session or place does not open.
+A value that was changed, cut, or moved to another tenant, session or place does not open.
 """
 
 import hmac
@@ -24,7 +24,7 @@ _DIGEST_BYTES = 16
 
 
 class Sealer:
-    """Seals with the ring's first key, opens with the one that the value names."""
+    """Seals with the ring's first key, and opens with the key that the value names."""
 
     def __init__(self, ring: Keyring) -> None:
         self._ring = ring
@@ -37,7 +37,7 @@ class Sealer:
         return head + cipher.encrypt(nonce, value, _header(head, kind, key, place))
 
     def open(self, kind: str, key: SessionKey, place: tuple[object, ...], sealed: object) -> bytes:
-        """The value, or `DamagedValue`; of a damaged one not even the type is sure."""
+        """The value; `DamagedValue`. Damage can change even the type of `sealed`."""
         what = f"{kind} {place} of session {key.id!r}"
         if not isinstance(sealed, bytes) or len(sealed) < SEALED_BYTES_MORE or not sealed.startswith(_MAGIC):
             raise DamagedValue(what)
@@ -52,7 +52,10 @@ class Sealer:
             raise DamagedValue(what) from None
 
     def digest(self, kind: str, key: SessionKey, place: tuple[object, ...], value: bytes) -> str:
-        """By which a value is recognised without being told from outside; the same under every key of the ring."""
+        """A keyed digest (HMAC-SHA-256, truncated) that recognises a value and reveals nothing of it.
+
+        It uses the oldest key, so it stays the same when the keys are rotated.
+        """
         secret = self._derived(self._ring.oldest, "digest", key)
         return hmac.digest(secret, _header(b"", kind, key, place) + value, sha256)[:_DIGEST_BYTES].hex()
 
@@ -62,5 +65,5 @@ class Sealer:
 
 
 def _header(head: bytes, kind: str, key: SessionKey, place: tuple[object, ...]) -> bytes:
-    # The list's closing bracket tells where it ends, so no byte can pass from one part to another.
+    # The list's closing bracket marks its end, so no byte can move from one part to another.
     return head + json.dumps([kind, *key, *place]).encode()

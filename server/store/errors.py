@@ -1,7 +1,4 @@
-"""What a store may refuse or fail with, as a tree; each error says what happened and what to do.
-
-It knows no store, and nothing of what was asked of it.
-"""
+"""The errors of a store, as a tree. Each message says what happened and what to do."""
 
 
 class StoreError(Exception):
@@ -9,19 +6,19 @@ class StoreError(Exception):
 
     StoreError
      ├── SessionMissing      no such session of this tenant
-     ├── SessionExpired      there was one, and its time was over
+     ├── SessionExpired      the session has expired
      ├── SessionTaken        a session of this name exists
      ├── SnapshotMissing     no such snapshot of this session
      ├── SnapshotTaken       a snapshot of this name exists
      ├── TooManySnapshots    the session has SNAPSHOTS_MAX already
      ├── OffsetMismatch      the text does not end where the append starts; carries accepted_bytes
      ├── ContentConflict     other bytes lie at that offset; carries accepted_bytes
-     ├── StaleCheckpoint     version, offset, text or lease do not follow from what is stored
+     ├── StaleCheckpoint     version, offset, text or lease do not match what is stored
      ├── LeaseHeld           another replica reads the session; carries holder
-     ├── LeaseLost           the lease has run out and somebody else may have taken it
+     ├── LeaseLost           the lease has run out and another replica may have taken it
      ├── DamagedValue        a checksum does not match; carries what
-     ├── StoreFull           no room to keep what was sent; nothing was kept
-     └── StoreUnavailable    the store can not be reached or used now
+     ├── StoreFull           no space for what was sent; nothing was stored
+     └── StoreUnavailable    the store cannot be reached or used now
     """
 
 

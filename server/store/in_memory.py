@@ -1,7 +1,4 @@
-"""The store that keeps everything in this process, for tests and trials: simple, and gone with it.
-
-It knows neither disks nor checksums, for nothing here can be torn or damaged.
-"""
+"""The store that keeps everything in this process, for tests and trials. Its content is lost when the process ends."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -40,7 +37,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Repeat:
-    """What is remembered of a piece when its bytes are gone."""
+    """The digest of a piece, by which it is recognised once its bytes are trimmed."""
 
     offset: int
     end: int
@@ -58,7 +55,7 @@ class Session:
 
     @property
     def text(self) -> bytes:
-        """The accepted text from the journal's beginning on."""
+        """The accepted text from the journal's start on."""
         return b"".join(piece.value for piece in self.journal)
 
     @property
@@ -67,12 +64,12 @@ class Session:
         return len(self.text) + sum(len(memory.value) for memory in memories)
 
     def chain_at(self, offset: int) -> str | None:
-        """The chain of the accepted text's first `offset` bytes, where the journal can tell."""
+        """The chain of the accepted text's first `offset` bytes; None where the journal is trimmed."""
         behind = offset - self.journal_offset
         return text_hash.shortened(self.record.chain, self.text[behind:]) if behind >= 0 else None
 
     def recognise(self, offset: int, known: bytes) -> None:
-        """Returns when `known` is what was accepted at `offset`."""
+        """Returns when `known` equals the text accepted at `offset`, and raises otherwise."""
         end = offset + len(known)
         seen = set[int]()
         for piece in self.journal:
@@ -102,7 +99,7 @@ class Session:
             self.journal_offset = min([oldest, *(piece.offset for piece in self.journal)])
 
     def cut(self, offset: int) -> None:
-        """Lets go of the text behind `offset`, as if it had never come."""
+        """Deletes the text after `offset`, as if it had never been appended."""
         begin = max([self.journal_offset, *(piece.offset for piece in self.journal if piece.offset <= offset)])
         left = self.text[begin - self.journal_offset : offset - self.journal_offset]
         self.journal = [piece for piece in self.journal if piece.offset < begin]
@@ -113,7 +110,7 @@ class Session:
 
 
 class MemoryStore:
-    """Every method runs to its end without awaiting, which makes it one atomic step."""
+    """The contract in plain Python. No method awaits before it ends, which makes each one atomic step."""
 
     durability = "volatile"
     shared = False

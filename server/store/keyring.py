@@ -1,7 +1,4 @@
-"""The keys that values are sealed with: a file of one key a line, the newest first, made when there is none.
-
-It knows files, and nothing of what is sealed.
-"""
+"""The keys that values are sealed with: a file with one key a line, the newest first, created when missing."""
 
 import os
 import secrets
@@ -17,7 +14,7 @@ _KEY_BYTES = 32
 
 
 class Keyring:
-    """Keys by their ids; the first seals, all open. An id is the beginning of its key's SHA-256."""
+    """Keys by id: the first seals, all open. An id is the first KEY_ID_BYTES of a SHA-256 of its key."""
 
     def __init__(self, keys: list[bytes]) -> None:
         self._keys = {sha256(b"onceread key id" + key).digest()[:KEY_ID_BYTES]: key for key in keys}
@@ -31,31 +28,31 @@ class Keyring:
         return self._keys[key_id]
 
     def derived(self, purpose: bytes) -> bytes:
-        """A secret for another purpose than sealing, the same on every server with this ring's oldest key."""
+        """A secret for a purpose other than sealing, equal on all servers whose rings have the same oldest key."""
         return sha256(b"onceread " + purpose + self._keys[self.oldest]).digest()
 
     @classmethod
     def load(cls, path: Path) -> "Keyring":
-        """The file's keys; a file that is not there is made with a new key, for its owner's eyes only."""
+        """The file's keys; a missing file is created with a new key, readable only by its owner."""
         try:
             if not path.exists():
-                # Of two servers that start at once, the first one's file stays.
+                # When two servers start at the same time, the file of the first one stays.
                 with suppress(FileExistsError):
                     _write(path, [secrets.token_bytes(_KEY_BYTES)], os.link)
             return cls(_read(path))
         except OSError as error:
             raise StoreUnavailable(
-                f"the keys file {path} can not be used ({error}): check its path and permissions"
+                f"the keys file {path} cannot be used ({error}): check its path and permissions"
             ) from error
 
     @classmethod
     def of_this_process(cls) -> "Keyring":
-        """A ring that nobody else has and that is gone with the process."""
+        """A ring with one new key that exists only in this process."""
         return cls([secrets.token_bytes(_KEY_BYTES)])
 
     @classmethod
     def rotated(cls, path: Path) -> "Keyring":
-        """The ring with a new key in front, in the file too; what was sealed before still opens."""
+        """Adds a new key in front, in the file too; values that were sealed before still open."""
         keys = _read(path) if path.exists() else []
         _write(path, [secrets.token_bytes(_KEY_BYTES), *keys], os.replace)
         return cls.load(path)
@@ -74,17 +71,17 @@ def _read(path: Path) -> list[bytes]:
 
 
 def _write(path: Path, keys: list[bytes], put: Callable[[Path, Path], None]) -> None:
-    """The whole file or nothing of it: a key that is lost is a store that is lost."""
+    """Writes the file atomically and durably: without its keys a store cannot be read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write("".join(f"{key.hex()}\n" for key in keys))
         file.flush()
         os.fsync(file.fileno())
     try:
-        put(beside, path)
+        put(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -1,4 +1,4 @@
-"""The manifest: what a store keeps of a session beside its text and its memories, as one value."""
+"""The manifest: everything that a store keeps of a session except its text and its memories, as one value."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from server.store.base import CheckpointInfo, SessionKey, SessionRecord, Snapsho
 
 
 class KeptCheckpoint(NamedTuple):
-    """A memory that is kept; `attempt` says where its value lies where the version alone does not."""
+    """A stored memory without its value; `attempt` completes the value's key where the version is not enough."""
 
     info: CheckpointInfo
     attempt: str = ""
@@ -22,7 +22,7 @@ class KeptCheckpoint(NamedTuple):
 
     @property
     def place(self) -> tuple[str | int, ...]:
-        """All of it in one row, as it is written down and as the value is sealed to it."""
+        """All fields as one row: how it is stored, and what the value's checksum or seal covers."""
         return (*self.info, self.attempt, self.value_bytes)
 
     def checkpoint(self, value: bytes) -> StoredCheckpoint:
@@ -35,7 +35,7 @@ class KeptCheckpoint(NamedTuple):
 
 
 class SnapshotInfo(NamedTuple):
-    """All of a snapshot but its value: its name, and what the session was when it was kept."""
+    """A snapshot without its value: its name, and the session's model, weights and lineage when it was stored."""
 
     name: str
     created_at: float
@@ -54,13 +54,13 @@ class SnapshotInfo(NamedTuple):
 
     @property
     def place(self) -> tuple[object, ...]:
-        """All of it as it is written down and as the value is sealed to it."""
+        """All fields as one row: how it is stored, and what the value's checksum or seal covers."""
         *facts, kept = self
         return (*facts, kept.place)
 
 
 class LineageSpan(NamedTuple):
-    """From which offset on the text was appended to the session under which lineage."""
+    """The lineage under which the text from `offset` on was appended."""
 
     offset: int
     lineage: str
@@ -70,8 +70,9 @@ class LineageSpan(NamedTuple):
 class Manifest:
     """A record, the offset from which its journal is kept, its checkpoints and its snapshots, oldest first.
 
-    One value under one checksum or seal, so that a lost part is found as surely as a changed one. A store that binds
-    text to its lineage keeps `spans` where not all of it is of the record's: one more for each rewind that keeps text.
+    It is one value under one checksum or seal, so that a lost part is detected as surely as a changed one. A store that
+    binds text to its lineage keeps `spans` where some of the text has another lineage than the record: every rewind
+    that keeps text adds one.
     """
 
     record: SessionRecord
@@ -82,7 +83,7 @@ class Manifest:
 
     @property
     def memories(self) -> tuple[KeptCheckpoint, ...]:
-        """All memories that belong to the session."""
+        """The session's checkpoints and snapshots."""
         return (*self.checkpoints, *(snapshot.kept for snapshot in self.snapshots))
 
     @property
@@ -98,7 +99,7 @@ class Manifest:
         raise rules.snapshot_missing(name)
 
     def spans_from(self, begin: int, lineage: str) -> tuple[LineageSpan, ...]:
-        """The spans once the text from `begin` on is of another lineage."""
+        """The spans after a rewind: the text from `begin` on gets this lineage."""
         before = self.spans or (LineageSpan(0, self.record.lineage),)
         return (*(span for span in before if span.offset < begin), LineageSpan(begin, lineage))
 
@@ -108,7 +109,7 @@ class Manifest:
         return under[-1] if under else self.record.lineage
 
     def encode(self) -> bytes:
-        """As JSON, in the shape that every version has written: the record's facts side by side, rows for the rest."""
+        """As JSON, in the stored format of every version: the record as one flat object, the rest as rows."""
         record = asdict(self.record)
         version, offset, tokens, segments, memory_bytes, chain = record.pop("info")
         record |= {"version": version, "read_bytes": offset, "tokens": tokens, "segments": segments}
@@ -124,7 +125,7 @@ class Manifest:
 
 
 def decode(value: bytes) -> Manifest:
-    """The manifest as any version wrote it: the first ones had no snapshots, no spans and no open bytes."""
+    """Decodes a manifest of any version: the first ones had no snapshots, no spans and no open bytes."""
     manifest = json.loads(value)
     record = manifest["record"]
     names = ("version", "read_bytes", "tokens", "segments", "memory_bytes", "read_chain")

@@ -1,7 +1,7 @@
-"""Which store an address names, and how it is opened.
+"""Opens the store that an address names.
 
-`sqlite:///folder`, `sqlite:////absolute/folder`, `memory://`, `redis://…`, `rediss://…`, and both with `+sentinel`
-or `+cluster`. It knows the addresses, not what a store does.
+Addresses: `sqlite:///folder`, `sqlite:////absolute/folder`, `memory://`, `redis://…`, `rediss://…`, and the last two
+with `+sentinel` or `+cluster`.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """What a store needs to know beside its address."""
+    """A store's options other than its address."""
 
     durability: str = "fsync"
     keys_file: Path | None = None
@@ -33,7 +33,7 @@ class StoreOptions:
 
 
 def load_keys(url: str, given: Path | None) -> Keyring:
-    """The keys that belong to a store: in a file beside the data, unless another is given."""
+    """The store's keys, from the given file, or else from the file beside its data."""
     return Keyring.of_this_process() if url == "memory://" else Keyring.load(keys_path(url, given))
 
 
@@ -49,19 +49,17 @@ async def open_store(url: str, options: StoreOptions | None = None) -> Store:
         return MemoryStore()
     if url.startswith(_SQLITE) and len(url) > len(_SQLITE):
         if options.durability != "fsync":
-            raise ValueError(f"the embedded store is as durable as fsync, not {options.durability}: leave that out")
+            raise ValueError(f"the embedded store always uses fsync, not {options.durability}: remove that option")
         return await SqliteStore.open(Path(url.removeprefix(_SQLITE)))
     if url.startswith("redis"):
         return await _open_redis(url, options)
     # The address itself is not repeated: it may carry a password.
     scheme = url.partition(":")[0]
-    raise ValueError(
-        f"no store is known by an address like {scheme}:…: use sqlite:///folder or memory://, or redis://host:port"
-    )
+    raise ValueError(f"no store has an address like {scheme}:…: use sqlite:///folder, memory:// or redis://host:port")
 
 
 async def redis_findings(url: str, options: StoreOptions) -> list[Finding]:
-    """What the doctor finds at the Redis of this address, without anything being opened."""
+    """The doctor's findings about the Redis at this address; opens no store."""
     link = _link(url, options, strict=False)
     try:
         return await Doctor(link, load_keys(url, options.keys_file)).findings()

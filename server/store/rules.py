@@ -1,7 +1,4 @@
-"""What every store decides alike: which arguments it takes, and what a checkpoint makes of a record.
-
-It is pure: it knows neither where anything is kept nor how.
-"""
+"""Pure rules that all stores share: which arguments are valid, and how each operation changes a record."""
 
 import codecs
 from collections.abc import Iterable, Mapping
@@ -36,16 +33,16 @@ _CONTINUATION = range(0x80, 0xC0)
 
 
 def check_new(record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
-    # Text that was accepted elsewhere is in no journal here, so a memory must have read it already.
+    # Text that was accepted elsewhere is not in this journal, so a memory must have read it already.
     if record.read_bytes != record.accepted_bytes:
         raise ValueError(
-            f"a new session starts with all of its text read: accepted_bytes is {record.accepted_bytes}, "
+            f"a new session cannot have unread text: accepted_bytes is {record.accepted_bytes}, "
             f"read_bytes is {record.read_bytes}"
         )
     if checkpoint is not None and record != begun(record, checkpoint):
         raise ValueError(
-            f"a session that begins with a memory begins at its offset {checkpoint.offset}, with its version, counts "
-            "and chain: the record says otherwise"
+            f"a session that starts with a memory starts at the memory's offset {checkpoint.offset}, with its version, "
+            "counts and chain: the record has others"
         )
 
 
@@ -57,7 +54,7 @@ def check_piece(offset: int, piece: bytes) -> None:
 
 
 def placed(accepted: int, offset: int, piece: bytes, repeats: bool) -> tuple[bytes, bytes]:
-    """The part of a piece that was accepted before by its place, and the part that is new."""
+    """Splits a piece into the part that lies before the accepted end and the part that is new."""
     if offset > accepted or (offset < accepted and not repeats):
         raise OffsetMismatch(accepted)
     return piece[: accepted - offset], piece[accepted - offset :]
@@ -71,12 +68,12 @@ def check_window(offset: int, limit: int) -> None:
 def check_follows(record: SessionRecord, checkpoint: StoredCheckpoint) -> None:
     if checkpoint.version != record.version + 1:
         raise StaleCheckpoint(
-            f"version {checkpoint.version} does not follow version {record.version}: recover and read on from there"
+            f"version {checkpoint.version} does not follow version {record.version}: recover and continue from there"
         )
     if not record.read_bytes <= checkpoint.offset <= record.accepted_bytes:
         raise StaleCheckpoint(
             f"offset {checkpoint.offset} is not between the read {record.read_bytes} and the accepted "
-            f"{record.accepted_bytes} bytes: recover and read on from there"
+            f"{record.accepted_bytes} bytes: recover and continue from there"
         )
 
 
@@ -86,25 +83,25 @@ def check_snapshot(record: SessionRecord, names: Iterable[str], name: str, linea
     if name in taken_names:
         raise SnapshotTaken(f"there is a snapshot {name!r} already: choose another name, or delete it first")
     if len(taken_names) >= SNAPSHOTS_MAX:
-        raise TooManySnapshots(f"the session has {SNAPSHOTS_MAX} snapshots, as many as may be: delete one first")
+        raise TooManySnapshots(f"the session has {SNAPSHOTS_MAX} snapshots, the maximum: delete one first")
     if offset > record.accepted_bytes:
         raise StaleCheckpoint(
-            f"the memory has read {offset} bytes, and the text ends at {record.accepted_bytes}: "
-            "recover and read on from there"
+            f"the memory has read {offset} bytes, but the text ends at {record.accepted_bytes}: "
+            "recover and continue from there"
         )
 
 
 def check_chain(known: str | None, checkpoint: StoredCheckpoint) -> None:
-    """Refuses a memory of another text than the one whose chain at the memory's offset is `known`."""
+    """`StaleCheckpoint` when the memory has read another text: `known` is the stored text's chain at its offset."""
     if known not in (checkpoint.info.chain, None):
-        raise StaleCheckpoint("the memory was read from another text than is stored: recover and read on from there")
+        raise StaleCheckpoint("the memory has read another text than the stored one: recover and continue from there")
 
 
 def check_rewind(record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str) -> None:
     check_lineage(record, lineage)
     if checkpoint.version != record.version + 1:
         raise StaleCheckpoint(
-            f"version {checkpoint.version} does not follow version {record.version}: look at the session, and go back "
+            f"version {checkpoint.version} does not follow version {record.version}: get the session, and restore it "
             "again if that is still wanted"
         )
 
@@ -114,15 +111,15 @@ def check_rebuild(record: SessionRecord, journal_offset: int, lineage: str) -> N
     if not record.keep_text or journal_offset > 0:
         kept = f"keeps its text from offset {journal_offset} on" if record.keep_text else "does not keep its text"
         raise StaleCheckpoint(
-            f"the session {kept}, and reading it again needs all of it: send the text to a new session that keeps it"
+            f"the session {kept}, and a rebuild needs all of it: send the text to a new session that keeps its text"
         )
 
 
 def check_lineage(record: SessionRecord, lineage: str) -> None:
-    """Refuses what was worked out from a session that is another by now."""
+    """`StaleCheckpoint` when the session was restored, rebuilt or created again since the caller read it."""
     if record.lineage != lineage:
         raise StaleCheckpoint(
-            "the session is another by now, for it was restored, rebuilt or created anew: look at it again"
+            "the session has changed: it was restored, rebuilt or created again; get it again before you go on"
         )
 
 
@@ -132,17 +129,17 @@ def lineage_root(lineage: str) -> str:
 
 
 def branched_lineage(lineage: str, branch: str) -> str:
-    """The lineage once the session is restored or rebuilt: what replicas have resident of it is of no use any more."""
+    """The lineage after a restore or rebuild: it makes the memories that replicas have resident invalid."""
     return f"{lineage_root(lineage)}.{branch}"
 
 
 def next_epoch(epoch: int, now_seconds: float) -> int:
-    """The epoch of a new lease: above the last one, and above any that was forgotten with a lost store."""
+    """The epoch of a new lease: above the last one, and, by the clock, above those of a store that was lost."""
     return max(epoch + 1, int(now_seconds * 1e6))
 
 
 def used(record: SessionRecord, at: float) -> SessionRecord:
-    """The record of a session that is used at this time."""
+    """The record after the session was used at this time."""
     expires_at = None if record.ttl_seconds is None else at + record.ttl_seconds
     return replace(record, updated_at=at, expires_at=expires_at)
 
@@ -152,9 +149,10 @@ def is_over(record: SessionRecord, at: float) -> bool:
 
 
 def open_bytes(before: bytes | None, new: bytes) -> bytes | None:
-    """The bytes at the end of a text that begin a character which is not complete yet.
+    """The bytes at the end of a text that begin an incomplete UTF-8 character.
 
-    `before` are those of the text in front of `new`. None where `before` is None and `new` does not show them.
+    `before` are the open bytes of the text before `new`, None if unknown. Returns None where `new` is too short to
+    decide without them.
     """
     if before is None and len(new) < _OPEN_BYTES_MAX and all(byte in _CONTINUATION for byte in new):
         return None
@@ -164,7 +162,7 @@ def open_bytes(before: bytes | None, new: bytes) -> bytes | None:
 
 
 def grown(record: SessionRecord, new: bytes, at: float) -> SessionRecord:
-    """The record once `new` is behind the accepted text."""
+    """The record after `new` was appended to the accepted text."""
     return replace(
         used(record, at),
         accepted_bytes=record.accepted_bytes + len(new),
@@ -174,29 +172,29 @@ def grown(record: SessionRecord, new: bytes, at: float) -> SessionRecord:
 
 
 def moved(record: SessionRecord, checkpoint: StoredCheckpoint, at: float) -> SessionRecord:
-    """The record once `checkpoint` is its newest."""
+    """The record after `checkpoint` became the newest."""
     return replace(used(record, at), info=checkpoint.info)
 
 
 def begun(record: SessionRecord, checkpoint: StoredCheckpoint) -> SessionRecord:
-    """The record of a session that is what `checkpoint` says, and whose text ends there."""
+    """The record of a session that starts with `checkpoint`, and whose text ends there."""
     return replace(
         record,
         accepted_bytes=checkpoint.offset,
         chain=checkpoint.info.chain,
         info=checkpoint.info,
-        # What the memory's text ends with is inside its value, which is opaque here.
+        # The end of the memory's text is inside its value, which is opaque here.
         open_bytes=None if checkpoint.offset else b"",
     )
 
 
 def rewound(record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float) -> SessionRecord:
-    """The record once the session is what `checkpoint` says."""
+    """The record after the session was set back to `checkpoint`."""
     return replace(begun(used(record, at), checkpoint), lineage=lineage, quarantined=None)
 
 
 def rebuilt(record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float) -> SessionRecord:
-    """The record once the whole text is to be read again, under these weights."""
+    """The record when the whole text is to be read again with these weights."""
     return replace(
         used(record, at),
         model=model,
@@ -208,22 +206,22 @@ def rebuilt(record: SessionRecord, model: str, fingerprint: str, lineage: str, a
 
 
 def revised(record: SessionRecord, change: Mapping[str, object], at: float) -> SessionRecord:
-    """The record once what may be changed of it is changed."""
+    """The record after `change`, which may name only `metadata` and `ttl_seconds`."""
     if others := sorted(set(change) - set(_REVISED)):
         raise ValueError(f"{' and '.join(_REVISED)} can be changed, not {', '.join(others)}")
     return used(replace(record, **change), at)  # type: ignore[arg-type]  # the two names are checked
 
 
 def keeps_text(record: SessionRecord, journal_offset: int, offset: int) -> bool:
-    """Whether a journal may keep the text up to `offset` when the session goes back there."""
+    """Whether a journal may keep the text up to `offset` when the session is set back there."""
     return record.keep_text and journal_offset <= offset <= record.accepted_bytes
 
 
 def trimmed_to(record: SessionRecord, journal_offset: int, covered_bytes: int) -> int:
-    """Where the journal that begins at `journal_offset` may begin once all checkpoints cover `covered_bytes`."""
+    """Where a journal that starts at `journal_offset` may start once all checkpoints cover `covered_bytes`."""
     if record.keep_text:
         return journal_offset
-    # Never earlier than before: text that was never here, or is trimmed, does not come back.
+    # Never earlier than before: text that was trimmed, or never stored here, does not come back.
     return max(journal_offset, min(covered_bytes, record.accepted_bytes - JOURNAL_BYTES_KEPT))
 
 
@@ -236,7 +234,7 @@ def missing(key: SessionKey) -> SessionMissing:
 
 
 def expired(key: SessionKey) -> SessionExpired:
-    return SessionExpired(f"the time of session {key.id!r} is over: create it anew, and send its text again")
+    return SessionExpired(f"session {key.id!r} has expired: create it again and send its text again")
 
 
 def lease_lost(lease: Lease) -> LeaseLost:
@@ -245,7 +243,7 @@ def lease_lost(lease: Lease) -> LeaseLost:
 
 def stale_lease(lease: Lease) -> StaleCheckpoint:
     return StaleCheckpoint(
-        f"the lease of epoch {lease.epoch} is not the latest one: take the lease again, recover and read on from there"
+        f"the lease of epoch {lease.epoch} is not the latest one: take the lease again, recover and continue from there"
     )
 
 
@@ -260,7 +258,7 @@ def snapshot_missing(name: str) -> SnapshotMissing:
 def trimmed(offset: int, journal_offset: int) -> StaleCheckpoint:
     return StaleCheckpoint(
         f"the journal at offset {offset} is trimmed, it is kept from {journal_offset} on: "
-        "recover and read on from a newer checkpoint"
+        "recover and continue from a newer checkpoint"
     )
 
 

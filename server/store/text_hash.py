@@ -1,21 +1,22 @@
-"""The chain of a text: a number that follows every byte, whatever pieces the text came in.
+"""The chain of a text: a polynomial hash of its bytes that can be extended, independent of how the text was cut.
 
-It is no secret and no signature, and knows no session: who sends a text can make another of the same chain, and
-would deceive only himself. What is lost, doubled or out of order by mistake changes it.
+It is neither secret nor a signature: the sender of a text can make another with the same chain, and would harm only
+their own session. Bytes that are lost, doubled or reordered by mistake change it.
 """
 
-# A text's bytes are the digits of a number, behind a one that makes leading zeros count; its remainder is the chain.
+# The bytes are the digits of a number in base 256, after a leading 1 that makes leading zeros count. The chain is its
+# remainder.
 _PRIME = 2**255 - 19
 EMPTY_CHAIN = f"{1:064x}"
 
 
 def extended(chain: str, text: bytes) -> str:
-    """The chain of a text with this `chain` once `text` is behind it."""
+    """The chain of a text with this `chain` after `text` is appended."""
     shifted = int(chain, 16) * pow(256, len(text), _PRIME)
     return f"{(shifted + int.from_bytes(text, 'big')) % _PRIME:064x}"
 
 
 def shortened(chain: str, text: bytes) -> str:
-    """The chain of a text with this `chain` before `text`, with which it ends."""
+    """The chain of a text with this `chain` after its last bytes, `text`, are removed."""
     rest = int(chain, 16) - int.from_bytes(text, "big")
     return f"{rest * pow(256, -len(text), _PRIME) % _PRIME:064x}"

@@ -105,7 +105,7 @@ def refuses_and_leaves(path: Path, content: bytes) -> None:
 def test_a_path_that_can_not_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     for path in (tmp_path, tmp_path / "file" / "seal.keys"):
-        with pytest.raises(StoreUnavailable, match=r"can not be used .*: check its path and permissions"):
+        with pytest.raises(StoreUnavailable, match=r"cannot be used .*: check its path and permissions"):
             Keyring.load(path)
 
 

@@ -31,6 +31,6 @@ async def test_a_redis_that_is_not_there_is_told_without_its_password(tmp_path: 
 
 @pytest.mark.parametrize("address", ["", "data", "sqlite://", "sqlite:///", "sqlite://data", "postgres://u:secret@h"])
 async def test_other_addresses_are_refused_without_repeating_them(address: str) -> None:
-    with pytest.raises(ValueError, match="use sqlite:///folder or memory://") as refusal:
+    with pytest.raises(ValueError, match="use sqlite:///folder, memory://") as refusal:
         await open_store(address)
     assert "secret" not in str(refusal.value)

@@ -158,7 +158,7 @@ async def test_only_from_what_the_session_is_now_is_gone_back(store: Store) -> N
     # Text that came meanwhile is what is gone back from as well.
     await store.append(key(), 16, b"more", at=4.0)
     await store.rewind(now, read(TEXT[:4], 2), "new", at=5.0)
-    with pytest.raises(StaleCheckpoint, match="another"):
+    with pytest.raises(StaleCheckpoint, match="has changed"):
         await store.rewind(now, read(TEXT[:4], 3), "newer", at=5.0)
 
 
@@ -241,7 +241,7 @@ async def test_text_that_is_not_all_kept_can_not_be_read_again(store: Store) -> 
         with pytest.raises(StaleCheckpoint, match=advice):
             await store.rebuild(before.record, "delta", "f00d", "new", at=5.0)
         assert await store.recover(key(id)) == before
-    with pytest.raises(StaleCheckpoint, match="another"):
+    with pytest.raises(StaleCheckpoint, match="has changed"):
         await store.rebuild(replace(record("keeps"), lineage="other"), "delta", "f00d", "new", at=5.0)
 
 

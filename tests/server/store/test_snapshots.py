@@ -56,7 +56,7 @@ async def test_a_record_that_is_not_the_memorys_is_no_beginning(store: Store) ->
     others.append(replace(its, chain="other"))
     others.append(replace(its, accepted_bytes=8, info=info._replace(offset=8)))
     for other in others:
-        with pytest.raises(ValueError, match="begins at its offset 9"):
+        with pytest.raises(ValueError, match="starts at the memory's offset 9"):
             await store.create(other, LARGE)
     with pytest.raises(SessionMissing):
         await store.get(key())
@@ -158,7 +158,7 @@ async def test_a_memory_of_another_session_or_another_text_is_no_snapshot(store:
     text = b"abcdefghijkl"
     await keep(store, key(), checkpoint(1, 5), at=3.0)
     before = await store.recover(key())
-    with pytest.raises(StaleCheckpoint, match="the session is another"):
+    with pytest.raises(StaleCheckpoint, match="the session has changed"):
         await store.keep_snapshot(key(), "name", "other", read(text, 1), at=4.0)
     with pytest.raises(StaleCheckpoint, match="has read 13 bytes"):
         await store.keep_snapshot(key(), "name", "", read(text + b"m", 1), at=4.0)
