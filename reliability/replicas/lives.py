@@ -161,7 +161,7 @@ KILLED = Check(
 )
 STOPPED = Check(
     name="replicas-stopped",
-    what="replicas stopped for longer than their leases run",
+    what="replicas stopped for longer than their leases",
     gate_cases=20,
     long_cases=500,
     run=partial(lives, stop, 10),

@@ -178,7 +178,7 @@ def control(seed: int) -> Counts:
 
 CHECK = Check(
     name="simulated",
-    what="orders of events among replicas on one store, simulated",
+    what="simulated event orders among replicas on one store",
     gate_cases=20_000,
     long_cases=1_000_000,
     run=run,

@@ -199,7 +199,7 @@ def control(seed: int) -> Counts:
 
 CHECK = Check(
     name="tenants",
-    what="reads and answers across tenants, many of them cancelled",
+    what="store calls of several tenants on shared connections, many cancelled",
     gate_cases=10_000,
     long_cases=1_000_000,
     run=run,
