@@ -13,7 +13,7 @@ from server.store.in_memory import MemoryStore
 from server.store.keyring import Keyring
 from server.store.redis import RedisStore
 from server.store.redis.client import Link
-from server.store.redis.health import Doctor, Greeter
+from server.store.redis.health import ConnectionCheck, Doctor
 from server.store.redis.requirements import DURABILITIES, Finding, confirmed_by
 from server.store.redis.topology import Access, open_topology
 from server.store.sqlite import SqliteStore
@@ -79,6 +79,6 @@ async def _open_redis(url: str, options: StoreOptions) -> RedisStore:
 
 
 def _link(url: str, options: StoreOptions, strict: bool = True) -> Link:
-    greeter = Greeter(confirmed_by(DURABILITIES[options.durability], options.replicas), strict)
-    topology = open_topology(url, options.access, CONNECTIONS, greeter.greet)
-    return Link(topology, CONNECTIONS, lambda: greeter.durability)
+    check = ConnectionCheck(confirmed_by(DURABILITIES[options.durability], options.replicas), strict)
+    topology = open_topology(url, options.access, CONNECTIONS, check.check)
+    return Link(topology, CONNECTIONS, lambda: check.durability)

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Found:
-    """An entry, and the sealed bytes that it was opened from."""
+    """A session's manifest, and the encrypted bytes that it was read from."""
 
     sealed: bytes
     entry: Manifest
@@ -33,7 +33,7 @@ class Records:
         return Found(sealed, decode(self._sealer.open("record", key, (), sealed)))
 
     async def sealed(self, key: SessionKey) -> bytes:
-        """The record as it lies there, damaged or not."""
+        """The record's encrypted bytes, which may be damaged; `SessionMissing` or `SessionExpired` if there is none."""
         at = names(key)
         sealed, expired = await self._link.ask(at.record, ("GET", at.record), ("EXISTS", at.tombstone))
         if sealed is None:
@@ -44,7 +44,7 @@ class Records:
         return self._sealer.seal("record", entry.record.key, (), entry.encode())
 
     async def steadily(self, key: SessionKey, work: Callable[[Found], Awaitable[Result]]) -> Result:
-        """What `work` makes of the session; again where a value was missing because the session moved on meanwhile."""
+        """The result of `work`, which is run again if a value was damaged or missing because the session changed."""
         while True:
             found = await self.load(key)
             try:
@@ -54,7 +54,7 @@ class Records:
                     raise
 
     async def revise(self, key: SessionKey, change: Callable[[SessionRecord], SessionRecord]) -> SessionRecord:
-        """The record once `change` is made of it, whatever else happens to the session."""
+        """The record with `change` applied, which is computed anew if another change came first."""
         while True:
             found = await self.load(key)
             changed = change(found.entry.record)
@@ -65,11 +65,10 @@ class Records:
     async def change(
         self, script: str, keys: Sequence[str], old: bytes, new: bytes, *arguments: str | bytes | int
     ) -> Any:
-        """The answer of a script that makes `new` of `old`.
+        """The answer of a script that replaces `old` by `new`.
 
-        Where none comes, asks until it is known: `new` is unlike any other sealed entry, so a record that reads so
-        was changed by this, and a script that is sent again finds that it is too late. `Unreachable` where it is
-        not known.
+        If the answer is lost, the record is read. Each encryption has its own nonce, so a record that equals `new` was
+        written by this call; if it still equals `old`, the script is sent again. `Unreachable`: the result is unknown.
         """
         try:
             return await self._link.change(script, keys, old, new, *arguments)
@@ -88,7 +87,7 @@ class Records:
     async def _again(
         self, script: str, keys: Sequence[str], old: bytes, new: bytes, *arguments: str | bytes | int
     ) -> Any:
-        """The script's answer when sent again, what it would have been, or None where that can not be told."""
+        """The answer after a lost one: of the script sent again, 1 if it had run, or None if that is unknown."""
         [found] = await self._link.ask(keys[0], ("GET", keys[0]))
         if found == old:
             answer = await self._link.change(script, keys, old, new, *arguments)
@@ -100,20 +99,21 @@ class Records:
         return None
 
     async def confirm(self, record: str, sealed: bytes) -> bool:
-        """Whether the record still is this one, which is durable then; False where it is another by now.
+        """Whether the record still equals `sealed`, and is durable.
 
-        It is compared and written where it is confirmed: after a failover what was read may be another Redis' word.
+        A script compares and writes it on the master that confirms: after a failover, the bytes may have been read from
+        a Redis that is no longer master.
         """
         return bool(await self._link.change("replace", [record], sealed, sealed))
 
     async def confirm_absence(self, key: SessionKey) -> bool:
-        """Whether there is no such record, durably so."""
+        """Whether there is no such record, and its absence is durable."""
         at = names(key)
         return bool(await self._link.change("absent", [at.record, at.confirmed]))
 
 
 def is_done(answer: Any) -> bool:
-    """Whether a script made its change; False where the record was another by then."""
+    """Whether a script made its change; False if the record had changed before."""
     if answer == b"parts":
         raise StoreUnavailable("the memory's parts are not all there: store it again")
     return answer in (1, b"kept")

@@ -28,7 +28,7 @@ from server.store.redis.leases import Leases
 from server.store.redis.names import names
 
 UNKEPT_SECONDS = 600
-# So many parts come in one answer: 4 MB, which is a few milliseconds of a connection.
+# Parts in one answer: 4 MB, a few milliseconds of a connection.
 FETCHED_PARTS = 16
 
 
@@ -37,7 +37,7 @@ class Memories:
         self._link, self._sealer = link, sealer
 
     async def upload(self, record: SessionRecord, kept: KeptCheckpoint, value: bytes) -> list[int]:
-        """Sends the parts, and returns how long each of them is; nobody sees them before the entry names them."""
+        """Uploads the parts, and returns their lengths; no reader sees them before the manifest names them."""
         at = names(record.key)
         name, lengths = at.checkpoint(kept.attempt), []
         for number, part in enumerate(_parts(value)):
@@ -87,7 +87,7 @@ class Checkpoints:
         lengths: list[int],
         at: float,
     ) -> bool:
-        """Whether the uploaded memory became the newest; False where another change came first."""
+        """Whether the uploaded memory became the newest checkpoint; False if another change came first."""
         entry, place = found.entry, names(lease.key)
         rules.check_follows(entry.record, checkpoint)
         rules.check_chain(await self._journal.chain_at(entry, checkpoint.offset), checkpoint)

@@ -35,12 +35,12 @@ SCRIPTS = {
 }
 _DIGESTS = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
 _HOPS_MAX = 5
-# Waited for before something is asked for again whose answer was lost.
+# Pauses before a read is repeated whose answer was lost.
 PAUSES_SECONDS = (0.05, 0.2, 0.5)
 
 
 class Link:
-    """Some connections to one store; `connections_max` of them at a time."""
+    """A client with at most `connections_max` connections in use at a time."""
 
     def __init__(self, topology: Topology, connections_max: int, durability: Callable[[], Durability]) -> None:
         self._topology, self._durability = topology, durability
@@ -51,7 +51,7 @@ class Link:
         return self._durability()
 
     async def ask(self, key: str, *commands: Command) -> list[Any]:
-        """The answers to commands that may be repeated without harm, over one connection to the key's master."""
+        """The answers to commands that are safe to repeat, in one pipeline to the key's master."""
         answers = await self.ask_all(key, commands)
         for answer in answers:
             if isinstance(answer, Exception):
@@ -59,7 +59,7 @@ class Link:
         return answers
 
     async def ask_all(self, key: str, commands: Sequence[Command]) -> list[Any]:
-        """The same, with a refusal as its error."""
+        """The same, with an error of Redis as the answer to its command."""
         for pause_seconds in PAUSES_SECONDS:
             try:
                 return await self._exchange(key, commands)
@@ -68,7 +68,7 @@ class Link:
         return await self._exchange(key, commands)
 
     async def ask_each(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
-        """The answers to commands, each with its key, in one exchange with each master; they may be repeated."""
+        """The answers to commands that are safe to repeat, each given with its key, in one pipeline to each master."""
         by_node: dict[str, list[int]] = {}
         for number, (key, _) in enumerate(commands):
             by_node.setdefault(await self._known(self._topology.node(key)), []).append(number)
@@ -77,7 +77,7 @@ class Link:
         async def ask(numbers: list[int]) -> None:
             found = await self.ask_all(commands[numbers[0]][0], [commands[number][1] for number in numbers])
             for number, answer in zip(numbers, found, strict=True):
-                # A slot may have moved: its command alone goes where it leads.
+                # A slot may have moved: this command alone is redirected.
                 answers[number] = (await self.ask(*commands[number]))[0] if isinstance(answer, Exception) else answer
 
         await asyncio.gather(*map(ask, by_node.values()))
@@ -86,13 +86,13 @@ class Link:
     async def change(
         self, script: str, keys: Sequence[str], *arguments: str | bytes | int, durable: bool = True
     ) -> Any:
-        """A script's answer, once what it wrote is as durable as was promised; `Unreachable`: it may have run."""
+        """A script's answer, once its writes are as durable as promised; `Unreachable`: it may have run."""
         return await self._confirmed(
             keys[0], ("EVALSHA", _DIGESTS[script], len(keys), *keys, *arguments), SCRIPTS[script], durable
         )
 
     async def write(self, key: str, command: Command, durable: bool = False) -> Any:
-        """The answer to a command that may be repeated without harm."""
+        """The answer to a command that is safe to repeat."""
         for pause_seconds in PAUSES_SECONDS:
             try:
                 return await self._confirmed(key, command, None, durable)
@@ -101,14 +101,14 @@ class Link:
         return await self._confirmed(key, command, None, durable)
 
     async def masters(self) -> list[str]:
-        """A key for each master, that leads to it."""
+        """One key of each master."""
         return await self._known(self._topology.masters())
 
     async def close(self) -> None:
         await self._topology.close()
 
     async def _known(self, found: Awaitable[Result]) -> Result:
-        """What the topology says."""
+        """The topology's answer, with its errors as `Unreachable`."""
         try:
             return await found
         except (RedisError, OSError) as error:
@@ -118,7 +118,7 @@ class Link:
         confirm = [self.durability.confirm] if durable and self.durability.confirm else []
         answer, *confirmed = await self._exchange(key, [command, *confirm])
         if isinstance(answer, NoScriptError) and script is not None:
-            # Refused before anything ran; loaded on the same node, it is known the next time.
+            # Nothing has run: load the script on this node, and send it again.
             await self._exchange(key, [("SCRIPT", "LOAD", script)])
             answer, *confirmed = await self._exchange(key, [command, *confirm])
         if isinstance(answer, Exception):
@@ -127,29 +127,29 @@ class Link:
             for counts in confirmed:
                 self._check(counts)
         except Unconfirmed:
-            # A master that its replicas have left is none any more, as it may be.
-            await self._topology.look_again()
+            # A master without its replicas may have been replaced.
+            await self._topology.refresh()
             raise
         return answer
 
     def _check(self, counts: Any) -> None:
         if isinstance(counts, Exception):
-            raise Unconfirmed(f"what was written could not be confirmed ({counts}): send it again")
+            raise Unconfirmed(f"the write could not be confirmed ({counts}): send it again")
         found = counts if isinstance(counts, list) else [counts]
-        if any(have < need for have, need in zip(found, self.durability.enough, strict=True)):
+        if any(have < need for have, need in zip(found, self.durability.required, strict=True)):
             raise Unconfirmed(
-                f"{self.durability.confirm[0]} answered {found}, {list(self.durability.enough)} are needed for "
-                f"{self.durability.name}: look at the replicas, then send it again"
+                f"{self.durability.confirm[0]} answered {found}, but {self.durability.name} needs "
+                f"{list(self.durability.required)}: check the replicas, then send it again"
             )
 
     async def _exchange(self, key: str, commands: Sequence[Command]) -> list[Any]:
-        """All answers, a refusal as its error; sent to another node only where one refused to do anything."""
+        """All answers, an error of Redis as its answer; redirected only if the first command was refused."""
         answers: list[Any] = []
         for _ in range(_HOPS_MAX):
             answers = await self._once(key, commands)
             if not isinstance(answers[0], ResponseError) or not points_elsewhere(answers[0]):
                 return answers
-            await self._topology.look_again()
+            await self._topology.refresh()
             if not isinstance(answers[0], MovedError | AskError):
                 break
         return answers
@@ -159,18 +159,18 @@ class Link:
             async with self._free, self._topology.connection(key) as connection:
                 return await exchange(connection, commands)
         except (ResponseError, AuthenticationError) as error:
-            # Refused while the connection was made: a password, a replica, a Redis that loads.
+            # Refused during the connection's handshake: a password, a replica, a Redis that loads its data.
             raise explained(error) from error
         except Unfit as error:
-            await self._topology.look_again()
+            await self._topology.refresh()
             raise StoreUnavailable(str(error)) from error
         except (RedisError, OSError) as error:
-            await self._topology.look_again()
+            await self._topology.refresh()
             raise unreachable(error) from error
 
 
 async def exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    """All answers in order, a refusal as its error: what is not read here, the next asker would read."""
+    """All answers in order, an error of Redis as its answer: every one is read, so none is left for the next caller."""
     await connection.send_packed_command(connection.pack_commands(commands))
     return [await _answer(connection) for _ in commands]
 

@@ -10,31 +10,31 @@ from server.store.redis.names import SEALED_WITH
 from server.store.redis.requirements import QUESTIONS, Durability, Finding, diagnose, facts_from, kept_by
 
 
-class Greeter:
-    """Looks at every new connection: behind it may be another Redis than before, or one that was set up anew."""
+class ConnectionCheck:
+    """Checks each new connection: after a failover it may lead to another Redis, or to one with other settings."""
 
     def __init__(self, durability: Durability, strict: bool = True) -> None:
         self.durability, self._strict = durability, strict
 
-    async def greet(self, connection: Any) -> None:
+    async def check(self, connection: Any) -> None:
         await connection.on_connect()
         facts = facts_from(await exchange(connection, QUESTIONS))
         self.durability = kept_by(self.durability, facts.version)
         bad = [finding for finding in diagnose(facts, self.durability) if not finding.sound]
         if bad and self._strict:
-            raise Unfit(_told(bad))
+            raise Unfit(_listed(bad))
 
 
 class Doctor:
-    """Asks every master, and sees to it that this server has the keys that the store was sealed with."""
+    """Checks every master, and that this server has the seal keys of the store."""
 
     def __init__(self, link: Link, ring: Keyring) -> None:
         self._link, self.ring = link, ring
 
     async def examine(self) -> None:
-        """Returns when all is sound; `StoreUnavailable` says what is not, and what to do."""
+        """`StoreUnavailable` names the checks that failed, and what to change."""
         if bad := [finding for finding in await self.findings() if not finding.sound]:
-            raise StoreUnavailable(_told(bad))
+            raise StoreUnavailable(_listed(bad))
 
     async def findings(self) -> list[Finding]:
         found: list[Finding] = []
@@ -44,7 +44,7 @@ class Doctor:
         return [*found, await self._keys()]
 
     async def _keys(self) -> Finding:
-        """Whether the key that the store was first sealed with is among ours; a new store takes our oldest."""
+        """Whether the store's first seal key is this server's oldest one; a new store records it."""
         mine = self.ring.oldest.hex()
         [first] = await self._link.ask(SEALED_WITH, ("GET", SEALED_WITH))
         if first is None:
@@ -58,5 +58,5 @@ class Doctor:
         )
 
 
-def _told(bad: list[Finding]) -> str:
+def _listed(bad: list[Finding]) -> str:
     return "; ".join(f"{finding.what}: {finding.advice}" for finding in bad)

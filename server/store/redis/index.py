@@ -23,11 +23,11 @@ from server.store.redis.cas import Records
 from server.store.redis.client import Link
 from server.store.redis.names import EXPIRY, UNREAD, key_of, member, sessions_of
 
-# A session is put among the unread again after so long; nothing is taken out that is younger than thrice that.
+# A session's mark as unread is renewed after this time, and removed only when it is three times as old.
 REMARK_SECONDS = 20.0
-_REMEMBERED_MAX = 100_000
+_MARKS_CACHED_MAX = 100_000
 PAGE = 256
-# A session that is listed but absent is removed from the list when it was created so long ago.
+# A listed session that is missing is removed from the list when it was created so long ago.
 UNLISTED_SECONDS = 600.0
 
 
@@ -37,7 +37,7 @@ class Indexes:
         self._marked: dict[SessionKey, float] = {}
 
     async def list_session(self, key: SessionKey, created_at: float, sure: bool) -> None:
-        """Puts a session in its tenant's list; until it is `sure`, an earlier one of its name keeps its place."""
+        """Adds a session to its tenant's list; unless `sure`, an earlier session of the same name keeps its entry."""
         index, place = sessions_of(key.tenant), (repr(created_at), key.id)
         await self._link.write(index, ("ZADD", index, *place) if sure else ("ZADD", index, "NX", *place), durable=True)
 
@@ -45,7 +45,7 @@ class Indexes:
         await self._unlist(sessions_of(key.tenant), key.id, created_at)
 
     async def sessions(self, tenant: str, newest: float | None) -> AsyncIterator[tuple[SessionKey, float]]:
-        """A tenant's sessions with their ages, newest first, from those created at `newest` on."""
+        """A tenant's sessions and when they were created, newest first, starting at `newest`."""
         index, start = sessions_of(tenant), 0
         high = "+inf" if newest is None else repr(newest)
         while True:
@@ -65,15 +65,15 @@ class Indexes:
         return int(found)
 
     async def mark_unread(self, key: SessionKey) -> None:
-        """Sees to it that the session is found should nobody read it; written anew only now and then."""
+        """Lists the session as possibly unread; written again only after REMARK_SECONDS."""
         now = time.monotonic()
         if now - self._marked.get(key, -REMARK_SECONDS) < REMARK_SECONDS:
             return
         await self._link.write(UNREAD, ("ZADD", UNREAD, repr(time.time()), member(key)), durable=True)
-        # In the order of their marks, so that the first is the oldest.
+        # Inserted in the order of time, so that the first is the oldest.
         self._marked.pop(key, None)
         self._marked[key] = now
-        if len(self._marked) > _REMEMBERED_MAX:
+        if len(self._marked) > _MARKS_CACHED_MAX:
             del self._marked[next(iter(self._marked))]
 
     async def unread(self) -> list[tuple[SessionKey, float]]:
@@ -81,26 +81,26 @@ class Indexes:
         return await self._scored(UNREAD, found)
 
     async def unmark(self, key: SessionKey, marked_at: float) -> None:
-        """Takes a session out that has nothing unread, unless somebody may be about to append to it."""
+        """Removes a session without unread text, unless an append may be on its way."""
         if time.time() - marked_at > 3 * REMARK_SECONDS:
             await self._unlist(UNREAD, member(key), marked_at)
 
     async def may_expire(self, key: SessionKey, at: float) -> None:
-        """Sees to it that the session is looked at then, or before."""
+        """Lists the session as expiring at that time, unless it is listed as expiring before."""
         await self._link.write(EXPIRY, ("ZADD", EXPIRY, "LT", repr(at), member(key)), durable=True)
 
     async def expires(self, key: SessionKey, at: float) -> None:
         await self._link.write(EXPIRY, ("ZADD", EXPIRY, repr(at), member(key)))
 
     async def expired(self, at: float) -> list[tuple[SessionKey, float]]:
-        """Some of the sessions that may be over."""
+        """Up to PAGE sessions that may have expired, with their scores."""
         [found] = await self._link.ask(
             EXPIRY, ("ZRANGEBYSCORE", EXPIRY, "-inf", repr(at), "WITHSCORES", "LIMIT", 0, PAGE)
         )
         return await self._scored(EXPIRY, found)
 
     async def _scored(self, index: str, found: list[bytes]) -> list[tuple[SessionKey, float]]:
-        """The answer's members, each with the score behind it; what nobody wrote there is taken out."""
+        """The answer's sessions and scores; a member that is no session's name is removed."""
         scored = []
         for name, score in zip(found[::2], found[1::2], strict=True):
             key = key_of(name)
@@ -110,7 +110,7 @@ class Indexes:
                 await self._link.write(index, ("ZREM", index, name))
         return scored
 
-    async def does_not_expire(self, key: SessionKey, score: float) -> None:
+    async def remove_expiry(self, key: SessionKey, score: float) -> None:
         await self._unlist(EXPIRY, member(key), score)
 
     async def _unlist(self, index: str, name: str, score: float) -> None:
@@ -132,12 +132,12 @@ class Listing:
             try:
                 record = await self._get(key)
             except (SessionMissing, SessionExpired):
-                # One that is young may only be on its way into the store.
+                # A young one may still be in creation.
                 if created_at < time.time() - UNLISTED_SECONDS:
                     await self._unlist(key, created_at)
                 continue
             if record.created_at != created_at:
-                # The record decides: the index is put right, and the page begun anew.
+                # The record decides: correct the index, and start the page again.
                 await self._indexes.list_session(key, record.created_at, sure=True)
                 return await self.page(tenant, limit, after)
             page.append(record)
@@ -164,7 +164,7 @@ class Listing:
         return unread
 
     async def count(self, tenant: str) -> int:
-        """As many as are listed: what is just being made or forgotten may be among them."""
+        """The number of listed sessions, some of which may be in creation or deletion."""
         return await self._indexes.count(tenant)
 
     async def stored_bytes(self, tenant: str) -> int:
@@ -184,7 +184,7 @@ class Listing:
         return (await self._records.load(key)).entry.record
 
     async def _unlist(self, key: SessionKey, created_at: float) -> None:
-        """Takes a session out of the list that is not there, and puts it back if it came meanwhile."""
+        """Removes a missing session from the list, and adds it again if it was created meanwhile."""
         await self._indexes.unlist_session(key, created_at)
         with suppress(SessionMissing, SessionExpired):
             await self._indexes.list_session(key, (await self._get(key)).created_at, sure=True)

@@ -21,7 +21,7 @@ from server.store.text_hash import extended
 
 
 class PieceEntry(NamedTuple):
-    """A piece's line in the index: where it lies, the chain of the text before it, and by what it is recognised."""
+    """A piece's line in the index: its offset and length, the hash of the text before it, the digest of its bytes."""
 
     offset: int
     length: int
@@ -34,7 +34,7 @@ class PieceEntry(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """From where on text goes, and the piece with its line that ends the text there, if any does."""
+    """The offset from which text is removed, and the shortened piece with its line that takes its place, if any."""
 
     begin: int
     piece: bytes = b""
@@ -46,7 +46,7 @@ class Journal:
         self._link, self._sealer = link, sealer
 
     def sealed(self, entry: Manifest, value: bytes) -> tuple[bytes, str]:
-        """A piece behind the text, sealed, and its line in the index."""
+        """A piece at the end of the text, encrypted, and its line in the index."""
         record = entry.record
         end = record.accepted_bytes
         return self._sealed(record.key, entry.lineage_at(end), end, record.chain, value)
@@ -75,7 +75,7 @@ class Journal:
         return bytes(found)
 
     async def chain_at(self, entry: Manifest, offset: int) -> str:
-        """The chain of the accepted text's first `offset` bytes, of which the last is kept."""
+        """The hash of the accepted text's first `offset` bytes; the journal must have the last of them."""
         record = entry.record
         if offset in (record.read_bytes, record.accepted_bytes):
             return record.info.chain if offset == record.read_bytes else record.chain
@@ -83,7 +83,7 @@ class Journal:
         return extended(line.chain, await self.read(entry, line.offset, offset))
 
     async def known_chain(self, entry: Manifest, offset: int) -> str | None:
-        """The same, or None where the journal can not tell."""
+        """The same, or None if the journal does not have the text, or is damaged."""
         if not entry.journal_offset <= offset <= entry.record.accepted_bytes:
             return None
         try:
@@ -92,7 +92,7 @@ class Journal:
             return None
 
     async def ending(self, entry: Manifest, offset: int, lineage: str) -> Ending:
-        """What of the kept text goes, and what is put in its place, so that it ends at `offset`; `DamagedValue`."""
+        """How the kept text is cut to end at `offset`; `DamagedValue` if its pieces cannot be read."""
         if offset == entry.journal_offset:
             return Ending(offset)
         line = await self._line_at(entry, offset - 1)
@@ -102,7 +102,7 @@ class Journal:
         return Ending(line.offset, *self._sealed(entry.record.key, lineage, line.offset, line.chain, left))
 
     async def recognise(self, entry: Manifest, offset: int, known: bytes) -> None:
-        """Returns when `known` is what was accepted at `offset`; it does not go beyond the accepted text."""
+        """Returns if `known` equals the accepted text at `offset`, which it does not exceed; else `ContentConflict`."""
         record = entry.record
         end = offset + len(known)
         kept_from = min(max(offset, entry.journal_offset), end)
@@ -123,13 +123,13 @@ class Journal:
             raise OffsetMismatch(record.accepted_bytes)
 
     async def begin(self, entry: Manifest, offset: int) -> int:
-        """Where the journal starts when all pieces are let go of that end at `offset` or before."""
+        """Where the journal starts after all pieces that end at `offset` or before are trimmed."""
         if offset >= entry.record.accepted_bytes:
             return offset
         return (await self._line_at(entry, offset)).offset
 
     async def gapless_from(self, entry: Manifest) -> int:
-        """The lowest offset from which all pieces up to the end are there, by their places alone."""
+        """The lowest offset from which no piece is missing up to the end; the pieces' bytes are not read."""
         at = names(entry.record.key)
         pieces, lines = await self._link.ask(
             at.record, ("HLEN", at.journal), ("ZCOUNT", at.pieces, entry.journal_offset, "+inf")
@@ -159,7 +159,7 @@ class Journal:
         return list(values)
 
     async def _lines_over(self, entry: Manifest, offset: int, end: int) -> list[PieceEntry]:
-        """The lines of the pieces that together hold all of `offset` to `end`."""
+        """The lines of the pieces that cover `offset` to `end`."""
         at = names(entry.record.key)
         if offset >= end:
             return []
@@ -193,7 +193,7 @@ class RedisTexts:
 
     async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool) -> Appended:
         await self._indexes.mark_unread(key)
-        # One after the other: appends from here would only make each other begin anew.
+        # Concurrent appends to one session would only make each other's scripts fail.
         async with self._turns.setdefault(key, asyncio.Lock()):
             while True:
                 appended = await self._records.steadily(
@@ -212,14 +212,14 @@ class RedisTexts:
         return await self._journal.read(entry, offset, min(offset + limit, accepted))
 
     async def _append(self, found: Found, offset: int, piece: bytes, at: float, repeats: bool) -> Appended | None:
-        """The answer, or None where another change came first."""
+        """The answer, or None if another change came first."""
         entry, place = found.entry, names(found.entry.record.key)
         accepted = entry.record.accepted_bytes
         known, new = rules.placed(accepted, offset, piece, repeats)
         if known:
             await self._journal.recognise(entry, offset, known)
         if not new:
-            # Written where it was compared: what was read may be the word of a Redis that is master no more.
+            # Compared and written on the master: the record may have been read from one that no longer is.
             used = replace(entry, record=rules.used(entry.record, at))
             sure = await self._records.change("replace", [place.record], found.sealed, self._records.seal(used))
             return Appended(used.record, replayed=True) if sure else None

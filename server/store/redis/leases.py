@@ -10,7 +10,7 @@ from server.store.redis.names import names
 
 
 class Leases:
-    """Given out one at a time for each session, by epochs that only grow; no answer waits for them to be durable."""
+    """One lease a session at a time, with epochs that only grow; no answer waits until a lease is durable."""
 
     def __init__(self, link: Link, records: Records) -> None:
         self._link, self._records = link, records
@@ -43,7 +43,7 @@ class Leases:
         await self._link.change("release", [names(lease.key).lease], lease.holder, lease.epoch, durable=False)
 
     async def wanted(self, leases: Sequence[Lease]) -> set[SessionKey]:
-        """The sessions whose lease another asks for, or has already."""
+        """The sessions whose lease another holder asks for, or has taken."""
         answers = await self._link.ask_each([(names(lease.key).lease, _look(lease)) for lease in leases])
         return {
             lease.key
@@ -62,7 +62,7 @@ def _look(lease: Lease) -> Command:
 
 
 def _written(lease: Lease) -> list[bytes]:
-    """The holder and the epoch as Redis keeps them."""
+    """The holder and the epoch as Redis returns them."""
     return [lease.holder.encode(), str(lease.epoch).encode()]
 
 

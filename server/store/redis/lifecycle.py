@@ -49,13 +49,13 @@ class Lifecycle:
             await asyncio.sleep(PAUSES_SECONDS[0])
             made = is_done(await self._link.change("create", keys, sealed, *lengths))
             while not made and (found := await self._records.load(key)).entry.record.lineage == record.lineage:
-                # It was made the first time, and may have moved on since.
+                # The first script created it, and the session may have changed since.
                 made = await self._records.confirm(at.record, found.sealed)
         if not made:
             raise rules.taken(key)
         await self._indexes.list_session(key, record.created_at, sure=True)
         if record.expires_at is not None:
-            # Once more, for whoever found an earlier session of this name over may have taken it out meanwhile.
+            # Again: a sweep that expired an earlier session of this name may have removed the entry meanwhile.
             await self._indexes.may_expire(key, record.expires_at)
 
     async def delete(self, key: SessionKey) -> None:
@@ -85,16 +85,16 @@ class Lifecycle:
         return over
 
     async def _expire(self, key: SessionKey, score: float, at: float) -> bool:
-        """Whether the session was over and is forgotten now; if not, it is looked at again when it may be."""
+        """Whether the session had expired and was removed; if not, the index says when to check it again."""
         while True:
             try:
                 found = await self._records.load(key)
             except (SessionMissing, SessionExpired, DamagedValue):
-                await self._let_be(key, score)
+                await self._unlist_expiry(key, score)
                 return False
             record = found.entry.record
             if record.expires_at is None:
-                await self._let_be(key, score)
+                await self._unlist_expiry(key, score)
                 return False
             if not rules.is_over(record, at):
                 await self._indexes.expires(key, record.expires_at)
@@ -102,19 +102,19 @@ class Lifecycle:
             memories = names(key).checkpoints(found.entry.memories)
             if await self._forget(key, found.sealed, memories, int(TOMBSTONE_SECONDS)):
                 await self._indexes.unlist_session(key, record.created_at)
-                await self._indexes.does_not_expire(key, score)
+                await self._indexes.remove_expiry(key, score)
                 return True
 
-    async def _let_be(self, key: SessionKey, score: float) -> None:
-        """Takes a session out of those that may be over, and puts it back if it became one of them meanwhile."""
-        await self._indexes.does_not_expire(key, score)
+    async def _unlist_expiry(self, key: SessionKey, score: float) -> None:
+        """Removes a session from the index, and adds it again if it got a time to expire meanwhile."""
+        await self._indexes.remove_expiry(key, score)
         with suppress(SessionMissing, SessionExpired, DamagedValue):
             expires_at = (await self._records.load(key)).entry.record.expires_at
             if expires_at is not None:
                 await self._indexes.may_expire(key, expires_at)
 
     async def _forget(self, key: SessionKey, sealed: bytes, memories: list[str], remembered_seconds: int = 0) -> bool:
-        """Whether the session is gone; False where its record is not the sealed one any more."""
+        """Whether the session was removed; False if its record has changed."""
         at = names(key)
         keys = [at.record, at.tombstone, at.journal, at.pieces, at.lease, *memories]
         try:
@@ -123,11 +123,11 @@ class Lifecycle:
             await asyncio.sleep(PAUSES_SECONDS[0])
         if await self._link.change("forget", keys, sealed, remembered_seconds):
             return True
-        # Gone the first time, as it seems.
+        # The first script may have removed it.
         return await self._records.confirm_absence(key)
 
     async def _all_memories(self, at: Names) -> list[str]:
-        """The memories of a session whose record can not tell them: looked for among all keys, once in its life."""
+        """The memories of a session whose record is damaged, found by a scan of all keys."""
         found, cursor = list[str](), b"0"
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", at.checkpoint("")) + "*"
         while True:

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 from server.store.base import SessionKey
 from server.store.manifest import KeptCheckpoint
 
-# What concerns no single session: each of these lies wherever its name falls.
+# Keys of the whole store; in a Cluster each may be in another slot.
 UNREAD = "onceread:unread"
 EXPIRY = "onceread:expiry"
 SEALED_WITH = "onceread:sealed-with"
@@ -51,7 +51,7 @@ class Names:
 
 
 def member(key: SessionKey) -> str:
-    """The session in an index; a slash is in neither part."""
+    """The session's name in an index; quoting leaves no slash in either part."""
     return f"{quote(key.tenant, safe='')}/{quote(key.id, safe='')}"
 
 

@@ -1,4 +1,4 @@
--- In front of every script: whether a memory's parts are all here; from ARGV[first] on are their lengths in bytes.
+-- Prepended to every script: whether all parts of a memory are here, with the lengths in bytes from ARGV[first] on.
 local function are_here(memory, first)
   for i = first, #ARGV do
     if redis.call('HSTRLEN', memory, string.format('%.0f', i - first)) ~= tonumber(ARGV[i]) then

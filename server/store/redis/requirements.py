@@ -29,12 +29,12 @@ _VALKEY_FIXED: dict[tuple[int, ...], tuple[int, ...]] = {(7, 2): (7, 2, 11), (8,
 
 @dataclass(frozen=True)
 class Durability:
-    """`confirm` is the command whose answer says how many have it; `enough` of each of them must."""
+    """`confirm` is a command that answers how many servers have the write; `required` is the least of each count."""
 
     name: str
     appendfsync: tuple[str, ...]
     confirm: tuple[str, ...] = ()
-    enough: tuple[int, ...] = ()
+    required: tuple[int, ...] = ()
     replicas: int = 0
     appendonly: bool = True
 
@@ -57,23 +57,23 @@ DURABILITIES = {
 
 
 def confirmed_by(durability: Durability, replicas: int) -> Durability:
-    """The same, with so many replicas that must confirm."""
+    """The same durability with this number of replicas that must confirm."""
     if not durability.confirm:
         return durability
     confirm = ("WAITAOF", "1", str(replicas), str(CONFIRM_MILLISECONDS))
-    return replace(durability, confirm=confirm, enough=(1, replicas), replicas=replicas)
+    return replace(durability, confirm=confirm, required=(1, replicas), replicas=replicas)
 
 
 def kept_by(durability: Durability, version: tuple[int, ...]) -> Durability:
-    """How this version keeps it: replicas before 7.2 can confirm only that they have it, not that it is fsynced."""
+    """The same durability for a version: before 7.2, replicas confirm that they received a write, not its fsync."""
     if durability.confirm[:1] != ("WAITAOF",) or version >= (7, 2):
         return durability
-    return replace(durability, confirm=("WAIT", *durability.confirm[2:]), enough=durability.enough[1:])
+    return replace(durability, confirm=("WAIT", *durability.confirm[2:]), required=durability.required[1:])
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What one master said of itself."""
+    """What one master reports about itself."""
 
     version: tuple[int, ...]
     valkey: bool
@@ -99,29 +99,27 @@ class Finding:
 
 
 def diagnose(facts: Facts, durability: Durability) -> list[Finding]:
-    """Everything that must be so of a master for this durability."""
+    """All checks of a master for this durability."""
     settings, name = facts.settings, durability.name
     findings = [
         _version(facts),
         Finding(facts.role == "master", f"role {facts.role}", "name the master, or use redis+sentinel://"),
-        _setting(settings, "maxmemory-policy", ("noeviction",), "anything else may drop parts of a session"),
-        Finding(facts.write_status == "ok", f"append-only file last written: {facts.write_status}", "look at the disk"),
+        _setting(settings, "maxmemory-policy", ("noeviction",), "other policies evict parts of a session"),
+        Finding(facts.write_status == "ok", f"append-only file last written: {facts.write_status}", "check its disk"),
     ]
     if durability.appendonly:
         findings += [
-            _setting(settings, "appendonly", ("yes",), f"without it nothing outlives Redis; {name} needs it"),
-            _setting(settings, "appendfsync", durability.appendfsync, f"{name} promises that"),
+            _setting(settings, "appendonly", ("yes",), f"{name} needs it: without it a restart loses everything"),
+            _setting(settings, "appendfsync", durability.appendfsync, f"{name} needs it"),
         ]
     if durability.replicas:
-        # Not refused: the promise holds, but for the moment in which a master that was cut off still has a replica.
+        # A note: the promise holds, except while a partitioned master still has a replica that confirms.
         what = f"{facts.replicas} replicas are connected, {durability.replicas} must confirm"
         more = facts.replicas > durability.replicas
         findings.append(Finding(True, what, "see docs/durability.md", note=more))
     if durability.confirm[:1] == ("WAIT",):
         needed = [str(count) for count in range(durability.replicas, 10)]
-        findings.append(
-            _setting(settings, "min-replicas-to-write", needed, "a master that is cut off must not take writes")
-        )
+        findings.append(_setting(settings, "min-replicas-to-write", needed, "a partitioned master must refuse writes"))
     return findings
 
 
@@ -142,16 +140,16 @@ def _setting(settings: Mapping[str, str], name: str, wanted: "tuple[str, ...] | 
     found = settings.get(name, "unknown")
     advice = f"CONFIG SET {name} {wanted[0]} and write it into the configuration file ({reason})"
     if found == "unknown":
-        advice = f"allow this user CONFIG GET {name}, for it must be {wanted[0]} ({reason})"
+        advice = f"allow this user CONFIG GET {name}: it must be {wanted[0]} ({reason})"
     return Finding(found in wanted, f"{name} {found}", advice)
 
 
 def facts_from(answers: Sequence[Any]) -> Facts:
-    """What the answers to QUESTIONS say; a setting that may not be asked for is unknown."""
+    """The facts in the answers to QUESTIONS; a setting that the user may not read is unknown."""
     info, *configured = answers
-    told = _pairs(info)
-    valkey = "valkey_version" in told
-    version = told["valkey_version" if valkey else "redis_version"]
+    reported = _pairs(info)
+    valkey = "valkey_version" in reported
+    version = reported["valkey_version" if valkey else "redis_version"]
     settings: dict[str, str] = {}
     for answer in configured:
         if not isinstance(answer, Exception):
@@ -159,10 +157,10 @@ def facts_from(answers: Sequence[Any]) -> Facts:
     return Facts(
         tuple(int(part) for part in version.split(".")[:3]),
         valkey,
-        told.get("role", "unknown"),
+        reported.get("role", "unknown"),
         settings,
-        told.get("aof_last_write_status", "ok"),
-        int(told.get("connected_slaves", "0")),
+        reported.get("aof_last_write_status", "ok"),
+        int(reported.get("connected_slaves", "0")),
     )
 
 

@@ -101,7 +101,7 @@ class RedisSnapshots:
                 return rebuilt
 
     async def _ending(self, entry: Manifest, checkpoint: StoredCheckpoint, lineage: str) -> Ending | None:
-        """How the kept text comes to end where the memory does; None where it is not kept, or not the memory's."""
+        """How the kept text is cut to end at the checkpoint's offset; None if it is not kept, or is another text."""
         if not rules.keeps_text(entry.record, entry.journal_offset, checkpoint.offset):
             return None
         if await self._journal.known_chain(entry, checkpoint.offset) != checkpoint.info.chain:

@@ -32,7 +32,7 @@ from server.store.redis.snapshots import RedisSnapshots
 
 
 class RedisStore:
-    """`control` and `bulk` are ways to the same Redis: memories on theirs hold up nobody's append."""
+    """`control` and `bulk` are clients of the same Redis: memories go over `bulk`, so that they delay no append."""
 
     shared = True
 
@@ -148,8 +148,8 @@ class RedisStore:
     async def revise(self, key: SessionKey, change: Mapping[str, object], at: float) -> SessionRecord:
         self._open()
         revised = rules.revised((await self._records.load(key)).entry.record, change, at)
-        # Before the change, so that a session that may end is found; and after it, for whoever found before it that
-        # this one may not end may have taken it out meanwhile.
+        # Before the change, so that an expiring session is always listed; and after it, because a sweep that read the
+        # record before the change may have removed the entry.
         if revised.expires_at is not None:
             await self._indexes.may_expire(key, revised.expires_at)
         revised = await self._records.revise(key, lambda record: rules.revised(record, change, at))

@@ -27,12 +27,12 @@ _PORT, _SENTINEL_PORT = 6379, 26379
 _KEYS_TRIED_MAX = 1 << 20
 
 
-Greet = Callable[[Any], Awaitable[None]]
+OnConnect = Callable[[Any], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Access:
-    """What the way to Redis needs beside the address: files, so that no secret is in the environment."""
+    """Files with the password and the certificates, so that no secret is in the environment."""
 
     password_file: Path | None = None
     ca_file: Path | None = None
@@ -41,25 +41,25 @@ class Access:
 
 
 class Topology(Protocol):
-    """A way to the Redis of a key."""
+    """Where the Redis of a key is."""
 
     def connection(self, key: str) -> Any:
-        """An asynchronous context: a connection to the key's master, one's own until it ends."""
+        """An asynchronous context manager of a connection to the key's master, for one caller."""
 
     async def masters(self) -> list[str]:
-        """A key for each master, that leads to it."""
+        """One key of each master."""
 
     async def node(self, key: str) -> str:
         """The name of the key's master; keys of one master have the same."""
 
-    async def look_again(self) -> None:
-        """Finds out anew who is master of what."""
+    async def refresh(self) -> None:
+        """Looks the masters up again."""
 
     async def close(self) -> None: ...
 
 
 class Pooled:
-    """One Redis, or the one that Sentinels name: a pool finds it, and finds it again."""
+    """A connection pool to one Redis, or to the master that Sentinels name."""
 
     def __init__(self, pool: ConnectionPool, sentinels: Sequence[Redis] = ()) -> None:
         self._pool, self._sentinels = pool, sentinels
@@ -70,7 +70,7 @@ class Pooled:
         try:
             yield connection
         except BaseException:
-            # Whatever still comes for this asker must not be read by the next one.
+            # An answer that is still on its way must not be read by the next caller.
             await connection.disconnect(nowait=True)
             raise
         finally:
@@ -82,7 +82,7 @@ class Pooled:
     async def node(self, key: str) -> str:
         return "any"
 
-    async def look_again(self) -> None:
+    async def refresh(self) -> None:
         await self._pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
@@ -92,7 +92,7 @@ class Pooled:
 
 
 class Clustered:
-    """A Cluster: the library keeps the map of slots, and connections to each node."""
+    """A Cluster: the library has the map of slots and the connections to each node."""
 
     def __init__(self, cluster: RedisCluster) -> None:
         self._cluster = cluster
@@ -126,8 +126,8 @@ class Clustered:
         await self._find()
         return str(self._master(key).name)
 
-    async def look_again(self) -> None:
-        # Where no node can be asked now, whoever comes next asks again.
+    async def refresh(self) -> None:
+        # If no node answers now, the next call tries again.
         with suppress(RedisError, RedisClusterException, OSError):
             await self._cluster.nodes_manager.initialize()
 
@@ -141,19 +141,19 @@ class Clustered:
         try:
             await self._cluster.initialize()
         except RedisClusterException as error:
-            # The library's own error for this is none of its connection errors.
+            # The library's error for this is not a subclass of its connection errors.
             raise ConnectionError(str(error)) from error
 
 
-def open_topology(url: str, access: Access, connections: int, greet: Greet) -> Topology:
-    """The way that the address names: redis, rediss, and each with +sentinel or +cluster.
+def open_topology(url: str, access: Access, connections: int, on_connect: OnConnect) -> Topology:
+    """The topology of an address: redis, rediss, and each with +sentinel or +cluster.
 
-    `greet` is called with every connection that is made, before it is used.
+    `on_connect` is called with each new connection, before it is used.
     """
     scheme, _, rest = url.partition("://")
     secure, _, kind = scheme.partition("+")
     if secure not in ("redis", "rediss") or kind not in ("", "sentinel", "cluster"):
-        raise ValueError("an address of Redis begins with redis:// or rediss://, or either with +sentinel or +cluster")
+        raise ValueError("an address of Redis starts with redis:// or rediss://, or either with +sentinel or +cluster")
     login, _, place = rest.rpartition("@")
     hosts, _, path = place.partition("/")
     parts = urlsplit(f"redis://{login}@host" if login else "redis://host")
@@ -181,7 +181,7 @@ def open_topology(url: str, access: Access, connections: int, greet: Greet) -> T
             **tls,
             db=int(number or 0),
             max_connections=connections,
-            redis_connect_func=greet,
+            redis_connect_func=on_connect,
         )
         return Pooled(pool, sentinel.sentinels)
     if kind == "cluster":
@@ -189,12 +189,12 @@ def open_topology(url: str, access: Access, connections: int, greet: Greet) -> T
         tls = _tls(access, secure) | ({"ssl": True} if secure == "rediss" else {})
         options.pop("driver_info")
         cluster = RedisCluster(startup_nodes=nodes, **options, **tls, max_connections=connections)
-        # The library gives these to every node that it finds.
-        cluster.connection_kwargs["redis_connect_func"] = greet
+        # The library passes these to every node that it finds.
+        cluster.connection_kwargs["redis_connect_func"] = on_connect
         return Clustered(cluster)
     (host, port), *others = addresses
     if others:
-        raise ValueError("several hosts are for redis+sentinel:// and redis+cluster:// only")
+        raise ValueError("only redis+sentinel:// and redis+cluster:// take several hosts")
     kind_of = SSLConnection if secure == "rediss" else Connection
     return Pooled(
         ConnectionPool(
@@ -203,7 +203,7 @@ def open_topology(url: str, access: Access, connections: int, greet: Greet) -> T
             host=host,
             port=port,
             db=int(path or 0),
-            redis_connect_func=greet,
+            redis_connect_func=on_connect,
             **options,
             **_tls(access, secure),
         )
@@ -216,7 +216,7 @@ def _address(host: str, port: int) -> tuple[str, int]:
 
 
 def _bare(options: dict[str, Any]) -> dict[str, Any]:
-    """The options for Sentinels, which have users of their own and usually none."""
+    """The options for Sentinels, which have their own users, usually none."""
     return {name: value for name, value in options.items() if name not in ("username", "password")}
 
 

@@ -1,4 +1,5 @@
--- Whether there is no record, with a write behind which its absence is confirmed. KEYS: record, any other. ARGV: none.
+-- Whether there is no record; if so, a write follows, so that WAITAOF confirms its absence.
+-- KEYS: record, any other. ARGV: none.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end

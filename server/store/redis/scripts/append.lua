@@ -1,6 +1,6 @@
--- A piece behind the text, if the record still is the one that this was worked out from.
--- KEYS: record, journal, pieces. ARGV: old record, new record, offset, piece, the piece's entry,
--- the offset that the journal is kept from, how many pieces are remembered beyond it.
+-- Appends a piece, if the record is still the one that the change was computed from.
+-- KEYS: record, journal, pieces. ARGV: old record, new record, offset, piece, the piece's line,
+-- the offset that the journal starts at, how many lines of trimmed pieces are kept.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end

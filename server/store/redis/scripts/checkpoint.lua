@@ -1,7 +1,7 @@
--- A memory whose parts are here becomes the session's newest, and what no kept memory needs any more goes.
--- KEYS: record, lease, journal, pieces, the new memory, the memories to let go of.
--- ARGV: old record, new record, holder, epoch, the journal's old and new beginning, how many pieces are remembered
--- beyond it, each part's length in bytes.
+-- Makes an uploaded memory the newest checkpoint; removes the memories and the text that no kept checkpoint needs.
+-- KEYS: record, lease, journal, pieces, the new memory, the memories to remove.
+-- ARGV: old record, new record, holder, epoch, the journal's old and new start, how many lines of trimmed
+-- pieces are kept, each part's length in bytes.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 'moved'
 end
@@ -17,7 +17,7 @@ for i = 6, #KEYS do
   redis.call('UNLINK', KEYS[i])
 end
 for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], ARGV[5], '(' .. ARGV[6])) do
-  -- A line that lies where it does not belong must not take a piece along that is still needed.
+  -- A damaged line with a wrong score must not remove a piece that is still needed.
   local start = string.match(entry, '^%d+')
   if start and tonumber(start) < tonumber(ARGV[6]) then
     redis.call('HDEL', KEYS[3], start)

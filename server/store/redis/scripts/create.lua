@@ -1,5 +1,5 @@
--- A new record, unless there is one, and the memory that it begins with, if it begins with any.
--- KEYS: record, the memory, then whatever an earlier session may have left. ARGV: record, each part's length in bytes.
+-- Creates a record, unless there is one, with the memory that the session begins with, if any.
+-- KEYS: record, the memory, keys that an earlier session may have left. ARGV: record, each part's length in bytes.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end

@@ -1,5 +1,5 @@
--- All of a session goes, if its record still is the old one; ARGV[2] says for how many seconds it is remembered.
--- KEYS: record, tombstone, all the rest. ARGV: old record, seconds or 0.
+-- Removes a session, if its record is still the old one; its tombstone expires after ARGV[2] seconds.
+-- KEYS: record, tombstone, all others. ARGV: old record, seconds or 0.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end

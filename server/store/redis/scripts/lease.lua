@@ -1,12 +1,12 @@
--- The lease, unless another holder has it; the store's clock tells. KEYS: record, lease.
--- ARGV: holder, microseconds, whether to ask a holder for it.
+-- Takes the lease, unless another holder has it, by the clock of Redis. KEYS: record, lease.
+-- ARGV: holder, microseconds, whether to ask the holder for it.
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return { 'missing' }
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local held = redis.call('HMGET', KEYS[2], 'holder', 'until', 'epoch')
--- What is no whole number, or an hour ahead, is damage and counts as none: the clock makes the next epoch higher.
+-- A value that is not a whole number, or an hour ahead, is damage and ignored: by the clock the next epoch is higher.
 local function whole(text)
   return string.match(text or '', '^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$') and tonumber(text) or 0
 end

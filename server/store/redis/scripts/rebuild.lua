@@ -1,4 +1,5 @@
--- The session has read nothing: the lease ends, and the memories go. KEYS: record, lease, the memories.
+-- Resets a session to one that has read nothing: ends the lease and removes the memories.
+-- KEYS: record, lease, the memories.
 -- ARGV: old record, new record.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0

@@ -1,4 +1,4 @@
--- The lease runs from now on, while it is the latest one. KEYS: record, lease. ARGV: holder, epoch, microseconds.
+-- Renews the lease, if it is the latest one. KEYS: record, lease. ARGV: holder, epoch, microseconds.
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 'missing'
 end

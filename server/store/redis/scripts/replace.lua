@@ -1,4 +1,4 @@
--- The record becomes a new one, if it still is the old one. KEYS: record, what goes with the old one. ARGV: old, new.
+-- Replaces the record, if it is still the old one. KEYS: record, keys to remove. ARGV: old, new.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end

@@ -1,7 +1,7 @@
--- The session becomes what a memory says whose parts are here: the text behind it goes, and the lease ends.
--- KEYS: record, lease, journal, pieces, the new memory, the memories to let go of.
--- ARGV: old record, new record, from where the text goes (0: all of it), the piece and its line that lie there instead
--- or two times nothing, each part's length in bytes.
+-- Rewinds a session to an uploaded memory: removes the text after it, and ends the lease.
+-- KEYS: record, lease, journal, pieces, the new memory, the memories to remove.
+-- ARGV: old record, new record, from where text is removed (0: all of it), the piece and its line that take its place
+-- or two empty strings, each part's length in bytes.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
@@ -17,7 +17,7 @@ if ARGV[3] == '0' then
   redis.call('UNLINK', KEYS[3], KEYS[4])
 end
 for _, line in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], ARGV[3], '+inf')) do
-  -- As where text is trimmed, a line that lies where it does not belong takes no piece along.
+  -- As in checkpoint.lua, a damaged line with a wrong score must not remove a piece.
   local start = string.match(line, '^%d+')
   if start and tonumber(start) >= tonumber(ARGV[3]) then
     redis.call('HDEL', KEYS[3], start)

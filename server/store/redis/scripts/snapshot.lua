@@ -1,4 +1,4 @@
--- A memory whose parts are here is kept beside the others. KEYS: record, the memory.
+-- Keeps an uploaded memory as a snapshot. KEYS: record, the memory.
 -- ARGV: old record, new record, each part's length in bytes.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0

@@ -1,4 +1,4 @@
-"""The way to Redis: lost answers, forgotten scripts, cancelled askers, passwords and certificates."""
+"""The client of Redis: lost answers, flushed scripts, cancelled callers, passwords and certificates."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,34 +31,34 @@ async def store(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Redi
     await opened.close()
 
 
-async def test_scripts_that_redis_forgot_are_sent_again(store: RedisStore, redis_server: RedisServer) -> None:
+async def test_flushed_scripts_are_loaded_again(store: RedisStore, redis_server: RedisServer) -> None:
     await store.create(record())
     redis_server.command("SCRIPT", "FLUSH")
     assert told(await store.append(key(), 0, b"text", at=2.0)) == (4, False)
 
 
-async def test_a_cancelled_asker_leaves_no_answer_to_the_next(store: RedisStore) -> None:
+async def test_a_cancelled_call_leaves_no_answer_to_the_next_one(store: RedisStore) -> None:
     for id in ("a", "b"):
         await store.create(record(id))
         await store.append(key(id), 0, id.encode() * 1000, at=2.0)
     for turn in range(200):
-        askers = [asyncio.create_task(store.journal(key("a"), 0, 1000)) for _ in range(3)]
+        calls = [asyncio.create_task(store.journal(key("a"), 0, 1000)) for _ in range(3)]
         for _ in range(turn % 7):
             await asyncio.sleep(0)
-        for asker in askers:
-            asker.cancel()
+        for call in calls:
+            call.cancel()
         assert await store.journal(key("b"), 0, 1000) == b"b" * 1000
-        await asyncio.gather(*askers, return_exceptions=True)
+        await asyncio.gather(*calls, return_exceptions=True)
 
 
-async def test_more_askers_than_connections_wait_for_their_turn(store: RedisStore, redis_server: RedisServer) -> None:
+async def test_more_calls_than_connections_wait(store: RedisStore, redis_server: RedisServer) -> None:
     await store.create(record())
     before = redis_server.command("INFO", "clients")["connected_clients"]
     await asyncio.gather(*(store.get(key()) for _ in range(500)))
     assert redis_server.command("INFO", "clients")["connected_clients"] <= before + CONNECTIONS
 
 
-async def test_what_was_done_while_the_answer_was_lost_is_not_done_twice(tmp_path: Path) -> None:
+async def test_an_append_whose_answer_was_lost_is_not_applied_twice(tmp_path: Path) -> None:
     with RedisServer(require("valkey9"), tmp_path / "server") as server:
         store = await open_store(server.url, keys_file(tmp_path))
         await store.create(record())
@@ -74,7 +74,7 @@ async def test_what_was_done_while_the_answer_was_lost_is_not_done_twice(tmp_pat
         await store.close()
 
 
-async def test_a_redis_that_is_gone_is_told_and_found_again(tmp_path: Path) -> None:
+async def test_a_killed_redis_is_reported_and_used_again_after_its_restart(tmp_path: Path) -> None:
     with RedisServer(require("valkey9"), tmp_path / "server") as server:
         store = await open_store(server.url, keys_file(tmp_path))
         await store.create(record())
@@ -87,9 +87,7 @@ async def test_a_redis_that_is_gone_is_told_and_found_again(tmp_path: Path) -> N
         await store.close()
 
 
-async def test_a_full_redis_keeps_nothing_and_goes_on_when_there_is_room(
-    store: RedisStore, redis_server: RedisServer
-) -> None:
+async def test_a_full_redis_refuses_appends_until_there_is_room(store: RedisStore, redis_server: RedisServer) -> None:
     await store.create(record())
     redis_server.command("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(StoreFull, match="no memory left"):
@@ -99,7 +97,7 @@ async def test_a_full_redis_keeps_nothing_and_goes_on_when_there_is_room(
     assert told(await store.append(key(), 0, b"text", at=2.0)) == (4, False)
 
 
-async def test_a_memory_of_another_text_than_is_stored_is_refused(store: RedisStore) -> None:
+async def test_a_checkpoint_of_another_text_is_refused(store: RedisStore) -> None:
     await store.create(record())
     await store.append(key(), 0, b"once read", at=2.0)
     lease, other = await store.lease(key(), "reader", 10.0), extended(EMPTY_CHAIN, b"other text")
@@ -110,7 +108,7 @@ async def test_a_memory_of_another_text_than_is_stored_is_refused(store: RedisSt
     await keep(store, key(), checkpoint(1, 4), at=3.0)
 
 
-async def test_a_memory_whose_parts_ran_out_before_it_was_kept_is_refused(
+async def test_a_checkpoint_whose_parts_expired_is_refused(
     store: RedisStore, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.create(record())
@@ -141,7 +139,7 @@ async def test_nothing_is_left_of_a_deleted_session(store: RedisStore, redis_ser
 
 
 @pytest.mark.parametrize("address", ["redis+other://h", "redis://a,b", "redisx://h"])
-async def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
+async def test_an_invalid_address_is_refused(tmp_path: Path, address: str) -> None:
     with pytest.raises(ValueError, match="redis"):
         await open_store(address, keys_file(tmp_path))
 
@@ -161,7 +159,7 @@ async def test_a_user_with_a_password_from_a_file(tmp_path: Path) -> None:
         assert "wrong" not in str(refusal.value)
 
 
-async def test_an_own_authority_and_a_clients_certificate(tmp_path: Path) -> None:
+async def test_a_private_authority_and_a_client_certificate(tmp_path: Path) -> None:
     certificates = tls(tmp_path)
     with RedisServer(require("redis7"), tmp_path / "server", tls=certificates) as server:
         access = Access(None, certificates.authority, certificates.client, certificates.client_key)
@@ -170,5 +168,5 @@ async def test_an_own_authority_and_a_clients_certificate(tmp_path: Path) -> Non
         assert await store.get(key()) == record()
         await store.close()
         for refused in (Access(), Access(ca_file=certificates.authority)):
-            with pytest.raises(StoreUnavailable, match="can not be reached"):
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
                 await open_store(server.url, StoreOptions(keys_file=tmp_path / "seal.keys", access=refused))

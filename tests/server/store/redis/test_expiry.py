@@ -1,4 +1,4 @@
-"""A session that becomes mortal is found when its time is over, whatever else looks at the index meanwhile."""
+"""A session that gets a time to live expires, whatever a concurrent sweep does to the index."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def store(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[RedisStore]:
-    """With a session that lasts, of which the index says that its time may be over."""
+    """With a session without a time to live, which the index lists as expired."""
     redis_server.command("FLUSHALL")
     opened = await open_store(redis_server.url, keys_file(tmp_path))
     assert isinstance(opened, RedisStore)
@@ -29,24 +29,24 @@ async def store(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Redi
     await opened.close()
 
 
-async def become_mortal(store: RedisStore) -> None:
+async def set_ttl(store: RedisStore) -> None:
     await store.revise(key(), {"ttl_seconds": 5.0}, at=2.0)
 
 
-async def test_while_it_is_taken_out_of_the_index(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    does_not_expire = store._indexes.does_not_expire
+async def test_it_is_set_while_a_sweep_removes_the_entry(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove_expiry = store._indexes.remove_expiry
 
     async def late(*arguments: Any) -> None:
-        await become_mortal(store)
-        await does_not_expire(*arguments)
+        await set_ttl(store)
+        await remove_expiry(*arguments)
 
-    monkeypatch.setattr(store._indexes, "does_not_expire", late)
+    monkeypatch.setattr(store._indexes, "remove_expiry", late)
     assert await store.expire(at=2.0) == []
     monkeypatch.undo()
     assert await store.expire(at=7.0) == [key()]
 
 
-async def test_before_its_record_says_so(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sweep_runs_before_the_record_has_it(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     revise = store._records.revise
 
     async def late(*arguments: Any) -> Any:
@@ -54,11 +54,11 @@ async def test_before_its_record_says_so(store: RedisStore, monkeypatch: pytest.
         return await revise(*arguments)
 
     monkeypatch.setattr(store._records, "revise", late)
-    await become_mortal(store)
+    await set_ttl(store)
     assert await store.expire(at=7.0) == [key()]
 
 
-async def test_by_a_server_that_dies_at_once(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_server_dies_after_the_record_has_it(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     revise = store._records.revise
 
     async def last(*arguments: Any) -> Any:
@@ -68,11 +68,11 @@ async def test_by_a_server_that_dies_at_once(store: RedisStore, monkeypatch: pyt
     assert await store.expire(at=2.0) == []
     monkeypatch.setattr(store._records, "revise", last)
     with pytest.raises(RuntimeError, match="dead"):
-        await become_mortal(store)
+        await set_ttl(store)
     assert await store.expire(at=7.0) == [key()]
 
 
-async def test_one_that_is_created_while_an_earlier_one_is_taken_out(
+async def test_a_session_is_created_while_a_sweep_removes_an_earlier_ones_entry(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.delete(key())

@@ -1,4 +1,4 @@
-"""The doctor: which Redis is refused, what it is told to do, and that it is looked at again after every reconnect."""
+"""The doctor: which Redis is refused and with which advice, also at every new connection."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def facts(**changes: str) -> Facts:
     return Facts((9, 1, 2), True, "master", SOUND | {name.replace("_", "-"): value for name, value in changes.items()})
 
 
-def test_a_sound_master_is_sound() -> None:
+def test_a_sound_master_passes() -> None:
     for durability in ("fsync", "fsync+replica", "everysec", "volatile"):
         assert bad(facts(), durability) == []
 
@@ -50,7 +50,7 @@ def test_each_durability_asks_for_its_settings(durability: str, changes: dict[st
     assert bad(facts(**changes), durability) == found
 
 
-def test_without_waitaof_a_cut_off_master_must_not_take_writes() -> None:
+def test_without_waitaof_a_partitioned_master_must_refuse_writes() -> None:
     durability = kept_by(DURABILITIES["fsync+replica"], (7, 0, 15))
     assert durability.confirm[:2] == ("WAIT", "1")
     for replicas, sound in (("0", False), ("1", True), ("2", True)):
@@ -100,7 +100,7 @@ def test_a_replica_and_a_disk_that_fails_are_refused() -> None:
     assert len(bad(Facts((9, 1, 2), True, "master", {}))) == 3
 
 
-async def test_a_redis_that_can_not_keep_what_is_promised_is_not_opened(tmp_path: Path) -> None:
+async def test_a_redis_that_fails_a_check_is_not_opened(tmp_path: Path) -> None:
     with RedisServer(
         require("valkey9"), tmp_path / "server", appendfsync="everysec", maxmemory_policy="allkeys-lru"
     ) as lax:
@@ -115,7 +115,7 @@ async def test_a_redis_that_can_not_keep_what_is_promised_is_not_opened(tmp_path
         ]
 
 
-async def test_one_that_is_set_up_worse_behind_a_new_connection_takes_no_more_writes(tmp_path: Path) -> None:
+async def test_a_redis_whose_settings_became_worse_gets_no_writes_over_new_connections(tmp_path: Path) -> None:
     with RedisServer(require("valkey9"), tmp_path / "server") as server:
         store = await open_store(server.url, keys_file(tmp_path))
         await store.create(record())
@@ -137,7 +137,7 @@ async def test_a_server_with_other_keys_is_refused_before_it_writes(tmp_path: Pa
             await open_store(server.url, StoreOptions(keys_file=tmp_path / "other.keys"))
 
 
-async def test_every_durability_of_one_server_is_opened_and_names_itself(tmp_path: Path) -> None:
+async def test_every_durability_of_one_server_is_opened_and_named(tmp_path: Path) -> None:
     with RedisServer(require("valkey9"), tmp_path / "server") as server:
         for durability in ("fsync", "everysec", "volatile"):
             store = await open_store(server.url, StoreOptions(durability, tmp_path / "seal.keys"))
@@ -145,7 +145,7 @@ async def test_every_durability_of_one_server_is_opened_and_names_itself(tmp_pat
             await store.close()
 
 
-async def test_what_no_replica_confirms_is_not_acknowledged_but_recognised_when_one_does(tmp_path: Path) -> None:
+async def test_an_unconfirmed_append_is_not_acknowledged_and_recognised_once_a_replica_confirms(tmp_path: Path) -> None:
     one, two = (RedisServer(require("valkey9"), tmp_path / name) for name in ("master", "replica"))
     with one as master, two as replica:
         replica.replica_of(master)

@@ -115,7 +115,7 @@ async def test_a_lease_whose_slot_has_moved_is_read_where_it_is(
 async def test_a_full_cache_of_marks_evicts_the_oldest_only(
     store: RedisStore, sends: list[AbstractConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "_REMEMBERED_MAX", 2)
+    monkeypatch.setattr(index, "_MARKS_CACHED_MAX", 2)
     for id in ("a", "b", "c"):
         await store._indexes.mark_unread(key(id))
     sends.clear()

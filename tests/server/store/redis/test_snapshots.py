@@ -1,4 +1,4 @@
-"""Copies in Redis: parts that ran out, values that were put back, answers that were lost, and what is left over."""
+"""Snapshots in Redis: expired parts, replaced values, lost answers, and keys that are left over."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -37,7 +37,7 @@ async def keep_snapshot(store: RedisStore) -> None:
     await store.keep_snapshot(key(), "name", (await store.get(key())).lineage, MEMORY, at=3.0)
 
 
-async def go_back(store: RedisStore) -> None:
+async def rewind(store: RedisStore) -> None:
     now = await store.get(key())
     await store.rewind(now, read(TEXT, now.version + 1), "new", at=4.0)
 
@@ -46,8 +46,8 @@ async def create(store: RedisStore) -> None:
     await store.create(beginning(record("copy"), MEMORY), MEMORY)
 
 
-@pytest.mark.parametrize("operation", [keep_snapshot, go_back, create])
-async def test_a_memory_whose_parts_ran_out_before_it_was_kept_changes_nothing(
+@pytest.mark.parametrize("operation", [keep_snapshot, rewind, create])
+async def test_a_memory_whose_parts_expired_changes_nothing(
     store: RedisStore,
     redis_server: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -72,13 +72,13 @@ async def test_a_memory_whose_parts_ran_out_before_it_was_kept_changes_nothing(
         await store.get(key("copy"))
 
 
-async def test_what_is_kept_does_not_run_out_and_what_is_not_does(store: RedisStore, redis_server: RedisServer) -> None:
+async def test_only_uploads_that_are_not_kept_expire(store: RedisStore, redis_server: RedisServer) -> None:
     await with_text(store, TEXT)
-    for operation in (keep_snapshot, go_back, create):
+    for operation in (keep_snapshot, rewind, create):
         await operation(store)
     kept = redis_server.command("KEYS", "*:checkpoint:*")
     assert [redis_server.command("TTL", name) for name in kept] == [-1, -1, -1]
-    await go_back(store)
+    await rewind(store)
     await store.drop_snapshot(key(), "name")
     assert len(redis_server.command("KEYS", "*:checkpoint:*")) == 2
     with pytest.raises(SessionTaken):
@@ -95,7 +95,7 @@ async def test_nothing_is_left_of_a_session_that_had_snapshots(
     for name in ("a", "b"):
         await store.keep_snapshot(key(), name, "", MEMORY, at=3.0)
     await store.append(key(), MEMORY.offset, b"more", at=3.0)
-    await go_back(store)
+    await rewind(store)
     if end == "over":
         assert await store.expire(at=99.0) == [key()]
     elif end == "damaged and deleted":
@@ -120,7 +120,7 @@ async def test_a_damaged_snapshot_is_found_and_never_used(store: RedisStore, red
     assert (await store.load_snapshot(key(), "c"))[1] == MEMORY
 
 
-async def test_text_from_before_the_session_went_back_is_not_taken_for_what_came_since(
+async def test_pieces_from_before_a_rewind_are_not_taken_for_later_ones(
     store: RedisStore, redis_server: RedisServer
 ) -> None:
     await with_text(store, TEXT[:4], TEXT[4:8], TEXT[8:], keep_text=True)
@@ -132,12 +132,12 @@ async def test_text_from_before_the_session_went_back_is_not_taken_for_what_came
     for offset, piece in ((6, b"XY"), (8, b"Z123")):
         await store.append(key(), offset, piece, at=5.0)
     assert await store.journal(key(), 0, 99) == TEXT[:6] + b"XYZ123"
-    # The piece that was cut, and one that lay where another lies now.
+    # The piece that was cut, and one that another has replaced.
     for number, offset in enumerate((4, 8), start=1):
         redis_server.command("HSET", at.journal, offset, old_pieces[b"%d" % offset])
         with pytest.raises(DamagedValue):
             await store.journal(key(), offset, 2)
-        # With its line in the place of the new one it is no more believed.
+        # Nor with its line in the place of the new one.
         redis_server.command("ZREMRANGEBYSCORE", at.pieces, offset, offset)
         redis_server.command("ZADD", at.pieces, offset, old_lines[number])
         with pytest.raises(DamagedValue):
@@ -146,13 +146,13 @@ async def test_text_from_before_the_session_went_back_is_not_taken_for_what_came
 
 
 @pytest.mark.parametrize("read_bytes", [0, 6])
-async def test_who_goes_back_in_damaged_text_keeps_none_of_it(
+async def test_a_rewind_in_damaged_text_removes_all_of_it(
     store: RedisStore, redis_server: RedisServer, read_bytes: int
 ) -> None:
     await with_text(store, TEXT[:4], TEXT[4:], keep_text=True)
     if read_bytes:
         await keep(store, key(), read(TEXT[:read_bytes], 1), at=3.0)
-    # With a piece of which no line tells.
+    # And a piece without a line.
     redis_server.command("HSET", names(key()).journal, 4, b"damaged", 99, b"left over")
     now = await store.get(key())
     memory = read(TEXT[:6], now.version + 1)
@@ -162,7 +162,7 @@ async def test_who_goes_back_in_damaged_text_keeps_none_of_it(
     assert redis_server.command("EXISTS", names(key()).journal, names(key()).pieces) == 0
 
 
-async def test_a_snapshot_that_is_kept_while_the_session_goes_back_is_not_lost(
+async def test_a_snapshot_that_is_kept_during_a_rewind_is_not_lost(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await with_text(store, TEXT)
@@ -175,29 +175,29 @@ async def test_a_snapshot_that_is_kept_while_the_session_goes_back_is_not_lost(
         return await upload(*arguments)
 
     monkeypatch.setattr(store._memories, "upload", together)
-    await go_back(store)
+    await rewind(store)
     assert (await store.load_snapshot(key(), "name"))[1] == MEMORY
     assert len(uploads) == 2
 
 
-async def test_what_is_to_be_read_again_is_found_by_whoever_looks(store: RedisStore, redis_server: RedisServer) -> None:
+async def test_a_rebuilt_session_is_listed_as_unread(store: RedisStore, redis_server: RedisServer) -> None:
     await with_text(store, TEXT, keep_text=True)
     for version in (1, 2):
         await keep(store, key(), read(TEXT, version), at=3.0)
     redis_server.command("DEL", UNREAD)
-    # As a server does that has marked no session yet.
+    # As on a server that has marked no session yet.
     store._indexes._marked.clear()
     after = await store.rebuild(await store.get(key()), "delta", "beef", "new", at=4.0)
     assert await store.unread(1) == [after]
     assert redis_server.command("KEYS", "*:checkpoint:*") == []
 
 
-async def test_what_redis_died_over_is_done_once_and_wholly_or_not_at_all(tmp_path: Path) -> None:
+async def test_an_operation_during_a_kill_of_redis_is_applied_once_or_not_at_all(tmp_path: Path) -> None:
     with RedisServer(require("valkey9"), tmp_path / "server") as server:
         store = await open_store(server.url, keys_file(tmp_path))
         assert isinstance(store, RedisStore)
         await with_text(store, TEXT, keep_text=True)
-        for turn, operation in enumerate((keep_snapshot, go_back, create) * 2):
+        for turn, operation in enumerate((keep_snapshot, rewind, create) * 2):
             before = await store.get(key())
             working = asyncio.create_task(operation(store))
             for _ in range(40 + 9 * turn):
@@ -210,7 +210,7 @@ async def test_what_redis_died_over_is_done_once_and_wholly_or_not_at_all(tmp_pa
             assert recovery.damaged == ()
             happened = {
                 keep_snapshot: len(await store.snapshots(key())),
-                go_back: recovery.record.version - before.version,
+                rewind: recovery.record.version - before.version,
                 create: len(await store.list_sessions("acme", 9)) - 1,
             }
             assert happened.pop(operation) in ((1,) if outcome is None else (0, 1))
