@@ -1,4 +1,4 @@
-"""What the store's tests share: every store that keeps the contract, on real servers."""
+"""Fixtures of the store's tests: every implementation of the contract, on real servers."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from testing.redis_servers import RedisServer
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RedisServer | Cluster]]:
-    """Servers of all kinds, each started when a test first asks for it."""
+    """Servers by kind, each started at its first use."""
     started: dict[str, RedisServer | Cluster] = {}
     yield started
     for server in started.values():
@@ -26,7 +26,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Redi
 def empty_server(
     kind: str, servers: dict[str, RedisServer | Cluster], factory: pytest.TempPathFactory
 ) -> RedisServer | Cluster:
-    """The server of this kind, with nothing in it."""
+    """The server of this kind, emptied."""
     if kind not in servers:
         folder = factory.mktemp(kind)
         made = (
@@ -67,7 +67,7 @@ async def store(
 
 @pytest.fixture
 async def sqlite(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    """The embedded store, in the folder `data` of the test's own."""
+    """The embedded store, in the folder `data` of the test's `tmp_path`."""
     opened = await SqliteStore.open(tmp_path / "data")
     yield opened
     await opened.close()

@@ -1,4 +1,4 @@
-"""Sessions and checkpoints as the store's tests want them: small, and different where it matters."""
+"""Small sample sessions, records and checkpoints for the store's tests."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -38,7 +38,7 @@ def checkpoint(version: int, offset: int) -> StoredCheckpoint:
 
 
 def read(text: bytes, version: int, value_bytes: int = 0) -> StoredCheckpoint:
-    """The memory of all of this text, in at least so many bytes."""
+    """The memory that has read all of this text, in at least `value_bytes` bytes."""
     memory = checkpoint(version, len(text))
     value = memory.value.ljust(value_bytes, b".")
     info = memory.info._replace(memory_bytes=len(value), chain=extended(EMPTY_CHAIN, text))
@@ -46,7 +46,7 @@ def read(text: bytes, version: int, value_bytes: int = 0) -> StoredCheckpoint:
 
 
 def beginning(record: SessionRecord, memory: StoredCheckpoint) -> SessionRecord:
-    """The record of a session that begins with this memory."""
+    """The record of a session that starts with this memory."""
     return replace(
         record,
         accepted_bytes=memory.offset,
@@ -64,11 +64,11 @@ async def with_text(store: Store, *pieces: bytes, keep_text: bool = False) -> No
 
 
 async def keep(store: Store, key: SessionKey, checkpoint: StoredCheckpoint, at: float) -> None:
-    """Keeps the checkpoint as the session's only reader does: under a lease of its own, and having read the text."""
+    """Stores the checkpoint as the session's only reader does: under a new lease, with its text's chain."""
     lease = await store.lease(key, "reader", LEASE_SECONDS)
     record = await store.get(key)
     if record.read_bytes <= checkpoint.offset <= record.accepted_bytes:
-        # Where the text is damaged nobody has read it.
+        # Damaged text cannot have been read: then the checkpoint keeps its own chain.
         with suppress(DamagedValue):
             text = await store.journal(key, record.read_bytes, checkpoint.offset - record.read_bytes)
             chain = extended(record.info.chain, text)
@@ -76,6 +76,6 @@ async def keep(store: Store, key: SessionKey, checkpoint: StoredCheckpoint, at: 
     await store.checkpoint(lease, checkpoint, at)
 
 
-def told(appended: Appended) -> tuple[int, bool]:
-    """How far the text is durable, and whether the bytes were there already."""
+def acknowledged(appended: Appended) -> tuple[int, bool]:
+    """How far the text is durable, and whether all bytes were stored before."""
     return appended.accepted_bytes, appended.replayed

@@ -1,4 +1,4 @@
-"""The contract, sentence by sentence, against every store."""
+"""The contract's sentences on sessions, appends and the journal, against every store."""
 
 import asyncio
 from dataclasses import replace
@@ -20,17 +20,17 @@ from server.store.base import (
     StoreUnavailable,
 )
 from server.store.text_hash import EMPTY_CHAIN, extended
-from tests.server.store.samples import checkpoint, keep, key, read, record, told, with_text
+from tests.server.store.samples import acknowledged, checkpoint, keep, key, read, record, with_text
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_record_comes_back_as_it_was_kept(store: Store) -> None:
+async def test_get_returns_the_record_as_it_was_created(store: Store) -> None:
     await store.create(record())
     assert await store.get(key()) == record()
 
 
-async def test_a_kept_record_can_not_be_changed_from_outside(store: Store) -> None:
+async def test_a_stored_record_is_independent_of_the_callers_objects(store: Store) -> None:
     mine = record()
     await store.create(mine)
     mine.metadata["title"] = "other"
@@ -40,7 +40,7 @@ async def test_a_kept_record_can_not_be_changed_from_outside(store: Store) -> No
     assert await store.get(key()) == record()
 
 
-async def test_a_name_is_taken_once(store: Store) -> None:
+async def test_a_second_session_with_the_same_key_is_refused(store: Store) -> None:
     await store.create(record())
     with pytest.raises(SessionTaken):
         await store.create(record(created_at=5.0))
@@ -52,12 +52,12 @@ async def test_a_new_session_has_no_unread_text(store: Store) -> None:
         await store.create(replace(record(), accepted_bytes=5))
 
 
-async def test_a_session_may_start_from_text_that_was_read_elsewhere(store: Store) -> None:
+async def test_a_session_may_start_at_an_offset_whose_text_was_read_elsewhere(store: Store) -> None:
     await store.create(replace(record(), accepted_bytes=5, info=CheckpointInfo(offset=5)))
     assert (await store.recover(key())).journal_offset == 5
     with pytest.raises(OffsetMismatch):
         await store.append(key(), 3, b"de", at=2.0)
-    assert told(await store.append(key(), 5, b"f", at=2.0)) == (6, False)
+    assert acknowledged(await store.append(key(), 5, b"f", at=2.0)) == (6, False)
     for version in (1, 2):
         await keep(store, key(), checkpoint(version, 5), at=3.0)
         recovery = await store.recover(key())
@@ -67,7 +67,7 @@ async def test_a_session_may_start_from_text_that_was_read_elsewhere(store: Stor
         await store.journal(key(), 4, 9)
 
 
-async def test_what_is_not_there_is_missing_everywhere(store: Store) -> None:
+async def test_every_operation_on_a_missing_session_raises_session_missing(store: Store) -> None:
     nobody = key("nobody")
     for operation in (
         store.get(nobody),
@@ -93,7 +93,7 @@ async def test_what_is_not_there_is_missing_everywhere(store: Store) -> None:
             await operation
 
 
-async def test_tenants_do_not_meet(store: Store) -> None:
+async def test_a_tenant_cannot_reach_another_tenants_sessions(store: Store) -> None:
     await with_text(store, b"ours")
     await store.create(record(tenant="other"))
     await store.append(key(tenant="other"), 0, b"theirs", at=2.0)
@@ -115,7 +115,7 @@ async def test_sessions_are_listed_newest_first_page_by_page(store: Store) -> No
         await store.list_sessions("acme", -1)
 
 
-async def test_a_deleted_session_leaves_nothing_behind(store: Store) -> None:
+async def test_a_new_session_gets_nothing_of_a_deleted_one_with_the_same_key(store: Store) -> None:
     await with_text(store, b"old text")
     await keep(store, key(), checkpoint(1, 4), at=3.0)
     await store.delete(key())
@@ -124,21 +124,21 @@ async def test_a_deleted_session_leaves_nothing_behind(store: Store) -> None:
     await store.create(record())
     assert await store.journal(key(), 0, 99) == b""
     assert (await store.recover(key())).checkpoints == ()
-    assert told(await store.append(key(), 0, b"new", at=4.0)) == (3, False)
+    assert acknowledged(await store.append(key(), 0, b"new", at=4.0)) == (3, False)
     await keep(store, key(), checkpoint(1, 3), at=5.0)
 
 
-async def test_an_append_goes_behind_the_accepted_text(store: Store) -> None:
+async def test_an_append_extends_the_accepted_text(store: Store) -> None:
     await store.create(record())
-    assert told(await store.append(key(), 0, b"once ", at=2.0)) == (5, False)
-    assert told(await store.append(key(), 5, b"read", at=3.0)) == (9, False)
+    assert acknowledged(await store.append(key(), 0, b"once ", at=2.0)) == (5, False)
+    assert acknowledged(await store.append(key(), 5, b"read", at=3.0)) == (9, False)
     assert await store.journal(key(), 0, 99) == b"once read"
     assert await store.get(key()) == replace(
         record(), accepted_bytes=9, updated_at=3.0, chain=extended(EMPTY_CHAIN, b"once read")
     )
 
 
-async def test_the_record_keeps_the_bytes_of_a_character_that_is_not_complete_yet(store: Store) -> None:
+async def test_the_record_has_the_bytes_of_an_incomplete_character(store: Store) -> None:
     await store.create(record())
     one, two = "第".encode(), "😀".encode()
     pieces = (b"a" + one[:1], one[1:2], one[2:] + two[:3], two[3:])
@@ -149,12 +149,12 @@ async def test_the_record_keeps_the_bytes_of_a_character_that_is_not_complete_ye
         assert await store.get(key()) == appended.record
         seen.append(appended.record.open_bytes)
     assert seen == [one[:1], one[:2], two[:3], b""]
-    # A piece that is all there already leaves them as they are.
+    # A piece that was stored before leaves them as they are.
     again = await store.append(key(), 1, one + two[:2], at=3.0)
     assert (again.replayed, again.record.open_bytes) == (True, b"")
 
 
-async def test_an_append_beyond_the_end_names_the_end_and_changes_nothing(store: Store) -> None:
+async def test_an_append_beyond_the_end_reports_the_end_and_changes_nothing(store: Store) -> None:
     await with_text(store, b"once")
     before = await store.get(key())
     with pytest.raises(OffsetMismatch) as refusal:
@@ -164,20 +164,20 @@ async def test_an_append_beyond_the_end_names_the_end_and_changes_nothing(store:
 
 
 @pytest.mark.parametrize(("offset", "piece"), [(0, b"once read"), (2, b"ce r"), (5, b"read"), (8, b"d")])
-async def test_the_same_bytes_are_recognised_however_they_are_cut(store: Store, offset: int, piece: bytes) -> None:
+async def test_repeated_bytes_are_recognised_however_they_are_cut(store: Store, offset: int, piece: bytes) -> None:
     await with_text(store, b"once", b" ", b"read")
-    assert told(await store.append(key(), offset, piece, at=3.0)) == (9, True)
+    assert acknowledged(await store.append(key(), offset, piece, at=3.0)) == (9, True)
     assert await store.journal(key(), 0, 99) == b"once read"
 
 
-async def test_only_what_goes_beyond_is_appended(store: Store) -> None:
+async def test_only_the_new_part_of_an_overlapping_piece_is_appended(store: Store) -> None:
     await with_text(store, b"once", b" ")
-    assert told(await store.append(key(), 2, b"ce read", at=3.0)) == (9, False)
+    assert acknowledged(await store.append(key(), 2, b"ce read", at=3.0)) == (9, False)
     assert await store.journal(key(), 0, 99) == b"once read"
 
 
 @pytest.mark.parametrize(("offset", "piece"), [(0, b"x"), (3, b"E read"), (1, b"nce!"), (4, b"_read")])
-async def test_other_bytes_are_a_conflict_and_change_nothing(store: Store, offset: int, piece: bytes) -> None:
+async def test_different_bytes_are_a_conflict_and_change_nothing(store: Store, offset: int, piece: bytes) -> None:
     await with_text(store, b"once", b" ")
     before = await store.get(key())
     with pytest.raises(ContentConflict) as refusal:
@@ -188,17 +188,15 @@ async def test_other_bytes_are_a_conflict_and_change_nothing(store: Store, offse
 
 
 @pytest.mark.parametrize(("offset", "piece"), [(0, b"once"), (3, b"e!"), (0, b"once more"), (5, b"x")])
-async def test_who_knows_that_he_repeats_nothing_appends_at_the_end_or_not_at_all(
-    store: Store, offset: int, piece: bytes
-) -> None:
+async def test_an_append_without_repeats_is_accepted_only_at_the_end(store: Store, offset: int, piece: bytes) -> None:
     await with_text(store, b"once")
     with pytest.raises(OffsetMismatch) as refusal:
         await store.append(key(), offset, piece, at=3.0, repeats=False)
     assert refusal.value.accepted_bytes == 4
-    assert told(await store.append(key(), 4, piece, at=3.0, repeats=False)) == (4 + len(piece), False)
+    assert acknowledged(await store.append(key(), 4, piece, at=3.0, repeats=False)) == (4 + len(piece), False)
 
 
-async def test_a_piece_has_a_size_and_an_offset_a_sign(store: Store) -> None:
+async def test_an_invalid_piece_size_or_offset_is_refused(store: Store) -> None:
     await store.create(record())
     for offset, piece in ((0, b""), (0, b"x" * (PIECE_BYTES_MAX + 1)), (-1, b"x")):
         with pytest.raises(ValueError, match="not"):
@@ -219,27 +217,31 @@ async def trimmed(store: Store) -> None:
 )
 async def test_trimmed_pieces_are_recognised_by_their_digests(store: Store, offset: int, piece: bytes) -> None:
     await trimmed(store)
-    assert told(await store.append(key(), offset, piece, at=4.0)) == (16, True)
+    assert acknowledged(await store.append(key(), offset, piece, at=4.0)) == (16, True)
 
 
 @pytest.mark.parametrize(
     ("offset", "piece"), [(0, b"abcx"), (0, b"abcdexgh"), (4, b"efghx"), (1, b"bcdefgx"), (1, b"bcdefghix")]
 )
-async def test_trimmed_pieces_with_other_bytes_conflict(store: Store, offset: int, piece: bytes) -> None:
+async def test_different_bytes_in_place_of_trimmed_pieces_are_a_conflict(
+    store: Store, offset: int, piece: bytes
+) -> None:
     await trimmed(store)
     with pytest.raises(ContentConflict):
         await store.append(key(), offset, piece, at=4.0)
     assert (await store.get(key())).accepted_bytes == 16
 
 
-async def test_a_piece_may_reach_from_trimmed_text_beyond_the_end(store: Store) -> None:
+async def test_a_piece_may_span_trimmed_text_and_new_text(store: Store) -> None:
     await trimmed(store)
-    assert told(await store.append(key(), 4, b"efghijklmnopqr", at=4.0)) == (18, False)
+    assert acknowledged(await store.append(key(), 4, b"efghijklmnopqr", at=4.0)) == (18, False)
     assert await store.journal(key(), 8, 99) == b"ijklmnopqr"
 
 
 @pytest.mark.parametrize(("offset", "piece"), [(0, b"abc"), (1, b"bcd"), (2, b"cdefgh"), (0, b"abcdef")])
-async def test_what_no_digest_can_tell_is_a_mismatch(store: Store, offset: int, piece: bytes) -> None:
+async def test_trimmed_text_that_no_digest_covers_is_an_offset_mismatch(
+    store: Store, offset: int, piece: bytes
+) -> None:
     await trimmed(store)
     with pytest.raises(OffsetMismatch) as refusal:
         await store.append(key(), offset, piece, at=4.0)
@@ -247,7 +249,7 @@ async def test_what_no_digest_can_tell_is_a_mismatch(store: Store, offset: int, 
     assert (await store.get(key())).accepted_bytes == 16
 
 
-async def test_the_last_repeats_kept_pieces_are_remembered(store: Store) -> None:
+async def test_the_digests_of_the_last_repeats_kept_pieces_are_kept(store: Store) -> None:
     await with_text(store, b"a", b"b")
     await asyncio.gather(*(store.append(key(), 2 + number, b"c", at=2.0) for number in range(REPEATS_KEPT - 1)))
     end = REPEATS_KEPT + 1
@@ -255,10 +257,10 @@ async def test_the_last_repeats_kept_pieces_are_remembered(store: Store) -> None
     await keep(store, key(), checkpoint(2, end), at=3.0)
     with pytest.raises(OffsetMismatch):
         await store.append(key(), 0, b"a", at=4.0)
-    assert told(await store.append(key(), 1, b"b", at=4.0)) == (end, True)
+    assert acknowledged(await store.append(key(), 1, b"b", at=4.0)) == (end, True)
 
 
-async def test_the_journal_is_read_by_windows(store: Store) -> None:
+async def test_the_journal_is_read_by_offset_and_limit(store: Store) -> None:
     await with_text(store, b"once", b" ", b"read")
     for offset in range(10):
         for limit in range(12):
@@ -288,7 +290,7 @@ async def test_nothing_else_can_be_changed(store: Store) -> None:
     assert await store.get(key()) == record()
 
 
-async def test_a_session_that_becomes_mortal_ends_and_one_that_no_longer_is_does_not(store: Store) -> None:
+async def test_a_changed_time_to_live_decides_when_a_session_expires(store: Store) -> None:
     for id, ttl_seconds in (("mortal", None), ("sooner", 50.0), ("lasting", 10.0)):
         await store.create(rules.used(replace(record(id), ttl_seconds=ttl_seconds), at=1.0))
     await store.revise(key("mortal"), {"ttl_seconds": 10.0}, at=2.0)
@@ -297,12 +299,12 @@ async def test_a_session_that_becomes_mortal_ends_and_one_that_no_longer_is_does
     assert await store.expire(at=11.9) == []
     assert await store.expire(at=12.0) == [key("mortal")]
     assert await store.expire(at=99.0) == [key("sooner")]
-    # What was found not to end is found again once it may.
+    # A session without a time to live expires again once it gets one.
     await store.revise(key("lasting"), {"ttl_seconds": 1.0}, at=100.0)
     assert await store.expire(at=101.0) == [key("lasting")]
 
 
-async def test_sessions_and_what_they_take_are_counted_for_each_tenant(store: Store) -> None:
+async def test_sessions_and_their_bytes_are_counted_for_each_tenant(store: Store) -> None:
     assert (await store.count("acme"), await store.stored_bytes("acme")) == (0, 0)
     await with_text(store, b"abcd", b"efgh")
     await store.create(record("other"))
@@ -316,7 +318,7 @@ async def test_sessions_and_what_they_take_are_counted_for_each_tenant(store: St
     assert await store.stored_bytes("acme") == taken_bytes
     await store.keep_snapshot(key(), "name", "", read(b"abcdefgh", 3), at=4.0)
     assert await store.stored_bytes("acme") == taken_bytes + len(read(b"abcdefgh", 3).value)
-    # Of a time that no two ways of writing numbers write alike.
+    # A time that is not equal in every decimal notation.
     await store.create(record("third", created_at=1700000000.1))
     assert await store.count("acme") == 3
     for id in ("book", "third"):
@@ -325,7 +327,7 @@ async def test_sessions_and_what_they_take_are_counted_for_each_tenant(store: St
     assert (await store.count("other"), await store.stored_bytes("other")) == (1, 6)
 
 
-async def test_a_closed_store_says_so(store: Store) -> None:
+async def test_operations_on_a_closed_store_raise_store_unavailable(store: Store) -> None:
     await store.create(record())
     await store.ready()
     await store.close()

@@ -1,4 +1,4 @@
-"""A sealed value opens where it was sealed and nowhere else, and not at all once anything of it is changed."""
+"""A sealed value opens only unchanged, and only in the place for which it was sealed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ numbers = st.integers(0, 1 << 40)
 
 @dataclass(frozen=True)
 class Place:
-    """All that a value is sealed to."""
+    """Everything that a seal authenticates beside the value."""
 
     kind: str
     key: SessionKey
@@ -42,7 +42,7 @@ places: st.SearchStrategy[Any] = st.builds(
 
 
 @given(places, st.binary(max_size=200))
-def test_what_was_sealed_opens(place: Place, value: bytes) -> None:
+def test_a_sealed_value_opens(place: Place, value: bytes) -> None:
     sealed = SEALER.seal(*place.arguments, value)
     assert SEALER.open(*place.arguments, sealed) == value
     assert len(sealed) == len(value) + SEALED_BYTES_MORE
@@ -50,7 +50,7 @@ def test_what_was_sealed_opens(place: Place, value: bytes) -> None:
 
 
 @given(places, st.binary(max_size=60), st.data())
-def test_no_flipped_bit_opens(place: Place, value: bytes, data: st.DataObject) -> None:
+def test_a_value_with_a_flipped_bit_does_not_open(place: Place, value: bytes, data: st.DataObject) -> None:
     sealed = bytearray(SEALER.seal(*place.arguments, value))
     bit = data.draw(st.integers(0, 8 * len(sealed) - 1))
     sealed[bit // 8] ^= 1 << bit % 8
@@ -59,7 +59,7 @@ def test_no_flipped_bit_opens(place: Place, value: bytes, data: st.DataObject) -
 
 
 @given(places, st.binary(max_size=60), st.integers(0, 59 + SEALED_BYTES_MORE), st.binary(min_size=1, max_size=9))
-def test_what_is_cut_or_lengthened_does_not_open(place: Place, value: bytes, length: int, more: bytes) -> None:
+def test_a_cut_or_lengthened_value_does_not_open(place: Place, value: bytes, length: int, more: bytes) -> None:
     sealed = SEALER.seal(*place.arguments, value)
     for other in (sealed[: length % len(sealed)], sealed + more, more + sealed):
         with pytest.raises(DamagedValue):
@@ -67,14 +67,14 @@ def test_what_is_cut_or_lengthened_does_not_open(place: Place, value: bytes, len
 
 
 @given(places, places, st.binary(max_size=60))
-def test_it_opens_in_no_other_place(place: Place, other: Place, value: bytes) -> None:
+def test_a_value_does_not_open_in_another_place(place: Place, other: Place, value: bytes) -> None:
     assume(place != other)
     with pytest.raises(DamagedValue):
         SEALER.open(*other.arguments, SEALER.seal(*place.arguments, value))
 
 
 @given(places, st.binary(max_size=60))
-def test_one_part_of_a_place_can_not_pass_for_the_next(place: Place, value: bytes) -> None:
+def test_bytes_cannot_move_between_the_parts_of_a_place(place: Place, value: bytes) -> None:
     kind, (tenant, id), rest = place.arguments
     sealed = SEALER.seal(kind, SessionKey(tenant + "x", id), rest, value)
     for key, other in ((SessionKey(tenant, "x" + id), rest), (SessionKey(tenant, "x"), (id, *rest))):
@@ -83,13 +83,13 @@ def test_one_part_of_a_place_can_not_pass_for_the_next(place: Place, value: byte
 
 
 @pytest.mark.parametrize("found", [None, "text", 7, b"", b"OR1", bytearray(b"OR1" + bytes(40))])
-def test_what_is_no_sealed_value_at_all_is_damaged(found: object) -> None:
+def test_anything_but_a_sealed_value_is_damaged(found: object) -> None:
     with pytest.raises(DamagedValue, match="record"):
         SEALER.open("record", SessionKey("acme", "book"), (), found)
 
 
 @given(places, st.binary(max_size=60))
-def test_after_a_rotation_old_values_open_and_new_ones_carry_the_new_key(place: Place, value: bytes) -> None:
+def test_after_a_rotation_old_values_open_and_new_ones_use_the_new_key(place: Place, value: bytes) -> None:
     assert ROTATED.open(*place.arguments, SEALER.seal(*place.arguments, value)) == value
     sealed = ROTATED.seal(*place.arguments, value)
     assert sealed[3 : 3 + KEY_ID_BYTES] == AFTER.current != BEFORE.current
@@ -97,20 +97,20 @@ def test_after_a_rotation_old_values_open_and_new_ones_carry_the_new_key(place: 
 
 
 @given(places, st.binary(max_size=60))
-def test_a_key_that_is_not_there_is_named(place: Place, value: bytes) -> None:
+def test_the_error_for_an_unknown_key_names_it(place: Place, value: bytes) -> None:
     with pytest.raises(DamagedValue, match=f"its key {AFTER.current.hex()} is not in the keys file"):
         SEALER.open(*place.arguments, ROTATED.seal(*place.arguments, value))
 
 
 @given(places, st.binary(max_size=60))
-def test_a_value_of_a_key_that_calls_itself_another_does_not_open(place: Place, value: bytes) -> None:
+def test_a_value_with_another_keys_id_does_not_open(place: Place, value: bytes) -> None:
     sealed = ROTATED.seal(*place.arguments, value)
     with pytest.raises(DamagedValue):
         ROTATED.open(*place.arguments, sealed[:3] + BEFORE.current + sealed[3 + KEY_ID_BYTES :])
 
 
 @given(places, places, st.binary(max_size=60), st.binary(max_size=60))
-def test_a_digest_outlives_a_rotation_and_tells_values_and_places_apart(
+def test_a_digest_survives_a_rotation_and_differs_by_value_and_place(
     place: Place, other: Place, value: bytes, another: bytes
 ) -> None:
     digest = SEALER.digest(*place.arguments, value)
@@ -118,6 +118,6 @@ def test_a_digest_outlives_a_rotation_and_tells_values_and_places_apart(
     assert (SEALER.digest(*other.arguments, another) == digest) == ((place, value) == (other, another))
 
 
-def test_nobody_without_the_key_makes_the_digest() -> None:
+def test_a_digest_cannot_be_computed_without_the_key() -> None:
     place = ("piece", SessionKey("acme", "book"), (0,))
     assert Sealer(Keyring([NEW])).digest(*place, b"text") != SEALER.digest(*place, b"text")

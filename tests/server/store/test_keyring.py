@@ -1,4 +1,4 @@
-"""The keys file: made once, for its owner alone, whoever starts first; rotated without losing a key; never guessed."""
+"""The keys file: created once, readable only by its owner, rotated without losing a key, and refused when damaged."""
 
 import os
 import stat
@@ -23,7 +23,7 @@ def kept(path: Path) -> list[str]:
     return path.read_text().split()
 
 
-def test_a_file_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_missing_file_is_created_readable_only_by_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "made" / "seal.keys"
     ring = Keyring.load(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -34,11 +34,11 @@ def test_a_file_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path) ->
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_all_that_start_at_once_have_one_file(tmp_path: Path) -> None:
+def test_servers_that_start_at_the_same_time_use_one_file(tmp_path: Path) -> None:
     path, together, read = tmp_path / "seal.keys", Barrier(STARTS), keyring._write
 
     def write(*arguments: object) -> None:
-        # All have seen by now that there is no file.
+        # Every thread has seen by now that the file is missing.
         together.wait()
         read(*arguments)  # type: ignore[arg-type]
 
@@ -62,7 +62,7 @@ def test_a_rotation_puts_a_key_in_front_and_keeps_the_others(tmp_path: Path) -> 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_rotation_without_a_file_makes_one(tmp_path: Path) -> None:
+def test_a_rotation_without_a_file_creates_one(tmp_path: Path) -> None:
     assert Keyring.rotated(tmp_path / "seal.keys").current == Keyring.load(tmp_path / "seal.keys").current
 
 
@@ -85,7 +85,7 @@ def test_the_first_key_seals_and_the_last_is_the_oldest(keys: list[bytes]) -> No
 
 @pytest.mark.parametrize("line", ["no key", KEY[:-1], KEY[:-2], f"{KEY}00", "zz" * 32, "é" * 64, "\0"])
 @pytest.mark.parametrize("sound", ["", f"{KEY}\n"])
-def test_a_damaged_file_is_refused_with_advice_and_left_as_it_is(tmp_path: Path, line: str, sound: str) -> None:
+def test_a_damaged_file_is_refused_with_advice_and_not_changed(tmp_path: Path, line: str, sound: str) -> None:
     refuses_and_leaves(tmp_path / "seal.keys", f"{sound}{line}\n".encode())
 
 
@@ -102,12 +102,12 @@ def refuses_and_leaves(path: Path, content: bytes) -> None:
     assert path.read_bytes() == content
 
 
-def test_a_path_that_can_not_be_used_is_told(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     for path in (tmp_path, tmp_path / "file" / "seal.keys"):
         with pytest.raises(StoreUnavailable, match=r"cannot be used .*: check its path and permissions"):
             Keyring.load(path)
 
 
-def test_two_rings_of_this_process_have_nothing_in_common() -> None:
+def test_two_rings_of_this_process_have_different_keys() -> None:
     assert Keyring.of_this_process().current != Keyring.of_this_process().current

@@ -1,4 +1,4 @@
-"""Leases of one process: their epochs grow whatever the clock does."""
+"""Leases of one process: their epochs grow even when the clock does not."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_an_epoch_is_above_the_one_that_ended(later_seconds: float) -> None:
     assert second.epoch > first.epoch
 
 
-def test_what_nobody_has_ends_without_ado() -> None:
+def test_ending_a_lease_that_was_never_taken_does_nothing() -> None:
     leases = Leases()
     leases.end(key())
     assert leases.take(key(), "a", 10.0, ask=False, now_seconds=5.0).holder == "a"

@@ -1,4 +1,4 @@
-"""Manifests decode to what was encoded, those of earlier versions too, and the written shape has not changed."""
+"""Manifests decode to what was encoded, those of earlier versions too, and the stored format has not changed."""
 
 import json
 from dataclasses import replace
@@ -16,34 +16,34 @@ EARLIER = b"""{"journal_offset":4,"marks":[[1,4,2,1,170,"c1","a1",170],[2,9,4,2,
 def test_a_manifest_decodes_to_what_was_encoded() -> None:
     kept = KeptCheckpoint.of(read(b"text", 3), "attempt")
     snapshot = SnapshotInfo.of(replace(record(), lineage="old"), "name", 2.0, kept)
-    entry = Manifest(
+    manifest = Manifest(
         replace(record(), keep_text=True, open_bytes="第".encode()[:2]),
         5,
         (kept, kept),
         (snapshot, snapshot),
         (LineageSpan(0, "a"), LineageSpan(5, "b")),
     )
-    assert decode(entry.encode()) == entry
+    assert decode(manifest.encode()) == manifest
     assert decode(Manifest(record(), 0).encode()) == Manifest(record(), 0)
     unknown = Manifest(replace(record(), open_bytes=None), 0)
     assert decode(unknown.encode()) == unknown
 
 
 def test_the_first_versions_manifest_has_no_snapshots_no_kept_text_and_unknown_open_bytes() -> None:
-    entry = decode(EARLIER)
-    assert (entry.snapshots, entry.spans, entry.record.keep_text) == ((), (), False)
-    assert entry.checkpoints == (
+    manifest = decode(EARLIER)
+    assert (manifest.snapshots, manifest.spans, manifest.record.keep_text) == ((), (), False)
+    assert manifest.checkpoints == (
         KeptCheckpoint(CheckpointInfo(1, 4, 2, 1, 170, "c1"), "a1", 170),
         KeptCheckpoint(CheckpointInfo(2, 9, 4, 2, 170, "c2"), "a2", 170),
     )
-    assert entry.record == SessionRecord(
+    assert manifest.record == SessionRecord(
         SessionKey("acme", "book"), 1.0, 3.0, "delta", "f00d", {"a": "b"}, 12,
         CheckpointInfo(2, 9, 4, 2, 170, "c2"), None, "l", "c3", open_bytes=None,
     )  # fmt: skip
-    assert entry.lineage_at(0) == entry.lineage_at(11) == "l"
+    assert manifest.lineage_at(0) == manifest.lineage_at(11) == "l"
 
 
-def test_text_is_of_the_lineage_under_which_it_came() -> None:
+def test_text_belongs_to_the_lineage_under_which_it_was_appended() -> None:
     first = Manifest(replace(record(), lineage="a", accepted_bytes=9), 0)
     second = Manifest(replace(record(), lineage="b", accepted_bytes=9), 0, spans=first.spans_from(4, "b"))
     third = Manifest(replace(record(), lineage="c"), 0, spans=second.spans_from(6, "c"))
@@ -53,7 +53,7 @@ def test_text_is_of_the_lineage_under_which_it_came() -> None:
     assert (anew.lineage_at(0), anew.lineage_at(9)) == ("e", "e")
 
 
-def test_the_written_shape_is_the_first_versions_with_what_came_later() -> None:
+def test_the_stored_format_only_adds_fields_to_the_first_version() -> None:
     before, after = json.loads(EARLIER), json.loads(decode(EARLIER).encode())
     later = {"keep_text": False, "open_bytes": None}
     assert after == before | {"record": before["record"] | later, "snapshots": [], "stretches": []}

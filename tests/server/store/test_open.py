@@ -1,4 +1,4 @@
-"""Which addresses name which store."""
+"""The addresses of stores, and the refusal of all others."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ async def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster"])
-async def test_a_redis_that_is_not_there_is_told_without_its_password(tmp_path: Path, scheme: str) -> None:
+async def test_an_unreachable_redis_is_reported_without_its_password(tmp_path: Path, scheme: str) -> None:
     with pytest.raises(StoreUnavailable, match="check that it runs") as refusal:
         await open_store(f"{scheme}://user:secret@127.0.0.1:1", keys_file(tmp_path))
     assert "secret" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""The contract on who reads a session, on its checkpoints and its end, sentence by sentence, against every store."""
+"""The contract's sentences on leases, checkpoints, expiry and quarantine, against every store."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from server.store.base import (
     Store,
 )
 from server.store.text_hash import EMPTY_CHAIN, extended
-from tests.server.store.samples import checkpoint, keep, key, read, record, told, with_text
+from tests.server.store.samples import acknowledged, checkpoint, keep, key, read, record, with_text
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ async def test_a_checkpoint_moves_the_read_state(store: Store) -> None:
     )
 
 
-async def test_the_journal_is_kept_behind_the_oldest_kept_checkpoint(store: Store) -> None:
+async def test_the_journal_is_kept_after_the_oldest_kept_checkpoint(store: Store) -> None:
     await with_text(store, b"once", b" ", b"read")
     await keep(store, key(), checkpoint(1, 4), at=3.0)
     recovery = await store.recover(key())
@@ -51,7 +51,7 @@ async def test_the_journal_is_kept_behind_the_oldest_kept_checkpoint(store: Stor
         await store.journal(key(), 4, 99)
 
 
-async def test_the_last_bytes_stay_in_the_journal_whatever_covers_them(store: Store) -> None:
+async def test_the_last_bytes_stay_in_the_journal_even_when_covered(store: Store) -> None:
     await with_text(store, b"o", b"n", b"c", b"e")
     for version in (1, 2, 3):
         await keep(store, key(), checkpoint(version, 4), at=3.0)
@@ -61,17 +61,17 @@ async def test_the_last_bytes_stay_in_the_journal_whatever_covers_them(store: St
         await store.journal(key(), 0, 99)
 
 
-async def test_a_session_that_keeps_its_text_keeps_all_of_it(store: Store) -> None:
+async def test_the_journal_of_a_session_with_keep_text_is_never_trimmed(store: Store) -> None:
     await with_text(store, b"once", b" ", b"read", keep_text=True)
     for version, offset in enumerate((4, 9, 9, 9), start=1):
         await keep(store, key(), checkpoint(version, offset), at=3.0)
     recovery = await store.recover(key())
     assert (recovery.record.keep_text, recovery.journal_offset, recovery.damaged) == (True, 0, ())
     assert await store.journal(key(), 0, 99) == b"once read"
-    assert told(await store.append(key(), 1, b"nce", at=4.0)) == (9, True)
+    assert acknowledged(await store.append(key(), 1, b"nce", at=4.0)) == (9, True)
 
 
-async def test_unread_are_the_sound_sessions_of_all_tenants_with_enough_text(store: Store) -> None:
+async def test_unread_lists_sessions_of_all_tenants_with_enough_unread_text(store: Store) -> None:
     for id, tenant, text in (("a", "acme", b"12345"), ("b", "acme", b"1234"), ("a", "other", b"123456")):
         await store.create(record(id, tenant))
         await store.append(key(id, tenant), 0, text, at=2.0)
@@ -116,7 +116,7 @@ async def test_one_holder_at_a_time_has_the_lease(store: Store) -> None:
         await store.lease(key(), "a", LEASE_SECONDS)
 
 
-async def test_a_holder_that_begins_anew_loses_its_earlier_lease(store: Store) -> None:
+async def test_a_holder_that_takes_the_lease_again_loses_its_earlier_one(store: Store) -> None:
     await store.create(record())
     first = await store.lease(key(), "a", LEASE_SECONDS)
     second = await store.lease(key(), "a", LEASE_SECONDS)
@@ -127,7 +127,7 @@ async def test_a_holder_that_begins_anew_loses_its_earlier_lease(store: Store) -
     assert await store.wanted([second]) == set()
 
 
-async def test_a_lease_that_has_run_out_may_be_taken(store: Store) -> None:
+async def test_an_expired_lease_can_be_taken(store: Store) -> None:
     await store.create(record())
     first = await store.lease(key(), "a", 0.0)
     second = await store.lease(key(), "b", LEASE_SECONDS)
@@ -136,7 +136,7 @@ async def test_a_lease_that_has_run_out_may_be_taken(store: Store) -> None:
         await store.renew(first, LEASE_SECONDS)
 
 
-async def test_a_lease_that_has_run_out_may_be_renewed_while_nobody_took_it(store: Store) -> None:
+async def test_an_expired_lease_can_be_renewed_until_another_holder_takes_it(store: Store) -> None:
     await store.create(record())
     first = await store.lease(key(), "a", 0.0)
     await store.renew(first, LEASE_SECONDS)
@@ -144,7 +144,7 @@ async def test_a_lease_that_has_run_out_may_be_renewed_while_nobody_took_it(stor
         await store.lease(key(), "b", LEASE_SECONDS)
 
 
-async def test_a_holder_is_told_when_another_asks(store: Store) -> None:
+async def test_wanted_names_the_sessions_that_another_replica_asks_for(store: Store) -> None:
     for id in ("book", "other"):
         await store.create(record(id))
     leases = [await store.lease(key(id), "a", LEASE_SECONDS) for id in ("book", "other")]
@@ -159,7 +159,7 @@ async def test_a_holder_is_told_when_another_asks(store: Store) -> None:
     assert await store.wanted([await store.lease(key(), "b", LEASE_SECONDS)]) == set()
 
 
-async def test_what_comes_under_an_old_lease_is_stale_and_changes_nothing(store: Store) -> None:
+async def test_a_checkpoint_under_an_old_lease_is_stale_and_changes_nothing(store: Store) -> None:
     await with_text(store, b"once read")
     old = await store.lease(key(), "a", 0.0)
     new = await store.lease(key(), "b", LEASE_SECONDS)
@@ -170,7 +170,7 @@ async def test_what_comes_under_an_old_lease_is_stale_and_changes_nothing(store:
     await store.checkpoint(new, read(b"once r", 1), at=3.0)
 
 
-async def test_a_session_ends_when_it_is_not_used_for_its_time(store: Store) -> None:
+async def test_a_session_expires_when_it_is_not_used_for_its_time_to_live(store: Store) -> None:
     for id in ("mortal", "used"):
         await store.create(replace(record(id), ttl_seconds=10.0, expires_at=11.0))
         await store.append(key(id), 0, b"text", at=5.0)
@@ -191,7 +191,7 @@ async def test_a_session_ends_when_it_is_not_used_for_its_time(store: Store) -> 
     assert await store.expire(at=19.0) == [key("used")]
 
 
-async def test_an_expired_session_can_be_created_anew_or_forgotten(store: Store) -> None:
+async def test_an_expired_session_can_be_created_again_or_deleted(store: Store) -> None:
     for id in ("anew", "forgotten", "in time"):
         await store.create(replace(record(id), ttl_seconds=1.0, expires_at=2.0))
         await store.append(key(id), 0, b"old", at=1.0)
@@ -203,7 +203,7 @@ async def test_an_expired_session_can_be_created_anew_or_forgotten(store: Store)
         await store.get(key("forgotten"))
 
 
-async def test_quarantine_says_why(store: Store) -> None:
+async def test_quarantine_stores_its_reason(store: Store) -> None:
     await store.create(record())
     await store.quarantine(key(), "checkpoint 3 is damaged", at=2.0)
     assert await store.get(key()) == replace(record(), quarantined="checkpoint 3 is damaged", updated_at=2.0)

@@ -1,4 +1,4 @@
-"""The contract on ways back, to a memory or to the text's beginning, against every store."""
+"""The contract's sentences on rewinding to a memory and on rebuilding from the whole text, against every store."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -19,7 +19,7 @@ from server.store.base import (
     Store,
 )
 from server.store.text_hash import EMPTY_CHAIN
-from tests.server.store.samples import beginning, checkpoint, keep, key, read, record, told, with_text
+from tests.server.store.samples import acknowledged, beginning, checkpoint, keep, key, read, record, with_text
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ TEXT = b"".join(PIECES)
 
 
 async def rewound(store: Store, text: bytes, lineage: str = "new") -> SessionRecord:
-    """The session's record once the session is what a memory of this text says."""
+    """Rewinds the session to a memory of this text; returns its new record."""
     now = await store.get(key())
     return await store.rewind(now, read(text, now.version + 1), lineage, at=5.0)
 
@@ -40,7 +40,7 @@ async def later(turns: int, work: Coroutine[Any, Any, object]) -> object:
 
 
 @pytest.mark.parametrize("text", [b"", TEXT[:6], TEXT, b"longer than what there is now"])
-async def test_a_session_becomes_what_the_memory_says(store: Store, text: bytes) -> None:
+async def test_a_rewind_sets_the_session_to_the_memory(store: Store, text: bytes) -> None:
     await with_text(store, *PIECES)
     await keep(store, key(), checkpoint(1, 10), at=3.0)
     await store.quarantine(key(), "why", at=3.0)
@@ -55,7 +55,7 @@ async def test_a_session_becomes_what_the_memory_says(store: Store, text: bytes)
     assert await store.unread(1) == []
 
 
-async def test_what_came_after_the_memory_is_forgotten(store: Store) -> None:
+async def test_a_rewind_forgets_the_text_after_the_memory(store: Store) -> None:
     await with_text(store, *PIECES)
     await rewound(store, TEXT[:6])
     assert await store.journal(key(), 6, 99) == b""
@@ -64,9 +64,9 @@ async def test_what_came_after_the_memory_is_forgotten(store: Store) -> None:
     for offset, piece in ((0, b"abcd"), (4, b"ef")):
         with pytest.raises(OffsetMismatch):
             await store.append(key(), offset, piece, at=6.0)
-    assert told(await store.append(key(), 6, b"XY", at=6.0)) == (8, False)
+    assert acknowledged(await store.append(key(), 6, b"XY", at=6.0)) == (8, False)
     assert await store.journal(key(), 6, 99) == b"XY"
-    assert told(await store.append(key(), 6, b"XY", at=6.0)) == (8, True)
+    assert acknowledged(await store.append(key(), 6, b"XY", at=6.0)) == (8, True)
     with pytest.raises(ContentConflict):
         await store.append(key(), 6, b"gh", at=6.0)
     for version in (2, 3, 4):
@@ -75,17 +75,20 @@ async def test_what_came_after_the_memory_is_forgotten(store: Store) -> None:
 
 
 @pytest.mark.parametrize("end", [0, 1, 4, 6, 8, 15, 16])
-async def test_kept_text_stays_up_to_the_memory(store: Store, end: int) -> None:
+async def test_a_rewind_keeps_kept_text_up_to_the_memory(store: Store, end: int) -> None:
     await with_text(store, *PIECES, keep_text=True)
     await keep(store, key(), checkpoint(1, 10), at=3.0)
     await rewound(store, TEXT[:end])
     recovery = await store.recover(key())
     assert (recovery.record.accepted_bytes, recovery.journal_offset, recovery.damaged) == (end, 0, ())
     assert await store.journal(key(), 0, 99) == TEXT[:end]
-    # What is kept is recognised, what is gone is not.
+    # Kept text is recognised, deleted text is not.
     if end:
-        assert told(await store.append(key(), 0, TEXT[:end], at=6.0)) == (end, True)
-        assert told(await store.append(key(), end - 1, TEXT[end - 1 : end] + b"XYZ", at=6.0)) == (end + 3, False)
+        assert acknowledged(await store.append(key(), 0, TEXT[:end], at=6.0)) == (end, True)
+        assert acknowledged(await store.append(key(), end - 1, TEXT[end - 1 : end] + b"XYZ", at=6.0)) == (
+            end + 3,
+            False,
+        )
     else:
         await store.append(key(), 0, b"XYZ", at=6.0)
     if end < len(TEXT):
@@ -98,7 +101,7 @@ async def test_kept_text_stays_up_to_the_memory(store: Store, end: int) -> None:
     assert (await store.recover(key())).damaged == ()
 
 
-async def test_kept_text_stays_whichever_way_is_gone_back(store: Store) -> None:
+async def test_kept_text_survives_many_rewinds(store: Store) -> None:
     await with_text(store, *PIECES, keep_text=True)
     text = TEXT
     for turn, end in enumerate((14, 9, 9, 12, 6, 16, 3, 17, 17)):
@@ -108,7 +111,7 @@ async def test_kept_text_stays_whichever_way_is_gone_back(store: Store) -> None:
             await store.append(key(), len(text), piece, at=6.0)
             text += piece
         assert await store.journal(key(), 0, 99) == text
-        assert told(await store.append(key(), 0, text, at=6.0)) == (len(text), True)
+        assert acknowledged(await store.append(key(), 0, text, at=6.0)) == (len(text), True)
     recovery = await store.recover(key())
     assert (recovery.journal_offset, recovery.damaged) == (0, ())
     now = await store.get(key())
@@ -123,20 +126,20 @@ async def test_large_kept_text_is_compared_and_cut(store: Store) -> None:
     assert await store.journal(key(), 0, PIECE_BYTES_MAX) == text
 
 
-async def test_text_that_is_not_the_memorys_does_not_stay(store: Store) -> None:
+async def test_a_rewind_drops_text_that_is_not_the_memorys(store: Store) -> None:
     await with_text(store, *PIECES, keep_text=True)
     await rewound(store, b"abcdefXYZ")
     assert (await store.recover(key())).journal_offset == 9
-    assert told(await store.append(key(), 9, b"mnop", at=6.0)) == (13, False)
+    assert acknowledged(await store.append(key(), 9, b"mnop", at=6.0)) == (13, False)
     with pytest.raises(OffsetMismatch):
         await store.append(key(), 0, b"abcd", at=6.0)
-    # Back behind where the text is kept, and beyond where it ends.
+    # To an offset before the journal, and to one beyond the text's end.
     for text in (b"abcdef", b"longer than all before"):
         await rewound(store, text)
         assert (await store.recover(key())).journal_offset == len(text)
 
 
-async def test_a_session_that_began_with_a_memory_keeps_what_came_after_it(store: Store) -> None:
+async def test_a_session_that_started_with_a_memory_keeps_text_appended_after_it(store: Store) -> None:
     await store.create(replace(beginning(record(), read(TEXT, 3)), keep_text=True), read(TEXT, 3))
     await store.append(key(), 16, b"qrst", at=2.0)
     await rewound(store, TEXT + b"qr")
@@ -144,10 +147,10 @@ async def test_a_session_that_began_with_a_memory_keeps_what_came_after_it(store
     assert await store.journal(key(), 16, 99) == b"qr"
     await rewound(store, TEXT)
     assert await store.journal(key(), 16, 99) == b""
-    assert told(await store.append(key(), 16, b"Q", at=6.0)) == (17, False)
+    assert acknowledged(await store.append(key(), 16, b"Q", at=6.0)) == (17, False)
 
 
-async def test_only_from_what_the_session_is_now_is_gone_back(store: Store) -> None:
+async def test_a_rewind_from_a_stale_record_or_version_is_refused(store: Store) -> None:
     await with_text(store, *PIECES)
     await keep(store, key(), checkpoint(1, 10), at=3.0)
     before, now = await store.recover(key()), await store.get(key())
@@ -155,7 +158,7 @@ async def test_only_from_what_the_session_is_now_is_gone_back(store: Store) -> N
         with pytest.raises(StaleCheckpoint):
             await store.rewind(stale, read(TEXT[:4], version), "new", at=5.0)
     assert await store.recover(key()) == before
-    # Text that came meanwhile is what is gone back from as well.
+    # Text that was appended since the record was read does not prevent the rewind.
     await store.append(key(), 16, b"more", at=4.0)
     await store.rewind(now, read(TEXT[:4], 2), "new", at=5.0)
     with pytest.raises(StaleCheckpoint, match="has changed"):
@@ -163,7 +166,7 @@ async def test_only_from_what_the_session_is_now_is_gone_back(store: Store) -> N
 
 
 @pytest.mark.parametrize("way", ["rewind", "rebuild"])
-async def test_a_lease_ends_with_what_it_was_of(store: Store, way: str) -> None:
+async def test_a_rewind_or_rebuild_ends_the_lease(store: Store, way: str) -> None:
     await with_text(store, *PIECES, keep_text=True)
     lease = await store.lease(key(), "a", LEASE_SECONDS)
     now = await store.get(key())
@@ -182,7 +185,7 @@ async def test_a_lease_ends_with_what_it_was_of(store: Store, way: str) -> None:
     await store.checkpoint(other, read(TEXT[:4], 2), at=6.0)
 
 
-async def test_a_checkpoint_meanwhile_comes_first_or_too_late(store: Store) -> None:
+async def test_of_a_concurrent_checkpoint_and_rewind_exactly_one_succeeds(store: Store) -> None:
     await with_text(store, *PIECES)
     for turn in range(10):
         lease, now = await store.lease(key(), "a", LEASE_SECONDS), await store.get(key())
@@ -200,7 +203,7 @@ async def test_a_checkpoint_meanwhile_comes_first_or_too_late(store: Store) -> N
             await rewound(store, TEXT, lineage=f"again {turn}")
 
 
-async def test_a_whole_text_is_read_again(store: Store) -> None:
+async def test_a_rebuild_has_the_whole_text_read_again(store: Store) -> None:
     await with_text(store, *PIECES, keep_text=True)
     for version in (1, 2):
         await keep(store, key(), checkpoint(version, 10), at=3.0)
@@ -223,7 +226,7 @@ async def test_a_whole_text_is_read_again(store: Store) -> None:
     assert await store.journal(key(), 0, 99) == TEXT
     assert await store.unread(16) == [after]
     assert await store.load_snapshot(key(), "name") == (snapshot, read(TEXT, 2))
-    assert told(await store.append(key(), 12, b"mnopq", at=6.0)) == (17, False)
+    assert acknowledged(await store.append(key(), 12, b"mnopq", at=6.0)) == (17, False)
     for version, offset in ((4, 5), (5, 17)):
         await keep(store, key(), checkpoint(version, offset), at=7.0)
     assert await store.journal(key(), 0, 99) == TEXT + b"q"
@@ -232,7 +235,7 @@ async def test_a_whole_text_is_read_again(store: Store) -> None:
     assert (snapshot.fingerprint, new.fingerprint) == ("f00d", "beef")
 
 
-async def test_text_that_is_not_all_kept_can_not_be_read_again(store: Store) -> None:
+async def test_a_rebuild_without_the_whole_text_is_refused(store: Store) -> None:
     await with_text(store, *PIECES)
     await store.create(replace(beginning(record("copy"), read(TEXT, 3)), keep_text=True), read(TEXT, 3))
     await store.create(replace(record("keeps"), keep_text=True))
@@ -245,7 +248,7 @@ async def test_text_that_is_not_all_kept_can_not_be_read_again(store: Store) -> 
         await store.rebuild(replace(record("keeps"), lineage="other"), "delta", "f00d", "new", at=5.0)
 
 
-async def test_text_that_was_read_again_can_be_gone_back_in(store: Store) -> None:
+async def test_a_session_can_be_rewound_after_a_rebuild(store: Store) -> None:
     await with_text(store, *PIECES, keep_text=True)
     for turn in range(3):
         rebuilt = await store.rebuild(await store.get(key()), "delta", "f00d", f"rebuilt {turn}", at=5.0)

@@ -1,4 +1,4 @@
-"""The open bytes of a text: what its end has of a character that is not complete yet, however the text was cut."""
+"""The open bytes of a text, those of an incomplete character at its end, for every way to cut the text."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -22,7 +22,7 @@ def is_whole(text: bytes) -> bool:
 
 
 def open_bytes(text: bytes) -> bytes:
-    """The same by the plainest way: the shortest end without which all of it is UTF-8."""
+    """The same by definition: the shortest end without which the text is valid UTF-8."""
     return next(text[end:] for end in range(len(text), -1, -1) if is_whole(text[:end]))
 
 
@@ -32,7 +32,7 @@ def cut(text: bytes, at: list[float]) -> list[bytes]:
 
 
 @given(texts, places)
-def test_a_growing_record_knows_its_open_bytes(text: bytes, at: list[float]) -> None:
+def test_a_growing_record_has_the_open_bytes_of_its_text(text: bytes, at: list[float]) -> None:
     grown, accepted = record(), b""
     for piece in cut(text, at):
         grown, accepted = rules.grown(grown, piece, at=2.0), accepted + piece
@@ -40,7 +40,7 @@ def test_a_growing_record_knows_its_open_bytes(text: bytes, at: list[float]) -> 
 
 
 @given(texts, places)
-def test_open_bytes_that_were_unknown_are_right_or_stay_unknown(text: bytes, at: list[float]) -> None:
+def test_unknown_open_bytes_become_correct_or_stay_unknown(text: bytes, at: list[float]) -> None:
     begun, *pieces = cut(text, at) or [b""]
     grown, accepted = replace(record(), open_bytes=None), begun
     for piece in pieces:
@@ -50,7 +50,7 @@ def test_open_bytes_that_were_unknown_are_right_or_stay_unknown(text: bytes, at:
             assert grown.open_bytes is not None
 
 
-def test_open_bytes_follow_the_text_wherever_it_goes_on() -> None:
+def test_open_bytes_of_characters_cut_at_every_place() -> None:
     split = "第".encode()
     assert rules.open_bytes(b"", b"a" + split[:1]) == split[:1]
     assert rules.open_bytes(split[:1], split[1:2]) == split[:2]

@@ -1,4 +1,4 @@
-"""The contract on copies of a memory, sessions that begin with one and snapshots, against every store."""
+"""The contract's sentences on snapshots and on sessions that start with a memory, against every store."""
 
 import asyncio
 from dataclasses import replace
@@ -20,7 +20,7 @@ from server.store.base import (
     StoredCheckpoint,
     TooManySnapshots,
 )
-from tests.server.store.samples import beginning, checkpoint, keep, key, read, record, told, with_text
+from tests.server.store.samples import acknowledged, beginning, checkpoint, keep, key, read, record, with_text
 
 pytestmark = pytest.mark.anyio
 
@@ -30,13 +30,13 @@ WITHOUT_BYTES = StoredCheckpoint(read(TEXT, 1).info._replace(memory_bytes=0), b"
 
 
 @pytest.mark.parametrize("memory", [LARGE, read(b"", 0), WITHOUT_BYTES])
-async def test_a_session_may_begin_with_a_memory(store: Store, memory: StoredCheckpoint) -> None:
+async def test_a_session_may_start_with_a_memory(store: Store, memory: StoredCheckpoint) -> None:
     mine, end = beginning(record(), memory), memory.offset
     await store.create(mine, memory)
     recovery = await store.recover(key())
     assert (recovery.record, recovery.checkpoints, recovery.damaged) == (mine, (memory,), ())
     assert (recovery.journal_offset, recovery.checkpoints[0].info.chain) == (end, memory.info.chain)
-    assert told(await store.append(key(), end, b", ask", at=2.0)) == (end + 5, False)
+    assert acknowledged(await store.append(key(), end, b", ask", at=2.0)) == (end + 5, False)
     assert await store.journal(key(), end, 99) == b", ask"
     if end:
         with pytest.raises(OffsetMismatch):
@@ -48,7 +48,7 @@ async def test_a_session_may_begin_with_a_memory(store: Store, memory: StoredChe
     assert recovery.damaged == ()
 
 
-async def test_a_record_that_is_not_the_memorys_is_no_beginning(store: Store) -> None:
+async def test_a_session_cannot_start_with_a_memory_that_its_record_contradicts(store: Store) -> None:
     its, info = beginning(record(), LARGE), LARGE.info
     infos = [info._replace(version=1), info._replace(tokens=1), info._replace(segments=1)]
     infos += [info._replace(memory_bytes=1), info._replace(chain="other")]
@@ -62,7 +62,7 @@ async def test_a_record_that_is_not_the_memorys_is_no_beginning(store: Store) ->
         await store.get(key())
 
 
-async def test_of_several_beginnings_of_one_name_one_is_whole(store: Store) -> None:
+async def test_of_concurrent_creations_with_one_key_exactly_one_succeeds(store: Store) -> None:
     memories = [read(TEXT[:end], end + 1, value_bytes=PIECE_BYTES_MAX + end) for end in range(5)]
     creating = (
         store.create(replace(beginning(record(), memory), lineage=str(memory.version)), memory) for memory in memories
@@ -75,12 +75,12 @@ async def test_of_several_beginnings_of_one_name_one_is_whole(store: Store) -> N
     assert recovery.damaged == ()
 
 
-async def test_a_snapshot_is_kept_whatever_becomes_of_the_checkpoints(store: Store) -> None:
+async def test_a_snapshot_is_independent_of_the_checkpoints(store: Store) -> None:
     await with_text(store, b"once", b" read")
     await keep(store, key(), checkpoint(1, 4), at=3.0)
     before = await store.recover(key())
-    told_of = await store.keep_snapshot(key(), "ch-1 ✓", "", LARGE, at=4.0)
-    assert told_of == Snapshot(
+    snapshot = await store.keep_snapshot(key(), "ch-1 ✓", "", LARGE, at=4.0)
+    assert snapshot == Snapshot(
         name="ch-1 ✓",
         created_at=4.0,
         info=LARGE.info,
@@ -91,12 +91,12 @@ async def test_a_snapshot_is_kept_whatever_becomes_of_the_checkpoints(store: Sto
     assert after == replace(before, record=replace(before.record, updated_at=4.0))
     for version in range(2, 5):
         await keep(store, key(), checkpoint(version, 9), at=5.0)
-    assert await store.snapshots(key()) == [told_of]
-    assert await store.load_snapshot(key(), "ch-1 ✓") == (told_of, LARGE)
+    assert await store.snapshots(key()) == [snapshot]
+    assert await store.load_snapshot(key(), "ch-1 ✓") == (snapshot, LARGE)
     assert (await store.load_snapshot(key(), "ch-1 ✓"))[1].info.chain == LARGE.info.chain
 
 
-async def test_a_snapshot_uses_a_mortal_session(store: Store) -> None:
+async def test_a_snapshot_restarts_the_time_to_live(store: Store) -> None:
     await store.create(replace(record(), ttl_seconds=10.0, expires_at=11.0))
     await store.keep_snapshot(key(), "name", "", read(b"", 0), at=5.0)
     assert (await store.get(key())).expires_at == 15.0
@@ -121,7 +121,7 @@ async def test_snapshots_are_listed_newest_first_and_dropped_by_name(store: Stor
     assert [found.name for found in await store.snapshots(key())] == ["b", "c", "a"]
 
 
-async def test_a_name_is_used_by_one_snapshot(store: Store) -> None:
+async def test_a_second_snapshot_with_the_same_name_is_refused(store: Store) -> None:
     await with_text(store, TEXT)
     mine, other = read(TEXT, 1), read(TEXT[:4], 2)
     await store.keep_snapshot(key(), "name", "", mine, at=3.0)
@@ -132,7 +132,7 @@ async def test_a_name_is_used_by_one_snapshot(store: Store) -> None:
     assert (await store.load_snapshot(key(), "name"))[1] == mine
 
 
-async def test_of_several_snapshots_of_one_name_one_is_kept(store: Store) -> None:
+async def test_of_concurrent_snapshots_with_one_name_exactly_one_succeeds(store: Store) -> None:
     await with_text(store, TEXT)
     memories = [read(TEXT, version) for version in range(5)]
     keeping = (store.keep_snapshot(key(), "name", "", memory, at=3.0) for memory in memories)
@@ -142,7 +142,7 @@ async def test_of_several_snapshots_of_one_name_one_is_kept(store: Store) -> Non
     assert await store.load_snapshot(key(), "name") == (kept[0], memories[kept[0].info.version])
 
 
-async def test_a_session_has_so_many_snapshots_and_no_more(store: Store) -> None:
+async def test_a_session_has_at_most_snapshots_max_snapshots(store: Store) -> None:
     await with_text(store, TEXT)
     for number in range(SNAPSHOTS_MAX):
         await store.keep_snapshot(key(), str(number), "", read(TEXT, number), at=3.0)
@@ -153,7 +153,7 @@ async def test_a_session_has_so_many_snapshots_and_no_more(store: Store) -> None
     await store.keep_snapshot(key(), "one more", "", read(TEXT, 1), at=4.0)
 
 
-async def test_a_memory_of_another_session_or_another_text_is_no_snapshot(store: Store) -> None:
+async def test_a_memory_of_another_session_or_another_text_is_refused(store: Store) -> None:
     await with_text(store, b"abcd", b"efgh", b"ijkl", keep_text=True)
     text = b"abcdefghijkl"
     await keep(store, key(), checkpoint(1, 5), at=3.0)
@@ -170,7 +170,7 @@ async def test_a_memory_of_another_session_or_another_text_is_no_snapshot(store:
         await store.keep_snapshot(key(), str(end), "", read(text[:end], 1), at=4.0)
 
 
-async def test_of_a_trimmed_text_no_store_can_tell(store: Store) -> None:
+async def test_a_memory_whose_text_is_trimmed_is_accepted_unchecked(store: Store) -> None:
     await with_text(store, b"abcd", b"efgh")
     for version in (1, 2):
         await keep(store, key(), checkpoint(version, 8), at=3.0)
@@ -180,7 +180,7 @@ async def test_of_a_trimmed_text_no_store_can_tell(store: Store) -> None:
         await store.keep_snapshot(key(), "kept", "", read(b"wxyz", 1), at=4.0)
 
 
-async def test_snapshots_go_with_their_session(store: Store) -> None:
+async def test_snapshots_are_deleted_with_their_session(store: Store) -> None:
     for id in ("deleted", "over"):
         await store.create(replace(record(id), ttl_seconds=10.0, expires_at=11.0))
         await store.keep_snapshot(key(id), "name", "", read(b"", 0), at=1.0)
@@ -195,7 +195,7 @@ async def test_snapshots_go_with_their_session(store: Store) -> None:
         assert (await store.load_snapshot(key(id), "name"))[1].version == 3
 
 
-async def test_tenants_snapshots_do_not_meet(store: Store) -> None:
+async def test_a_tenant_cannot_reach_another_tenants_snapshots(store: Store) -> None:
     for tenant in ("acme", "other"):
         await store.create(record(tenant=tenant))
     await store.keep_snapshot(key(), "name", "", read(b"", 0), at=1.0)
@@ -204,7 +204,7 @@ async def test_tenants_snapshots_do_not_meet(store: Store) -> None:
         await store.load_snapshot(key(tenant="other"), "name")
 
 
-async def test_a_session_that_is_deleted_meanwhile_keeps_no_snapshot(store: Store) -> None:
+async def test_a_session_that_is_deleted_concurrently_keeps_no_snapshot(store: Store) -> None:
     for turn in range(10):
         await store.create(record())
         keeping = asyncio.create_task(store.keep_snapshot(key(), "name", "", read(b"", 0, PIECE_BYTES_MAX), at=2.0))

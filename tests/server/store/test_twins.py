@@ -1,6 +1,6 @@
-"""The SQLite store, the Redis store and their plain twin answer alike, whatever is asked of them in whatever order.
+"""The SQLite and the Redis store give the same answers as the in-memory store, for random calls in random order.
 
-One more, simpler witness keeps the text itself, so they can not be wrong together about it.
+A dict of the appended texts checks all three, so that they cannot agree on a wrong text.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from server.store.base import Appended, SessionKey, SessionRecord, Snapshot, Sto
 from server.store.in_memory import MemoryStore
 from testing.redis_servers import RedisServer
 from tests.server.store.conftest import keys_file
-from tests.server.store.samples import beginning, checkpoint, keep, read, record, told
+from tests.server.store.samples import acknowledged, beginning, checkpoint, keep, read, record
 
 KEYS = [SessionKey("acme", "a"), SessionKey("acme", "b"), SessionKey("other", "a")]
 
@@ -31,7 +31,7 @@ names = st.sampled_from(["x", "y"])
 
 
 async def outcome(operation: Coroutine[Any, Any, object]) -> object:
-    """What came of it, an error as its kind and what it carries."""
+    """The operation's result, or its error as type, message and attributes."""
     try:
         return await operation
     except (StoreError, ValueError) as error:
@@ -67,7 +67,7 @@ class Twins(RuleBasedStateMachine):
         return self.clock
 
     def sought(self, key: SessionKey) -> SessionRecord:
-        """The session's record, or one of a session that is not there."""
+        """The session's record, or that of a session that does not exist."""
         return self.runner.run(self.memory.get(key)) if key in self.uploads else record(key.id, key.tenant)
 
     def forget(self, key: SessionKey) -> None:
@@ -117,7 +117,7 @@ class Twins(RuleBasedStateMachine):
 
     @rule(key=keys, name=names)
     def go_back(self, key: SessionKey, name: str) -> None:
-        """To what was kept, whatever became of the text meanwhile."""
+        """Rewinds to a snapshot's text, even if the session's text has changed since."""
         self.rewind(key, self.kept.get((key, name), b"other"), 1)
 
     @rule(key=keys, part=places, version=st.sampled_from([0, 1, 1, 2]))
@@ -165,7 +165,7 @@ class Twins(RuleBasedStateMachine):
             text = self.uploads[key]
             assert text[offset : offset + len(piece)] == piece[: len(text) - offset]
             self.uploads[key] = text + piece[len(text) - offset :]
-            assert told(answer) == (len(self.uploads[key]), self.uploads[key] == text)
+            assert acknowledged(answer) == (len(self.uploads[key]), self.uploads[key] == text)
 
     @rule(key=keys, ahead=places)
     def checkpoint(self, key: SessionKey, ahead: float) -> None:

@@ -17,7 +17,7 @@ from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
 from testing.redis_tls import tls
 from tests.server.store.conftest import keys_file
-from tests.server.store.samples import checkpoint, keep, key, record, told
+from tests.server.store.samples import acknowledged, checkpoint, keep, key, record
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ async def store(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Redi
 async def test_flushed_scripts_are_loaded_again(store: RedisStore, redis_server: RedisServer) -> None:
     await store.create(record())
     redis_server.command("SCRIPT", "FLUSH")
-    assert told(await store.append(key(), 0, b"text", at=2.0)) == (4, False)
+    assert acknowledged(await store.append(key(), 0, b"text", at=2.0)) == (4, False)
 
 
 async def test_a_cancelled_call_leaves_no_answer_to_the_next_one(store: RedisStore) -> None:
@@ -94,7 +94,7 @@ async def test_a_full_redis_refuses_appends_until_there_is_room(store: RedisStor
         await store.append(key(), 0, b"text", at=2.0)
     assert await store.get(key()) == record()
     redis_server.command("CONFIG", "SET", "maxmemory", "0")
-    assert told(await store.append(key(), 0, b"text", at=2.0)) == (4, False)
+    assert acknowledged(await store.append(key(), 0, b"text", at=2.0)) == (4, False)
 
 
 async def test_a_checkpoint_of_another_text_is_refused(store: RedisStore) -> None:

@@ -11,7 +11,7 @@ from server.store.redis.requirements import DURABILITIES, Facts, diagnose, kept_
 from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
 from tests.server.store.conftest import keys_file
-from tests.server.store.samples import key, record, told
+from tests.server.store.samples import acknowledged, key, record
 
 pytestmark = pytest.mark.anyio
 
@@ -126,7 +126,7 @@ async def test_a_redis_whose_settings_became_worse_gets_no_writes_over_new_conne
         with pytest.raises(StoreUnavailable, match="appendfsync"):
             await store.ready()
         server.command("CONFIG", "SET", "appendfsync", "always")
-        assert told(await store.append(key(), 0, b"kept", at=2.0)) == (4, False)
+        assert acknowledged(await store.append(key(), 0, b"kept", at=2.0)) == (4, False)
         await store.close()
 
 
@@ -151,12 +151,12 @@ async def test_an_unconfirmed_append_is_not_acknowledged_and_recognised_once_a_r
         replica.replica_of(master)
         store = await open_store(master.url, StoreOptions("fsync+replica", tmp_path / "seal.keys"))
         await store.create(record())
-        assert told(await store.append(key(), 0, b"once ", at=2.0)) == (5, False)
+        assert acknowledged(await store.append(key(), 0, b"once ", at=2.0)) == (5, False)
         replica.pause()
         with pytest.raises(StoreUnavailable, match="WAITAOF answered"):
             await store.append(key(), 5, b"read", at=2.0)
         with pytest.raises(StoreUnavailable, match="WAITAOF answered"):
             await store.append(key(), 5, b"read", at=2.0)
         replica.resume()
-        assert told(await store.append(key(), 5, b"read", at=2.0)) == (9, True)
+        assert acknowledged(await store.append(key(), 5, b"read", at=2.0)) == (9, True)
         await store.close()

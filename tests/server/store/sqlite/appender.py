@@ -1,7 +1,4 @@
-"""A process that appends and checkpoints without end, and says on its output what was acknowledged.
-
-It does not know that it will be killed.
-"""
+"""A process that appends and checkpoints until it is killed, and prints what was acknowledged."""
 
 import asyncio
 import random
@@ -24,7 +21,7 @@ def text(key: SessionKey, start: int, end: int) -> bytes:
 
 
 def memory(key: SessionKey, version: int, offset: int) -> StoredCheckpoint:
-    """The checkpoint that a session has at this version, should it lie at this offset."""
+    """The checkpoint of a session with this version and offset."""
     value = sha256(f"{key.id} {version} {offset}".encode()).digest() * 500
     return StoredCheckpoint(CheckpointInfo(version, offset, offset // 2, version, len(value)), value)
 
@@ -37,7 +34,7 @@ async def write(store: SqliteStore, key: SessionKey, dice: random.Random) -> Non
         await store.create(record)
     end, read, version = record.accepted_bytes, record.read_bytes, record.version
     while True:
-        # Now and then from further back, as a client does that lost an answer.
+        # Sometimes from an earlier offset, like a client that lost an answer.
         start = max(read, end - dice.choice((0, 0, 0, 1000)))
         piece = text(key, start, end + dice.randint(1, PIECE_BYTES_MAX))
         end = (await store.append(key, start, piece, at=2.0)).accepted_bytes

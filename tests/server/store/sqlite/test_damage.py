@@ -1,4 +1,4 @@
-"""Whatever is changed in the file behind the store's back is found, and never used."""
+"""Changes to the file that the store did not make are detected, and damaged values are never used."""
 
 import asyncio
 import random
@@ -46,7 +46,7 @@ def folder(sound_folder: Path, tmp_path: Path) -> Path:
 
 
 async def reopened(folder: Path, *statements: str) -> SqliteStore:
-    """The store once `statements` have changed its file, each of them at least one row."""
+    """The store, opened after `statements` have changed its file, each at least one row."""
     direct = apsw.Connection(str(folder / FILE_NAME))
     for statement in statements:
         direct.execute(statement)
@@ -56,7 +56,7 @@ async def reopened(folder: Path, *statements: str) -> SqliteStore:
 
 
 def flip(table: str, column: str, where: str) -> str:
-    # SQLite has no way to change a blob's byte; its hexadecimal text has.
+    # SQLite cannot change one byte of a blob, but it can change a digit of its hexadecimal text.
     digits = f"hex({column})"
     other = f"CASE substr({digits}, -1) WHEN '0' THEN '1' ELSE '0' END"
     return (
@@ -66,7 +66,7 @@ def flip(table: str, column: str, where: str) -> str:
 
 
 def swap(table: str, columns: str, where: str) -> str:
-    """Gives a row of session 'one' what the same row of session 'two' holds."""
+    """Copies columns of session 'two' to the same row of session 'one'."""
     return (
         f"UPDATE {table} SET ({columns}) = (SELECT {columns} FROM {table} AS other WHERE other.id = 'two' "
         f"AND other.{where}) WHERE id = 'one' AND {where}"
@@ -83,7 +83,7 @@ def swap(table: str, columns: str, where: str) -> str:
         "UPDATE session SET (seal, entry) = (SELECT seal, entry FROM session WHERE id = 'two') WHERE id = 'one'",
     ],
 )
-async def test_a_damaged_record_is_found_by_whatever_needs_it(folder: Path, change: str) -> None:
+async def test_every_operation_reports_a_damaged_record(folder: Path, change: str) -> None:
     store = await reopened(folder, change)
     for operation in (
         store.get(key("one")),
@@ -115,9 +115,7 @@ async def test_a_damaged_record_is_found_by_whatever_needs_it(folder: Path, chan
         "DELETE FROM checkpoint WHERE id = 'one' AND version = 2",
     ],
 )
-async def test_a_damaged_newest_checkpoint_leaves_the_older_and_the_journal_behind_it(
-    folder: Path, change: str
-) -> None:
+async def test_recovery_falls_back_from_a_damaged_newest_checkpoint_to_the_older_one(folder: Path, change: str) -> None:
     store = await reopened(folder, change)
     recovery = await store.recover(key("one"))
     assert recovery.checkpoints == (checkpoint(1, 10),)
@@ -131,7 +129,7 @@ async def test_a_damaged_newest_checkpoint_leaves_the_older_and_the_journal_behi
 @pytest.mark.parametrize(
     "other", [checkpoint(2, 12), replace(checkpoint(2, 14), info=checkpoint(2, 14).info._replace(tokens=8))]
 )
-async def test_a_checkpoint_of_an_earlier_life_is_not_taken_for_this_ones(
+async def test_a_checkpoint_of_an_earlier_session_of_the_same_name_is_not_returned(
     folder: Path, tmp_path: Path, other: StoredCheckpoint
 ) -> None:
     earlier = await SqliteStore.open(tmp_path / "earlier")
@@ -149,7 +147,7 @@ async def test_a_checkpoint_of_an_earlier_life_is_not_taken_for_this_ones(
     await store.close()
 
 
-async def test_a_value_that_lost_its_type_but_no_byte_is_still_sound(folder: Path) -> None:
+async def test_a_value_whose_type_changed_but_not_its_bytes_is_still_valid(folder: Path) -> None:
     store = await SqliteStore.open(folder)
     expected = await answers(store)
     await store.close()
@@ -184,8 +182,10 @@ async def test_a_value_that_lost_its_type_but_no_byte_is_still_sound(folder: Pat
         ("checkpoint", "seal", "version = 2"),
     ],
 )
-async def test_a_value_of_another_type_is_found(folder: Path, table: str, column: str, where: str, other: str) -> None:
-    # What the tables themselves would refuse, damage need not.
+async def test_a_value_of_another_type_is_reported_as_damaged(
+    folder: Path, table: str, column: str, where: str, other: str
+) -> None:
+    # Damage does not respect the tables' constraints.
     allow = (
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, ' NOT NULL', '') "
         f"WHERE name = '{table}'; PRAGMA writable_schema = RESET;"
@@ -198,7 +198,7 @@ async def test_a_value_of_another_type_is_found(folder: Path, table: str, column
     assert all(isinstance(answer, StoreError) for answer in found if isinstance(answer, Exception))
 
 
-async def test_with_both_checkpoints_damaged_none_is_left(folder: Path) -> None:
+async def test_recovery_has_no_checkpoint_when_both_are_damaged(folder: Path) -> None:
     store = await reopened(folder, flip("checkpoint", "value", "true"))
     recovery = await store.recover(key("one"))
     assert (recovery.checkpoints, len(recovery.damaged)) == ((), 2)
@@ -217,7 +217,7 @@ async def test_with_both_checkpoints_damaged_none_is_left(folder: Path) -> None:
         "DELETE FROM piece WHERE id = 'one' AND offset = 12",
     ],
 )
-async def test_a_damaged_piece_is_named_and_neither_read_nor_compared_with(folder: Path, change: str) -> None:
+async def test_a_damaged_piece_is_reported_by_reads_and_by_appends_that_overlap_it(folder: Path, change: str) -> None:
     store = await reopened(folder, change)
     for operation in (
         store.journal(key("one"), 8, 99),
@@ -227,7 +227,7 @@ async def test_a_damaged_piece_is_named_and_neither_read_nor_compared_with(folde
     ):
         with pytest.raises(DamagedValue, match=r"the journal of session 'one' at offset 1[23]"):
             await operation
-    # What is sound around it can still be read.
+    # The undamaged pieces around it can still be read.
     assert await store.journal(key("one"), 8, 4) == b"ijkl"
     assert await store.journal(key("two"), 8, 99) == b"ijklmnop"
     await store.close()
@@ -241,7 +241,7 @@ async def test_a_lost_piece_moves_the_journal_offset(folder: Path) -> None:
     await store.close()
 
 
-async def test_bytes_on_both_sides_of_a_lost_piece_are_not_joined(folder: Path) -> None:
+async def test_a_read_across_a_lost_piece_raises_instead_of_joining_its_neighbours(folder: Path) -> None:
     store = await SqliteStore.open(folder)
     await store.append(key("one"), 16, b"qrst", at=4.0)
     await store.close()
@@ -274,7 +274,7 @@ async def test_trimming_does_not_hide_a_lost_piece(folder: Path) -> None:
         swap("repeat", "seal, digest", "offset = 4"),
     ],
 )
-async def test_a_damaged_digest_is_named_and_not_compared_with(folder: Path, change: str) -> None:
+async def test_a_damaged_digest_is_reported_by_an_append_that_overlaps_it(folder: Path, change: str) -> None:
     store = await reopened(folder, change)
     for piece in (b"efgh", b"abcd"):
         with pytest.raises(DamagedValue, match="the digest of session 'one' at offset 4"):
@@ -282,7 +282,7 @@ async def test_a_damaged_digest_is_named_and_not_compared_with(folder: Path, cha
     await store.close()
 
 
-async def test_what_a_lost_session_left_behind_does_not_join_a_new_one(folder: Path) -> None:
+async def test_rows_left_by_a_lost_session_do_not_join_a_new_one(folder: Path) -> None:
     store = await reopened(folder, "DELETE FROM session WHERE id = 'one'")
     with pytest.raises(SessionMissing):
         await store.get(key("one"))
@@ -297,7 +297,7 @@ async def test_what_a_lost_session_left_behind_does_not_join_a_new_one(folder: P
 
 
 async def answers(store: SqliteStore) -> list[object]:
-    """All that can be known of both sessions, errors in the place of what could not be read."""
+    """The results of all reads of both sessions, with the error in place of a result that failed."""
     operations = [
         operation
         for id in ("one", "two")
@@ -314,7 +314,7 @@ async def answers(store: SqliteStore) -> list[object]:
     ]
 
 
-async def test_no_flipped_bit_anywhere_in_the_file_is_ever_believed(folder: Path, tmp_path: Path) -> None:
+async def test_no_flipped_bit_in_the_file_changes_an_answer(folder: Path, tmp_path: Path) -> None:
     store = await SqliteStore.open(folder)
     *expected, one, two = await answers(store)
     await store.close()
@@ -344,5 +344,5 @@ async def test_no_flipped_bit_anywhere_in_the_file_is_ever_believed(folder: Path
                 assert set(recovery.checkpoints) <= set(whole.checkpoints)  # type: ignore[attr-defined]
         found += any(isinstance(value, StoreError) for value in values)
         await store.close()
-    # Not every bit matters to these questions, but most of them do.
+    # Not every bit changes an answer, but most of them do.
     assert found > 40

@@ -1,6 +1,6 @@
 """The SQLite store on a disk that keeps only what was synced, that fills up, and whose syncs fail.
 
-The disk is SQLite's own means to bring one's own: a VFS. Below it lies the system's.
+The disk is a VFS of SQLite on top of the system's.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Disk(apsw.VFS):
-    """Applies to the folder `platter` what was synced of the folder `cached`, as a power cut would leave it."""
+    """Copies the synced writes of the folder `cached` to the folder `platter`, which is what a power cut leaves."""
 
     def __init__(self, cached: Path, platter: Path) -> None:
         self.cached, self.platter = cached, platter
@@ -42,7 +42,7 @@ class Disk(apsw.VFS):
             (self.platter / path.name).unlink(missing_ok=True)
 
     def sync(self, path: Path) -> None:
-        # A system that fails to sync forgets that there was something to sync.
+        # After a failed fsync the system drops the dirty pages.
         writes = self.unsynced.pop(path, [])
         if self.syncs_fail:
             raise apsw.IOError("the sync failed")
@@ -109,9 +109,9 @@ async def text_after_a_power_cut(disk: Disk) -> bytes:
     return text
 
 
-async def test_what_was_acknowledged_survives_a_power_cut(disk: Disk) -> None:
+async def test_acknowledged_writes_survive_a_power_cut(disk: Disk) -> None:
     store = await SqliteStore.open(disk.cached)
-    # Often enough for many rounds of the log to be moved into the file meanwhile.
+    # Few pages, so that the WAL is checkpointed many times during the test.
     await store.writer.run(lambda connection: connection.pragma("wal_autocheckpoint", 20))
     await store.create(record())
     text = b""
@@ -127,7 +127,7 @@ async def test_what_was_acknowledged_survives_a_power_cut(disk: Disk) -> None:
 
 
 @pytest.mark.parametrize("for_long", [False, True])
-async def test_after_a_failed_sync_nothing_is_built_on_what_may_be_lost(disk: Disk, for_long: bool) -> None:
+async def test_appends_after_a_failed_sync_are_durable(disk: Disk, for_long: bool) -> None:
     store = await SqliteStore.open(disk.cached)
     await store.create(record())
     await store.append(key(), 0, b"once ", at=2.0)
@@ -140,7 +140,7 @@ async def test_after_a_failed_sync_nothing_is_built_on_what_may_be_lost(disk: Di
                 await operation
     disk.syncs_fail = False
     await store.ready()
-    # As a client does that got no answer: the same bytes at the same offset.
+    # Like a client that got no answer: the same bytes at the same offset.
     assert (await store.append(key(), 5, b"read ", at=2.0)).accepted_bytes == 10
     assert (await store.append(key(), 10, b"ask", at=2.0)).accepted_bytes == 13
     assert await store.journal(key(), 0, 99) == b"once read ask"
@@ -148,7 +148,7 @@ async def test_after_a_failed_sync_nothing_is_built_on_what_may_be_lost(disk: Di
     await store.close()
 
 
-async def test_a_lost_connection_is_opened_in_the_same_folder_wherever_the_process_went(
+async def test_a_lost_connection_is_reopened_in_the_same_folder_after_a_chdir(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(disk.cached.parent)
@@ -163,7 +163,7 @@ async def test_a_lost_connection_is_opened_in_the_same_folder_wherever_the_proce
     await store.close()
 
 
-async def test_a_read_that_fails_is_told_and_may_succeed_later(disk: Disk) -> None:
+async def test_a_failed_read_is_reported_and_a_later_one_succeeds(disk: Disk) -> None:
     store = await SqliteStore.open(disk.cached)
     await store.create(record())
     await store.append(key(), 0, b"x" * 200_000, at=2.0)
@@ -178,7 +178,7 @@ async def test_a_read_that_fails_is_told_and_may_succeed_later(disk: Disk) -> No
     await store.close()
 
 
-async def test_a_store_whose_disk_fails_at_the_end_says_so_and_lets_go(disk: Disk) -> None:
+async def test_close_on_a_failing_disk_reports_it_and_releases_the_folder(disk: Disk) -> None:
     store = await SqliteStore.open(disk.cached)
     await store.create(record())
     disk.syncs_fail = True
@@ -193,14 +193,14 @@ async def test_a_store_whose_disk_fails_at_the_end_says_so_and_lets_go(disk: Dis
 
 @contextmanager
 def asked_together(store: SqliteStore) -> Iterator[list[asyncio.Task[Any]]]:
-    """Holds the thread while the block asks, so that all of it becomes one group."""
+    """Blocks the writer thread during the block, so that its operations become one group."""
     free = threading.Event()
     tasks = [asyncio.create_task(store.writer.run(lambda connection: free.wait()))]
     yield tasks
     asyncio.get_running_loop().call_soon(free.set)
 
 
-async def test_on_a_full_disk_nothing_is_kept_and_reading_goes_on(disk: Disk) -> None:
+async def test_a_full_disk_refuses_writes_and_serves_reads(disk: Disk) -> None:
     store = await SqliteStore.open(disk.cached)
     await store.create(record())
     await store.append(key(), 0, b"once ", at=2.0)

@@ -1,4 +1,4 @@
-"""Every error of disk and database becomes one of the contract's, with a sentence that says what to do."""
+"""Every error of disk and database becomes one of the contract's, with a message that says what to do."""
 
 import errno
 
@@ -12,7 +12,7 @@ from server.store.sqlite.errors import explained
 @pytest.mark.parametrize(
     "error", [apsw.FullError("full"), OSError(errno.ENOSPC, "full"), OSError(errno.EDQUOT, "quota")]
 )
-def test_no_room_is_a_full_store(error: Exception) -> None:
+def test_a_full_disk_becomes_store_full(error: Exception) -> None:
     reason = explained(error)
     assert isinstance(reason, StoreFull)
     assert "free some space" in str(reason)
@@ -34,7 +34,7 @@ def test_no_room_is_a_full_store(error: Exception) -> None:
         (PermissionError(errno.EACCES, "why"), "check its path and permissions"),
     ],
 )
-def test_other_faults_make_the_store_unavailable(error: Exception, advice: str) -> None:
+def test_other_disk_and_database_errors_become_store_unavailable(error: Exception, advice: str) -> None:
     reason = explained(error)
     assert isinstance(reason, StoreUnavailable)
     assert advice in str(reason)
@@ -43,5 +43,5 @@ def test_other_faults_make_the_store_unavailable(error: Exception, advice: str) 
 
 
 @pytest.mark.parametrize("error", [ContentConflict(3), ValueError("limit")])
-def test_what_is_no_fault_stays_as_it_is(error: Exception) -> None:
+def test_errors_that_are_not_of_disk_or_database_stay_as_they_are(error: Exception) -> None:
     assert explained(error) is error

@@ -1,4 +1,4 @@
-"""The columns by which the sweep finds sessions are hints: the manifest decides, and a damaged hint is made right."""
+"""The columns by which the sweep finds sessions are hints: the manifest decides, and a damaged hint is repaired."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +21,14 @@ async def execute(store: SqliteStore, statement: str) -> None:
 
 
 async def sweep(store: SqliteStore) -> tuple[list[str], list[str], int]:
-    """Which sessions are unread, which have expired by time 50, and the bytes of the tenant."""
+    """The ids of the unread sessions, those of the sessions expired by time 50, and the tenant's stored bytes."""
     unread = sorted(found.key.id for found in await store.unread(1))
     size = await store.stored_bytes("acme")
     return unread, sorted(key.id for key in await store.expire(at=50.0)), size
 
 
 async def filled(folder: Path) -> SqliteStore:
-    """A store with an unread session, one that is read, one that has expired by time 50 and one that lives on."""
+    """A store with an unread session, one that is read, one that has expired by time 50 and one that has not."""
     store = await SqliteStore.open(folder)
     await with_text(store, b"unread text")
     await store.create(record("read"))
@@ -41,7 +41,7 @@ async def filled(folder: Path) -> SqliteStore:
 
 @pytest.mark.parametrize("hint", ["expires_at", "unread_bytes", "stored_bytes"])
 @pytest.mark.parametrize("damage", DAMAGE)
-async def test_a_damaged_hint_is_made_right_as_the_file_is_opened(tmp_path: Path, hint: str, damage: str) -> None:
+async def test_a_damaged_hint_is_repaired_when_the_file_is_opened(tmp_path: Path, hint: str, damage: str) -> None:
     sound = await filled(tmp_path / "sound")
     wanted = await sweep(sound)
     await sound.close()
@@ -55,7 +55,7 @@ async def test_a_damaged_hint_is_made_right_as_the_file_is_opened(tmp_path: Path
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-async def test_a_damaged_hint_deletes_nothing_and_has_nothing_read_twice(tmp_path: Path, damage: str) -> None:
+async def test_a_damaged_hint_neither_deletes_a_session_nor_has_text_read_twice(tmp_path: Path, damage: str) -> None:
     store = await filled(tmp_path)
     await execute(store, f"UPDATE session SET expires_at = {damage}, unread_bytes = {damage}")
     assert {found.key.id for found in await store.unread(1)} <= {"book"}
@@ -65,7 +65,7 @@ async def test_a_damaged_hint_deletes_nothing_and_has_nothing_read_twice(tmp_pat
     await store.close()
 
 
-async def test_the_sweep_decodes_only_what_a_hint_names(tmp_path: Path) -> None:
+async def test_the_sweep_finds_sessions_by_index(tmp_path: Path) -> None:
     store = await filled(tmp_path)
     plans: list[str] = []
 

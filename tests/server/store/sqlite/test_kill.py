@@ -1,4 +1,4 @@
-"""What was acknowledged outlives the process, however suddenly that ends: whole, in order, nothing twice."""
+"""Acknowledged writes survive SIGKILL of the process: complete, in order, nothing twice."""
 
 import os
 import random
@@ -17,8 +17,8 @@ ROUNDS = 20
 
 
 def run_and_kill(folder: Path, seed: int, acknowledgements: int) -> dict[tuple[str, str], int]:
-    """Lets a process write until it has told of so many acknowledgements; returns the last of each kind."""
-    told: dict[tuple[str, str], int] = {}
+    """Kills a writing process after this many acknowledgements; returns the last one of each kind and session."""
+    acknowledged: dict[tuple[str, str], int] = {}
     with subprocess.Popen(
         [sys.executable, appender.__file__, str(folder), str(seed)],
         stdout=subprocess.PIPE,
@@ -30,26 +30,26 @@ def run_and_kill(folder: Path, seed: int, acknowledgements: int) -> dict[tuple[s
             line = process.stdout.readline()
             assert line, "the process ended by itself"
             kind, id, amount = line.rstrip("\n").split("\t")
-            told[kind, id] = int(amount)
+            acknowledged[kind, id] = int(amount)
         process.kill()
-        # What it said before it died was acknowledged as well; a torn last line was not said.
+        # Lines that were printed before the kill count too, except a partial last line.
         for line in process.stdout:
             if line.endswith("\n"):
                 kind, id, amount = line.rstrip("\n").split("\t")
-                told[kind, id] = int(amount)
-    return told
+                acknowledged[kind, id] = int(amount)
+    return acknowledged
 
 
-async def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None:
+async def test_acknowledged_writes_survive_every_kill(tmp_path: Path) -> None:
     dice = random.Random(20)
-    told: dict[tuple[str, str], int] = {}
+    acknowledged: dict[tuple[str, str], int] = {}
     for seed in range(ROUNDS):
-        told |= run_and_kill(tmp_path, seed, dice.randint(1, 60))
+        acknowledged |= run_and_kill(tmp_path, seed, dice.randint(1, 60))
         store = await SqliteStore.open(tmp_path)
         for record in await store.list_sessions("acme", 9):
             key = record.key
-            assert record.accepted_bytes >= told.get(("accepted", key.id), 0)
-            assert record.version >= told.get(("version", key.id), 0)
+            assert record.accepted_bytes >= acknowledged.get(("accepted", key.id), 0)
+            assert record.version >= acknowledged.get(("version", key.id), 0)
 
             recovery = await store.recover(key)
             assert recovery.record == record
@@ -65,6 +65,6 @@ async def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None
 
             low, high = recovery.journal_offset, record.accepted_bytes
             assert await store.journal(key, low, high) == appender.text(key, low, high)
-        assert {id for _, id in told} <= {record.key.id for record in await store.list_sessions("acme", 9)}
+        assert {id for _, id in acknowledged} <= {record.key.id for record in await store.list_sessions("acme", 9)}
         await store.close()
-    assert min(told["version", key.id] for key in appender.KEYS) > ROUNDS
+    assert min(acknowledged["version", key.id] for key in appender.KEYS) > ROUNDS

@@ -1,4 +1,4 @@
-"""Which folders and files the SQLite store opens, how it sets them up, and that it holds them alone."""
+"""Which folders and files the SQLite store opens, how it sets them up, and that it locks them."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
         ("user_version", 4),
     ],
 )
-async def test_the_settings_took(sqlite: SqliteStore, pragma: str, answer: int | str) -> None:
+async def test_a_setting_is_in_effect(sqlite: SqliteStore, pragma: str, answer: int | str) -> None:
     assert await sqlite.writer.run(lambda connection: connection.pragma(pragma)) == answer
 
 
@@ -49,7 +49,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     direct.close()
     with pytest.raises(StoreUnavailable) as refusal:
         await SqliteStore.open(tmp_path)
-    # While the error is still held, for it must not hold the file.
+    # The error is still referenced here, and must not keep the file open.
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
     direct.pragma("user_version", 4)
     direct.close()
@@ -65,19 +65,19 @@ async def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> N
         await SqliteStore.open(tmp_path)
 
 
-async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"something else entirely" * 1000)
     with pytest.raises(StoreUnavailable, match="not a database"):
         await SqliteStore.open(tmp_path)
 
 
-async def test_a_folder_that_can_not_be_is_refused(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_exist_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable, match="check its path"):
         await SqliteStore.open(tmp_path / "file" / "data")
 
 
-async def test_new_folders_and_the_new_file_are_synced_into_their_folders(
+async def test_new_folders_and_the_new_file_are_synced_into_their_parents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
@@ -93,17 +93,19 @@ async def test_new_folders_and_the_new_file_are_synced_into_their_folders(
     assert {folder.stat().st_ino for folder in folders} <= set(synced)
 
 
-async def test_new_folders_are_closed_to_others(sqlite: SqliteStore, tmp_path: Path) -> None:
+async def test_new_folders_are_accessible_only_to_their_owner(sqlite: SqliteStore, tmp_path: Path) -> None:
     assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 
-async def test_a_second_server_is_told_who_holds_the_folder(sqlite: SqliteStore, tmp_path: Path) -> None:
+async def test_a_second_store_on_the_folder_is_refused_with_the_holders_process_id(
+    sqlite: SqliteStore, tmp_path: Path
+) -> None:
     with pytest.raises(StoreUnavailable, match=f"{tmp_path / 'data'} is in use by process {os.getpid()}: stop"):
         await SqliteStore.open(tmp_path / "data")
     await sqlite.ready()
 
 
-async def test_a_second_process_is_told_too(sqlite: SqliteStore, tmp_path: Path) -> None:
+async def test_a_second_process_on_the_folder_is_refused_too(sqlite: SqliteStore, tmp_path: Path) -> None:
     opening = (
         "import asyncio, pathlib, sys; from server.store.sqlite import SqliteStore; "
         "asyncio.run(SqliteStore.open(pathlib.Path(sys.argv[1])))"
@@ -117,13 +119,13 @@ async def test_a_second_process_is_told_too(sqlite: SqliteStore, tmp_path: Path)
     assert f"is in use by process {os.getpid()}" in second.stderr
 
 
-async def test_closing_lets_go_of_the_folder(tmp_path: Path) -> None:
+async def test_closing_releases_the_folder(tmp_path: Path) -> None:
     await (await SqliteStore.open(tmp_path)).close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK_NAME, FILE_NAME]
     await (await SqliteStore.open(tmp_path)).close()
 
 
-async def test_an_opening_that_nobody_waits_for_lets_go_too(tmp_path: Path) -> None:
+async def test_a_cancelled_opening_releases_the_folder(tmp_path: Path) -> None:
     opening = asyncio.create_task(SqliteStore.open(tmp_path))
     await asyncio.sleep(0)
     opening.cancel()
@@ -145,7 +147,7 @@ async def test_another_program_in_the_file_makes_the_store_unavailable(tmp_path:
     await (await SqliteStore.open(tmp_path)).close()
 
 
-async def test_the_file_is_held_alone_from_the_second_opening_on_as_well(tmp_path: Path) -> None:
+async def test_the_file_is_locked_exclusively_on_the_first_and_the_second_opening(tmp_path: Path) -> None:
     for _ in range(2):
         store = await SqliteStore.open(tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK_NAME, FILE_NAME, f"{FILE_NAME}-wal"]

@@ -1,4 +1,4 @@
-"""Snapshots and ways back in the embedded store: what damage does to them, and files from before there were any."""
+"""Snapshots, rewinds and rebuilds in the embedded store: damage to them, and files of earlier schemas."""
 
 import json
 from dataclasses import replace
@@ -42,7 +42,7 @@ def checkpoint_rows(connection: apsw.Connection) -> int:
         "UPDATE snapshot SET name = 'c' WHERE name = 'a'",
     ],
 )
-async def test_a_damaged_snapshot_is_named_and_never_used(sqlite: SqliteStore, damage: str) -> None:
+async def test_a_damaged_snapshot_is_reported_and_never_returned(sqlite: SqliteStore, damage: str) -> None:
     await with_text(sqlite, TEXT)
     await keep(sqlite, key(), read(TEXT, 1), at=3.0)
     for name in ("a", "b"):
@@ -58,11 +58,11 @@ async def test_a_damaged_snapshot_is_named_and_never_used(sqlite: SqliteStore, d
 
 
 @pytest.mark.parametrize("offset", [4, 8])
-async def test_who_goes_back_in_damaged_text_keeps_none_of_it(sqlite: SqliteStore, offset: int) -> None:
+async def test_a_rewind_in_damaged_text_keeps_no_damaged_text(sqlite: SqliteStore, offset: int) -> None:
     await with_text(sqlite, TEXT[:4], TEXT[4:8], TEXT[8:], keep_text=True)
     await keep(sqlite, key(), checkpoint(1, 6), at=3.0)
     await change(sqlite, f"UPDATE piece SET value = x'00' WHERE offset = {offset}")
-    # Whether the damaged text is the memory's can not be told: who keeps a memory need not lose it for that.
+    # Damaged text cannot be compared with the memory's, which is no reason to refuse the snapshot.
     await sqlite.keep_snapshot(key(), "name", "", read(TEXT[:9], 1), at=4.0)
     await sqlite.rewind(await sqlite.get(key()), read(TEXT[:6], 2), "new", at=5.0)
     recovery = await sqlite.recover(key())
@@ -70,7 +70,7 @@ async def test_who_goes_back_in_damaged_text_keeps_none_of_it(sqlite: SqliteStor
     assert (recovery.checkpoints, recovery.journal_offset, recovery.damaged) == ((read(TEXT[:6], 2),), kept_from, ())
 
 
-async def test_nothing_is_left_of_a_session_that_had_snapshots(sqlite: SqliteStore) -> None:
+async def test_deleting_a_session_with_snapshots_leaves_no_row(sqlite: SqliteStore) -> None:
     def rows(connection: apsw.Connection) -> int:
         tables = ("session", "piece", "repeat", "checkpoint", "snapshot", "tombstone")
         return sum(connection.execute(f"SELECT count(*) FROM {table}").get for table in tables)
@@ -88,7 +88,7 @@ async def test_nothing_is_left_of_a_session_that_had_snapshots(sqlite: SqliteSto
         assert await sqlite.writer.run(rows) == 0
 
 
-async def test_what_was_read_under_other_weights_goes_when_it_is_read_again(sqlite: SqliteStore) -> None:
+async def test_a_rebuild_deletes_the_checkpoints_of_the_other_weights(sqlite: SqliteStore) -> None:
     await with_text(sqlite, TEXT, keep_text=True)
     for version in (1, 2):
         await keep(sqlite, key(), read(TEXT, version), at=3.0)
@@ -96,22 +96,23 @@ async def test_what_was_read_under_other_weights_goes_when_it_is_read_again(sqli
     assert await sqlite.writer.run(checkpoint_rows) == 0
 
 
-def as_before(connection: apsw.Connection) -> None:
-    """Every entry as it was before sessions could keep their text and had snapshots."""
+def downgrade(connection: apsw.Connection) -> None:
+    """Rewrites every manifest as it was before sessions could keep their text and have snapshots, without hints."""
     for index in ("session_by_expiry", "session_by_unread", "session_by_size"):
         connection.execute(f"DROP INDEX {index}")
     for hint in ("expires_at", "unread_bytes", "stored_bytes"):
         connection.execute(f"ALTER TABLE session DROP COLUMN {hint}")
     for tenant, id, created_at, value in connection.execute("SELECT tenant, id, created_at, entry FROM session"):
-        entry = json.loads(value)
-        del entry["snapshots"], entry["stretches"], entry["record"]["keep_text"], entry["record"]["open_bytes"]
-        old = json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+        manifest = json.loads(value)
+        del manifest["snapshots"], manifest["stretches"]
+        del manifest["record"]["keep_text"], manifest["record"]["open_bytes"]
+        old = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
         sealed = checksum("session", SessionKey(tenant, id), (created_at,), old)
         connection.execute("UPDATE session SET entry = ?, seal = ? WHERE id = ?", (old, sealed, id))
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
-async def test_a_file_of_an_earlier_schema_is_taken_over_with_what_it_holds(tmp_path: Path, version: int) -> None:
+async def test_a_file_of_an_earlier_schema_is_migrated_with_its_sessions(tmp_path: Path, version: int) -> None:
     store = await SqliteStore.open(tmp_path)
     await with_text(store, TEXT[:4], TEXT[4:])
     await keep(store, key(), checkpoint(1, 9), at=3.0)
@@ -119,7 +120,7 @@ async def test_a_file_of_an_earlier_schema_is_taken_over_with_what_it_holds(tmp_
     before = await store.recover(key())
     await store.close()
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    as_before(direct)
+    downgrade(direct)
     direct.execute(f"PRAGMA user_version = {version}")
     if version < 3:
         direct.execute("DROP TABLE snapshot")
@@ -127,7 +128,7 @@ async def test_a_file_of_an_earlier_schema_is_taken_over_with_what_it_holds(tmp_
         direct.execute("DROP TABLE tombstone")
     direct.close()
     store = await SqliteStore.open(tmp_path)
-    # Records of those versions do not have the bytes of an open character.
+    # Records of those versions do not have the bytes of an incomplete character.
     was = replace(before, record=replace(before.record, open_bytes=None))
     assert await store.recover(key()) == was
     assert [found.key for found in await store.unread(1)] == [key()]

@@ -1,4 +1,4 @@
-"""What the SQLite store promises beyond the contract: its one thread, its groups, its commits, its closing."""
+"""The SQLite store beyond the contract: its writer thread, group commits, full disks and closing."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def one_group(store: SqliteStore) -> AsyncIterator[None]:
-    """Holds the thread until the block ends, so that all that is asked meanwhile becomes one group."""
+    """Blocks the writer thread until the block ends, so that its operations become one group."""
     held, free = threading.Event(), threading.Event()
 
     def wait(connection: apsw.Connection) -> None:
@@ -37,7 +37,7 @@ async def one_group(store: SqliteStore) -> AsyncIterator[None]:
     await asyncio.to_thread(held.wait)
     try:
         yield
-        # Tasks made in the block have not run yet; each asks in its first turn.
+        # Tasks created in the block have not run yet; each queues its operation in its first step.
         await asyncio.sleep(0)
     finally:
         free.set()
@@ -56,7 +56,7 @@ async def count_commits(store: SqliteStore) -> list[None]:
     return commits
 
 
-async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
+async def test_closing_finishes_the_operations_in_progress(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path)
     await store.create(record())
     async with one_group(store):
@@ -69,7 +69,7 @@ async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
     await again.close()
 
 
-async def test_an_error_that_is_still_held_does_not_keep_the_file_open(tmp_path: Path) -> None:
+async def test_an_error_that_is_still_referenced_does_not_keep_the_file_open(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path)
     await store.create(record())
     await store.append(key(), 0, b"once", at=2.0)
@@ -91,12 +91,12 @@ async def test_a_group_is_committed_once(sqlite: SqliteStore) -> None:
             asyncio.create_task(sqlite.append(key(id), end, b"piece", at=2.0)) for id in ids for end in range(0, 50, 5)
         ]
     await asyncio.gather(*appends)
-    # One is the group that held the thread.
+    # One is the group that blocked the thread.
     assert len(commits) == 2
     assert {(await sqlite.get(key(id))).accepted_bytes for id in ids} == {50}
 
 
-async def test_a_group_has_a_largest_size(sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_group_has_a_maximum_size(sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_thread, "GROUP_OPERATIONS_MAX", 10)
     commits = await count_commits(sqlite)
     async with one_group(sqlite):
@@ -105,7 +105,7 @@ async def test_a_group_has_a_largest_size(sqlite: SqliteStore, monkeypatch: pyte
     assert len(commits) == 1 + 3
 
 
-async def test_nobody_is_answered_before_the_commit(sqlite: SqliteStore) -> None:
+async def test_no_operation_returns_before_the_commit(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
     answered: list[bool] = []
 
@@ -121,7 +121,7 @@ async def test_a_failed_commit_acknowledges_nothing(sqlite: SqliteStore) -> None
     await sqlite.create(record())
     async with one_group(sqlite):
         appends = [asyncio.create_task(sqlite.append(key(), end, b"x", at=2.0)) for end in range(5)]
-        # A commit hook that refuses is SQLite's own way to make a commit fail.
+        # A commit hook that returns true makes the commit fail.
         refusing = sqlite.writer.run(lambda connection: connection.set_commit_hook(lambda: True))
         operations = [*appends, asyncio.create_task(refusing)]
     outcomes = await asyncio.gather(*operations, return_exceptions=True)
@@ -130,7 +130,7 @@ async def test_a_failed_commit_acknowledges_nothing(sqlite: SqliteStore) -> None
     assert (await sqlite.append(key(), 0, b"y", at=3.0)).accepted_bytes == 1
 
 
-async def test_a_failure_in_a_group_undoes_only_itself(sqlite: SqliteStore) -> None:
+async def test_a_failed_operation_in_a_group_rolls_back_only_itself(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
     await sqlite.append(key(), 0, b"once", at=2.0)
     commits = await count_commits(sqlite)
@@ -155,10 +155,10 @@ async def test_a_failure_in_a_group_undoes_only_itself(sqlite: SqliteStore) -> N
     errors = [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)]
     assert errors == [SessionMissing, RuntimeError, ContentConflict]
     assert await sqlite.journal(key(), 0, 99) == b"once read, ask"
-    assert len(commits) == 3  # the holding group, this group, and the look at the journal
+    assert len(commits) == 3  # the blocking group, this group, and the read of the journal
 
 
-async def test_a_waiter_that_leaves_does_not_take_its_write_along(sqlite: SqliteStore) -> None:
+async def test_a_cancelled_append_is_still_written(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
     async with one_group(sqlite):
         leaving = asyncio.create_task(sqlite.append(key(), 0, b"kept", at=2.0))
@@ -169,7 +169,9 @@ async def test_a_waiter_that_leaves_does_not_take_its_write_along(sqlite: Sqlite
     assert await sqlite.journal(key(), 0, 99) == b"kept"
 
 
-async def test_nobody_waits_for_a_thread_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_operations_fail_when_the_writer_thread_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = await SqliteStore.open(tmp_path)
     ended = threading.Event()
 
@@ -208,7 +210,7 @@ async def set_room(store: SqliteStore, pages: int) -> None:
     await store.writer.run(lambda connection: connection.pragma("max_page_count", pages))
 
 
-async def test_a_full_disk_keeps_nothing_and_goes_on_when_there_is_room(sqlite: SqliteStore) -> None:
+async def test_a_full_disk_stores_nothing_and_recovers_when_there_is_space(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
     await sqlite.append(key(), 0, b"a" * 100_000, at=2.0)
     before = await sqlite.get(key())
@@ -224,7 +226,7 @@ async def test_a_full_disk_keeps_nothing_and_goes_on_when_there_is_room(sqlite: 
     assert await sqlite.journal(key(), 99_999, 9) == b"ac"
 
 
-async def test_what_fits_on_a_full_disk_is_still_done(sqlite: SqliteStore) -> None:
+async def test_an_append_that_fits_on_a_full_disk_succeeds(sqlite: SqliteStore) -> None:
     await sqlite.create(record())
     await sqlite.append(key(), 0, b"a" * 100_000, at=2.0)
     await set_room(sqlite, 20)
@@ -243,7 +245,7 @@ async def test_what_fits_on_a_full_disk_is_still_done(sqlite: SqliteStore) -> No
     assert text == b"small"
 
 
-async def test_free_pages_go_back_to_the_disk(sqlite: SqliteStore) -> None:
+async def test_free_pages_are_returned_to_the_disk(sqlite: SqliteStore) -> None:
     def pages(connection: apsw.Connection) -> tuple[int, int]:
         return connection.pragma("page_count"), connection.pragma("freelist_count")
 
@@ -252,7 +254,7 @@ async def test_free_pages_go_back_to_the_disk(sqlite: SqliteStore) -> None:
         await sqlite.append(key(), number * 256_000, b"x" * 256_000, at=2.0)
     full, _ = await sqlite.writer.run(pages)
     await sqlite.delete(key())
-    # The thread shrinks the file while nobody waits; one more turn for each step that was put off.
+    # The thread shrinks the file while no operation waits; each of these operations lets it take another step.
     free = full
     while free > writer_thread.FREE_PAGES_KEPT:
         count, free = await sqlite.writer.run(pages)
