@@ -15,7 +15,7 @@ LENGTHS_TOKENS = (10_000, 100_000, 1_000_000)
 def measure(plan: Plan) -> Section:
     model = plan.loaded.model
     memory = model.initial_memory(1)
-    stored = encode(Checkpoint.empty(memory), plan.loaded.fingerprint)
+    stored = encode(Checkpoint.empty(memory.to("cpu")), plan.loaded.fingerprint)
     element_bytes = model.embedding.weight.element_size()
     figures = [Figure("memory_bytes", memory.nbytes), Figure("checkpoint_bytes", len(stored))]
     for tokens in LENGTHS_TOKENS:

@@ -86,8 +86,8 @@ class Advance(NamedTuple):
 
 
 def encode(checkpoint: Checkpoint, fingerprint: str) -> bytes:
-    """The checkpoint as a safetensors file that names the weights it belongs to."""
-    tensors = {_MEMORY + name: t.cpu().contiguous() for name, t in checkpoint.memory.tensors.items()}
+    """The checkpoint, whose memory is in host RAM, as a safetensors file that names the weights it belongs to."""
+    tensors = {_MEMORY + name: t.contiguous() for name, t in checkpoint.memory.tensors.items()}
     tensors["tail"] = torch.tensor(checkpoint.tail, dtype=torch.int64)
     tensors["pending"] = torch.tensor(list(checkpoint.pending), dtype=torch.uint8)
     metadata = {
@@ -101,7 +101,7 @@ def encode(checkpoint: Checkpoint, fingerprint: str) -> bytes:
 
 
 def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
-    """The checkpoint in `value`, whose memory must have the names, shapes and types of `like` (batch 1).
+    """The checkpoint in `value`, in host RAM; its memory must have the names, shapes and types of `like` (batch 1).
 
     Raises `ForeignCheckpoint` for other weights and `CheckpointError` for anything unsound.
     """
@@ -119,7 +119,7 @@ def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
     memory = {name.removeprefix(_MEMORY): t for name, t in tensors.items() if name.startswith(_MEMORY)}
     _must_resemble(memory, like)
     return Checkpoint(
-        MemoryState({name: memory[name].to(like[name].device) for name in like.tensors}),
+        MemoryState({name: memory[name] for name in like.tensors}),
         tuple(_row(tensors, "tail", torch.int64)),
         bytes(_row(tensors, "pending", torch.uint8)),
         _count(metadata, "offset"),

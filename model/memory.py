@@ -26,6 +26,10 @@ class MemoryState:
         return next(iter(self.tensors.values())).shape[0]
 
     @property
+    def device(self) -> torch.device:
+        return next(iter(self.tensors.values())).device
+
+    @property
     def nbytes(self) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 

@@ -12,7 +12,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
+
+import torch
 
 from model.memory import MemoryState
 from model.sampling import Written
@@ -63,6 +65,7 @@ class Load:
     queued_tokens: int = 0
 
 
+Result = TypeVar("Result")
 Event: TypeAlias = Written | Exception | None
 
 
@@ -119,6 +122,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         # To be made by the engine's thread before its next step, in this order.
         self._calls: deque[Callable[[], None]] = deque()
+        self._copies: set[asyncio.Future[MemoryState]] = set()
         self._reads: dict[ReadWork, _Reading] = {}
         self._answers: dict[AnswerWork, asyncio.Queue[Event]] = {}
         self._halting = self._stopping = False
@@ -189,6 +193,38 @@ class Engine:
         with self._changed:
             self._cancel(work)
             self._answers.pop(work, None)
+
+    async def to_host(self, memory: MemoryState) -> MemoryState:
+        """The memory in host RAM; raises `EngineStopped` where it is on a device that no thread uses any more."""
+        return await self._copy(memory, torch.device("cpu"))
+
+    async def to_device(self, memory: MemoryState) -> MemoryState:
+        """The memory on the model's device; raises `EngineStopped` like `to_host`."""
+        return await self._copy(memory, self._runner.device)
+
+    async def _copy(self, memory: MemoryState, device: torch.device) -> MemoryState:
+        """Copied by the engine's thread between steps: no other thread uses the device."""
+        if memory.device == device:
+            return memory
+        future: asyncio.Future[MemoryState] = asyncio.get_running_loop().create_future()
+
+        def copy() -> None:
+            try:
+                copied = self._runner.copy(memory, device)
+            except Exception as error:
+                self._soon(_refuse, future, error)
+            else:
+                self._soon(_resolve, future, copied)
+
+        with self._changed:
+            self._must_work()
+            self._copies.add(future)
+            self._call(copy)
+        try:
+            return await future
+        finally:
+            with self._changed:
+                self._copies.discard(future)
 
     def halt_reading(self) -> None:
         """Ends every read with the segments that it has read so far, and each later one before its first."""
@@ -294,6 +330,8 @@ class Engine:
             for reading in self._reads.values():
                 self._soon(_refuse, reading.future, stopped)
             self._reads.clear()
+            for copy in self._copies:
+                self._soon(_refuse, copy, stopped)
 
     def _must_work(self) -> None:
         if self._stopping or self._failure is not None:
@@ -305,11 +343,11 @@ class Engine:
             self._loop.call_soon_threadsafe(function, *arguments)
 
 
-def _resolve(future: asyncio.Future[ReadResult], result: ReadResult) -> None:
+def _resolve(future: asyncio.Future[Result], result: Result) -> None:
     if not future.done():
         future.set_result(result)
 
 
-def _refuse(future: asyncio.Future[ReadResult], error: Exception) -> None:
+def _refuse(future: asyncio.Future[Result], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)

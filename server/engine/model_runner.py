@@ -110,6 +110,14 @@ class ModelRunner:
         self._generator.seed()
         self.end = model.config.special.end
 
+    @property
+    def device(self) -> torch.device:
+        return self._model.device
+
+    def copy(self, memory: MemoryState, device: torch.device) -> MemoryState:
+        """The memory on another device."""
+        return memory.to(device)
+
     def start_answer(self, work: AnswerWork, request: AnswerRequest) -> None:
         """From here until `drop`, batches may have this answer."""
         self._answers[work] = _Answer(request, Sampler(request.sampling, request.logprobs))

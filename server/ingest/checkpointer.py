@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint, CheckpointError, decode, encode
 from model.weights import LoadedModel
+from server.engine.engine import Engine
 from server.ingest.errors import MemoryDamaged
 from server.ingest.session_progress import Progress, ReadState
 from server.observability.metrics import Metrics
@@ -68,8 +70,11 @@ class Restored(NamedTuple):
 class Checkpointer:
     """Stores and restores the memories of resident sessions."""
 
-    def __init__(self, store: Store, loaded: LoadedModel, metrics: Metrics, policy: CheckpointPolicy) -> None:
+    def __init__(
+        self, store: Store, engine: Engine, loaded: LoadedModel, metrics: Metrics, policy: CheckpointPolicy
+    ) -> None:
         self._store = store
+        self._engine = engine
         self._loaded = loaded
         self._metrics = metrics
         self._policy = policy
@@ -85,7 +90,8 @@ class Checkpointer:
         if state.offset < progress.stored_bytes:
             return None
         began = time.perf_counter()
-        value = await asyncio.to_thread(encode, state, self._loaded.fingerprint)
+        on_host = replace(state, memory=await self._engine.to_host(state.memory))
+        value = await asyncio.to_thread(encode, on_host, self._loaded.fingerprint)
         newest = StoredCheckpoint(read.info(progress.version + 1), value)
         await asyncio.sleep(self._policy.wait_seconds(len(value), time.monotonic()))
         storing = time.perf_counter()
@@ -129,9 +135,11 @@ class Checkpointer:
                 continue
             try:
                 state = await asyncio.to_thread(decode, stored.value, self._loaded.fingerprint, self._initial)
-                return ReadState(state, stored.info.chain), damaged
             except CheckpointError as error:
                 damaged.append(f"checkpoint {stored.version}: {error}")
+                continue
+            state = replace(state, memory=await self._engine.to_device(state.memory))
+            return ReadState(state, stored.info.chain), damaged
         return None, damaged
 
     async def quarantine(self, key: SessionKey, lineage: str, reason: str) -> MemoryDamaged:

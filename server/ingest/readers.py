@@ -42,7 +42,7 @@ class SessionReaders:
         self._shared = Shared(
             store,
             TextReader(engine, loaded, metrics),
-            Checkpointer(store, loaded, metrics, policy),
+            Checkpointer(store, engine, loaded, metrics, policy),
             policy,
             self._places,
             LeaseManager(store, settings.lease_seconds),

@@ -35,7 +35,7 @@ class SessionService:
         self._settings = settings
         self.registry = SessionRegistry(store, readers, loaded, settings, metrics, receipts)
         self.uploads = UploadService(store, readers, self.registry, settings)
-        self.snapshots = SnapshotService(store, readers, self.registry, loaded)
+        self.snapshots = SnapshotService(store, readers, self.registry, engine, loaded)
         self.answers = AnswerService(engine, loaded, settings.answer_seconds, metrics)
         self.queries = QueryService(readers, self.registry, self.uploads, self.snapshots, self.answers, settings)
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, decode, encode
 from model.tokenizer import InvalidText
 from model.weights import LoadedModel
+from server.engine.engine import Engine
 from server.ingest.readers import SessionReaders
 from server.ingest.session_progress import ReadState
 from server.sessions import errors
@@ -36,10 +37,18 @@ ATTEMPTS = 10
 
 
 class SnapshotService:
-    def __init__(self, store: Store, readers: SessionReaders, registry: SessionRegistry, loaded: LoadedModel) -> None:
+    def __init__(
+        self,
+        store: Store,
+        readers: SessionReaders,
+        registry: SessionRegistry,
+        engine: Engine,
+        loaded: LoadedModel,
+    ) -> None:
         self._store = store
         self._readers = readers
         self._registry = registry
+        self._engine = engine
         self._loaded = loaded
         self._initial = loaded.model.initial_memory(1)
 
@@ -74,7 +83,8 @@ class SnapshotService:
         await self._registry.present(key)
         found, value = await self._store.load_snapshot(key, name)
         self._registry.must_belong(found.fingerprint)
-        return found, await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
+        state = await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
+        return found, replace(state, memory=await self._engine.to_device(state.memory))
 
     async def drop(self, key: SessionKey, name: str) -> None:
         await self._registry.present(key)
@@ -135,7 +145,9 @@ class SnapshotService:
         record = await self._registry.readable(key)
         reached = await self._readers.reach(record)
         version = max(reached.version, record.version, 1)
-        value = await asyncio.to_thread(encode, reached.read.state, self._loaded.fingerprint)
+        state = reached.read.state
+        on_host = replace(state, memory=await self._engine.to_host(state.memory))
+        value = await asyncio.to_thread(encode, on_host, self._loaded.fingerprint)
         return record, StoredCheckpoint(reached.read.info(version), value)
 
     async def _moved(self, key: SessionKey, move: Callable[[SessionRecord], Awaitable[SessionRecord]]) -> SessionView:
@@ -153,6 +165,7 @@ class SnapshotService:
         raise errors.Overloaded("the reader's checkpoints come faster than the change; send the request again")
 
     async def _opened(self, value: bytes, what: str) -> Checkpoint:
+        """The state in a stored value, in host RAM."""
         try:
             return await asyncio.to_thread(decode, value, self._loaded.fingerprint, self._initial)
         except CheckpointError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,9 @@ from server.engine.engine import Engine, EngineBusy, EngineStopped, StepFailed
 from server.engine.model_runner import AnswerRequest, ModelRunner
 from server.engine.scheduler import Batch, Scheduler
 from testing.models import random_model, tiny_config
+
+# Without one of its own, a machine's tests copy to the device that has no data.
+OTHER = torch.device("meta")
 
 pytestmark = pytest.mark.anyio
 
@@ -238,3 +242,54 @@ async def test_the_runner_keeps_nothing_of_work_that_ended(model: MemoryTransfor
         assert not runner._answers
         engine.stop()
         assert not runner._reads
+
+
+class Copying(ModelRunner):
+    """Says that the model is on another device, and which threads copy to and from it."""
+
+    def __init__(self, model: MemoryTransformer) -> None:
+        super().__init__(model)
+        self.threads: list[str] = []
+
+    @property
+    def device(self) -> torch.device:
+        return OTHER
+
+    def copy(self, memory: MemoryState, device: torch.device) -> MemoryState:
+        self.threads.append(threading.current_thread().name)
+        if memory.batch > 1:
+            raise RuntimeError("out of memory")
+        return memory.to(device) if device == OTHER else MemoryState({"of": torch.zeros(1)})
+
+
+async def test_memories_are_copied_by_the_engines_thread(model: MemoryTransformer) -> None:
+    runner, memory = Copying(model), model.initial_memory(1)
+    with running(model, runner=runner) as engine:
+        there = await engine.to_device(memory)
+        assert there.device == OTHER
+        assert (await engine.to_host(there)).device == torch.device("cpu")
+        assert runner.threads == ["engine", "engine"]
+        assert await engine.to_host(memory) is memory
+        assert await engine.to_device(there) is there
+        assert len(runner.threads) == 2
+
+
+async def test_a_copy_that_fails_raises_and_the_engine_goes_on(model: MemoryTransformer) -> None:
+    with running(model, runner=Copying(model)) as engine:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            await engine.to_device(model.initial_memory(2))
+        assert (await engine.to_device(model.initial_memory(1))).device == OTHER
+
+
+async def test_copies_fail_once_the_engine_has_stopped(model: MemoryTransformer) -> None:
+    memory = model.initial_memory(1)
+    with running(model, runner=Copying(model)) as engine:
+        # Whichever of the two comes first, the copy does not wait for ever.
+        copying = asyncio.ensure_future(engine.to_device(memory))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(engine.stop)
+        (result,) = await asyncio.wait_for(asyncio.gather(copying, return_exceptions=True), 60)
+        assert isinstance(result, MemoryState | EngineStopped)
+        with pytest.raises(EngineStopped):
+            await engine.to_device(memory)
+        assert await engine.to_host(memory) is memory
