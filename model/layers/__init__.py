@@ -1,1 +1,1 @@
-"""model/layers"""
+"""Decoder blocks and the backbone made of them, with fused and stacked weights."""

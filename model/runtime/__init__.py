@@ -1,1 +1,1 @@
-"""model/runtime"""
+"""How segments are read fastest: skipped, batched, or in the wavefront."""

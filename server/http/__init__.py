@@ -1,1 +1,1 @@
-"""The front: what every request passes before a route sees it, from the connection's bounds to keys and quotas."""
+"""HTTP: what every request passes before a route (protocol limits, keys, quotas), errors as responses, and schemas."""

@@ -1,1 +1,1 @@
-"""server/observability"""
+"""What an operator sees: metrics, traces, logs, and the store's calls counted."""

@@ -1,1 +1,1 @@
-"""server/sessions"""
+"""The use cases, without HTTP: sessions, uploads, questions, snapshots, and the errors that they raise."""

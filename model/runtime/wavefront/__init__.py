@@ -1,1 +1,1 @@
-"""model/runtime/wavefront"""
+"""Several segments of a text at once, each in another layer (2506.05229)."""
