@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.http import api_keys
-from server.http.errors import InvalidApiKey, NotAllowed
 from server.http.permissions import SCOPES, Call, Scope
+from server.http.refusals import InvalidApiKey, NotAllowed
 from server.settings import ListenSettings, SettingsError
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from itertools import accumulate
 
 from starlette.types import Message, Receive
 
-from server.http.errors import BodyTooLarge, InvalidRequest
 from server.http.permissions import Call
+from server.http.refusals import BodyTooLarge, InvalidRequest
 
 # An unterminated string extends to the end, here as in a parser.
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)

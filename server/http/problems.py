@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from server.engine.engine import EngineBusy, EngineStopped, StepFailed
-from server.http import errors as http
+from server.http import refusals as http
 from server.ingest.errors import MemoryDamaged, ReaderDropped, ReaderStopped
 from server.sessions import errors as sessions
 from server.sessions.receipts import BadReceipt

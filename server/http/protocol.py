@@ -14,10 +14,10 @@ from typing import Any, Literal
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from server.http.body_limits import is_long
-from server.http.errors import HttpError, InvalidRequest, NotReady, TooSlow
 from server.http.gate import request_id
 from server.http.permissions import call_of
 from server.http.problems import ErrorResponse, error_response
+from server.http.refusals import HttpError, InvalidRequest, NotReady, TooSlow
 from server.settings import ConnectionSettings
 
 # The most time that passes for connections between two checks: after a pause of the server, bytes that arrived

@@ -15,8 +15,8 @@ from typing import Any
 import http_sf
 from starlette.types import Message, Receive
 
-from server.http.errors import RateLimited
 from server.http.permissions import Phase
+from server.http.refusals import RateLimited
 from server.settings import TenantSettings
 
 # Rates are averages over this time: a burst may use all of it at once.

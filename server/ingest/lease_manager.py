@@ -1,4 +1,7 @@
-"""The leases of the sessions that are read here: taken, renewed before they run out, released when another asks."""
+"""The leases of the sessions that are read here: taken, renewed before they run out, released when another asks.
+
+This is the holder's side. Who gets a lease is decided by the store: `store/local_leases.py`, `store/redis/leases.py`.
+"""
 
 from __future__ import annotations
 

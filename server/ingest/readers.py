@@ -14,10 +14,10 @@ from server.ingest.backlog import Backlog
 from server.ingest.checkpointer import Checkpointer, CheckpointPolicy
 from server.ingest.errors import ReaderDropped, ReaderStopped
 from server.ingest.lease_manager import LeaseManager
+from server.ingest.reader_state import State
 from server.ingest.session_cache import SessionCache
 from server.ingest.session_progress import MemorySource, Progress, Reached
 from server.ingest.session_reader import SessionReader, Shared
-from server.ingest.session_state import State
 from server.ingest.text_reader import TextReader
 from server.observability.metrics import Metrics
 from server.settings import Settings

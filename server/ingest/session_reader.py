@@ -1,6 +1,6 @@
 """One session's reader: the task that turns the session's accepted text into memory, and checkpoints it on the way.
 
-A state machine, one method for each state; the states and the table of transitions are in `session_state.py`. Text is
+A state machine, one method for each state; the states and the table of transitions are in `reader_state.py`. Text is
 read in time slices: until a checkpoint is due and stored, or no text is left. The memory is a value: an answer that
 uses it keeps it, whatever the reader does meanwhile. Under a new lease, reading continues from the store's newest
 checkpoint.
@@ -20,8 +20,8 @@ from server.engine.fair_semaphore import FairSemaphore
 from server.ingest.checkpointer import Checkpointer, CheckpointPolicy
 from server.ingest.errors import MemoryDamaged, ReaderDropped
 from server.ingest.lease_manager import HeldLease, LeaseManager
+from server.ingest.reader_state import RUNNING, WITH_PLACE, State, transition
 from server.ingest.session_progress import Progress
-from server.ingest.session_state import RUNNING, WITH_PLACE, State, transition
 from server.ingest.text_reader import TextReader
 from server.store import errors as store
 from server.store.base import Lease, SessionRecord, Store

@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 
 from server.ingest.readers import SessionReaders
 from server.sessions import errors
+from server.sessions.pieces import OPEN_BYTES_MAX, TextCheck, pieces
 from server.sessions.registry import SessionRegistry
-from server.sessions.utf8_pieces import OPEN_BYTES_MAX, TextCheck, pieces
 from server.settings import Settings
 from server.store.base import (
     Appended,

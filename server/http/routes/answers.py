@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT
 
 from server.http.auth import Identity
-from server.http.errors import NotAllowed
+from server.http.refusals import NotAllowed
 from server.http.routes.shared import EVENT_STREAM
 from server.settings import Settings
 

@@ -12,7 +12,7 @@ import http_sf
 from fastapi import Request
 from pydantic import ValidationError
 
-from server.http import errors
+from server.http import refusals
 from server.http.schemas import TextAppend
 from server.sessions.errors import InvalidField
 from server.settings import RequestSettings
@@ -44,7 +44,7 @@ def text_in(request: Request, settings: RequestSettings) -> AsyncIterator[bytes]
         case "application/json":
             return _whole(content)
         case other:
-            raise errors.UnsupportedMediaType(
+            raise refusals.UnsupportedMediaType(
                 f"{other} is not supported; send text/plain, application/x-ndjson or application/json"
             )
 
@@ -52,7 +52,7 @@ def text_in(request: Request, settings: RequestSettings) -> AsyncIterator[bytes]
 def partial_text_in(request: Request, settings: RequestSettings) -> AsyncIterator[bytes]:
     """The bytes of a resumable upload's part."""
     if (media_type := _media_type(request)) != PARTIAL:
-        raise errors.UnsupportedMediaType(f"{media_type} is not supported; send {PARTIAL}, or POST the text")
+        raise refusals.UnsupportedMediaType(f"{media_type} is not supported; send {PARTIAL}, or POST the text")
     return _content(request, settings.digest_body_bytes)
 
 
@@ -61,7 +61,7 @@ def _media_type(request: Request) -> str:
     media["Content-Type"] = request.headers.get("content-type", "text/plain")
     charset = media.get_content_charset("utf-8")
     if charset not in ("utf-8", "utf8"):
-        raise errors.UnsupportedMediaType(f"charset {charset} is not supported; encode the text as UTF-8")
+        raise refusals.UnsupportedMediaType(f"charset {charset} is not supported; encode the text as UTF-8")
     return str(media["Content-Type"]).partition(";")[0].strip().lower()
 
 
@@ -93,12 +93,14 @@ async def _verified(request: Request, digests: dict[str, bytes], bytes_max: int)
     async for chunk in request.stream():
         held += chunk
         if len(held) > bytes_max:
-            raise errors.BodyTooLarge(
+            raise refusals.BodyTooLarge(
                 f"a body with a Content-Digest has at most {bytes_max} bytes; send the text in parts"
             )
     for name, digest in digests.items():
         if not hmac.compare_digest(_DIGESTS[name](held).digest(), digest):
-            raise errors.DigestMismatch(f"the {name} of the {len(held)} received bytes does not match; send them again")
+            raise refusals.DigestMismatch(
+                f"the {name} of the {len(held)} received bytes does not match; send them again"
+            )
     yield bytes(held)
 
 
@@ -120,8 +122,8 @@ async def _lines(content: AsyncIterator[bytes], line_bytes_max: int) -> AsyncIte
         yield _text_of(held, f"line {number + 1}")
 
 
-def _long(number: int, line_bytes_max: int) -> errors.BodyTooLarge:
-    return errors.BodyTooLarge(f"line {number} is longer than {line_bytes_max} bytes; split it")
+def _long(number: int, line_bytes_max: int) -> refusals.BodyTooLarge:
+    return refusals.BodyTooLarge(f"line {number} is longer than {line_bytes_max} bytes; split it")
 
 
 async def _whole(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -135,7 +137,7 @@ def _text_of(value: bytes, where: str) -> bytes:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            raise errors.InvalidRequest(f"{where} is not JSON: {first['ctx']['error']}") from None
+            raise refusals.InvalidRequest(f"{where} is not JSON: {first['ctx']['error']}") from None
         # Without a location: an object lacks its text, and any other value has no field to name.
         field = ".".join(map(str, first["loc"])) or ("text" if first["type"] == "value_error" else None)
         named = f"{where}: {field}" if field else where

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from server import VERSION
 from server.http import gauges
-from server.http.errors import NotReady
+from server.http.refusals import NotReady
 from server.http.routes.shared import TheServices, problems
 
 router = APIRouter(tags=["operation"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from server.http.errors import BodyTooLarge
+from server.http.refusals import BodyTooLarge
 from server.http.routes.sessions import shown
 from server.http.routes.shared import (
     CONFLICT,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from server.http.admission import Admission
-from server.http.errors import RateLimited
 from server.http.permissions import CALLS, Call
+from server.http.refusals import RateLimited
 from server.sessions.errors import Draining, Overloaded
 from server.settings import Settings
 

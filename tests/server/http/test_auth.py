@@ -22,10 +22,10 @@ from server.app import ROUTERS, build_app
 from server.http import api_keys
 from server.http.admission import Admission
 from server.http.auth import ANONYMOUS, Auth, Identity, WatchedKeys, must_be_allowed, must_be_guarded
-from server.http.errors import InvalidApiKey, NotAllowed
 from server.http.gate import Gate
 from server.http.permissions import CALLS, OPEN, SCOPES, Call, Scope, call_of
 from server.http.problems import error_response
+from server.http.refusals import InvalidApiKey, NotAllowed
 from server.http.routes.shared import TheTenant
 from server.observability.metrics import Metrics
 from server.settings import Settings, SettingsError

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from server.http.body_limits import bounded, depth, is_json
-from server.http.errors import BodyTooLarge, InvalidRequest, RateLimited
 from server.http.quotas import WINDOW_SECONDS, Bucket, Quotas, Turn
+from server.http.refusals import BodyTooLarge, InvalidRequest, RateLimited
 from server.settings import Settings
 
 

@@ -14,10 +14,10 @@ import server.engine
 import server.ingest
 import server.sessions
 import server.store
-from server.http.errors import BodyTooLarge, HttpError
 from server.http.problems import BODY_TOO_LARGE, INTERNAL_ERROR, ROWS, error_response
+from server.http.refusals import BodyTooLarge, HttpError
 from server.ingest.errors import IngestError
-from server.ingest.session_state import IllegalTransition
+from server.ingest.reader_state import IllegalTransition
 from server.sessions.errors import Refusal
 from server.store.redis.errors import Unfit
 from server.store.sqlite.writer_thread import Undone

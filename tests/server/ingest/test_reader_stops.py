@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from model.tokenizer import TextTokenizer
-from server.ingest.session_state import State
+from server.ingest.reader_state import State
 from server.store.base import Lease, SessionKey, SessionRecord
 from server.store.in_memory import MemoryStore
 from tests.server.ingest.running import TEXT, running_readers, with_text

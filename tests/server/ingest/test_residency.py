@@ -9,8 +9,8 @@ import pytest
 
 from model.tokenizer import TextTokenizer
 from server.ingest import readers as readers_module
+from server.ingest.reader_state import State
 from server.ingest.readers import SessionReaders
-from server.ingest.session_state import State
 from server.store.base import SessionKey, StoreUnavailable
 from server.store.in_memory import MemoryStore
 from tests.server.ingest.running import running_readers, with_text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.sessions.errors import InvalidUtf8
-from server.sessions.utf8_pieces import TextCheck, pieces
+from server.sessions.pieces import TextCheck, pieces
 from server.store import rules
 from server.store.base import PIECE_BYTES_MAX
 

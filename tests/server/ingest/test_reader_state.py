@@ -12,7 +12,7 @@ import pytest
 from model.tokenizer import TextTokenizer
 from reliability.simulated.check import CHECK
 from server.ingest import session_reader
-from server.ingest.session_state import RUNNING, TRANSITIONS, IllegalTransition, State, transition
+from server.ingest.reader_state import RUNNING, TRANSITIONS, IllegalTransition, State, transition
 from server.store.base import SessionKey
 from server.store.errors import DamagedValue
 from server.store.in_memory import MemoryStore

@@ -1,5 +1,7 @@
 """Refusals that only HTTP has: malformed, unauthenticated, too slow or too large requests.
 
+Their statuses and titles, like those of every other error, are in `problems.py`.
+
 HttpError
  ├── InvalidRequest         malformed HTTP or JSON
  ├── DigestMismatch         the body's digest is not its Content-Digest
