@@ -14,7 +14,7 @@ from server.sessions import errors
 from server.sessions.receipts import BadReceipt, Receipts
 from server.settings import Settings
 from server.store.base import SessionKey, SessionRecord, SessionTaken, Store, StoredCheckpoint
-from server.store.rules import begun, expired, is_over, lineage_root, used
+from server.store.rules import begun, expired, is_expired, lineage_root, used
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class SessionRegistry:
         `TextRolledBack` when the store has lost text that the `receipt` was given for.
         """
         record = await self._store.get(key)
-        if is_over(record, time.time()):
+        if is_expired(record, time.time()):
             raise expired(key)
         self._honour(record, receipt)
         return record

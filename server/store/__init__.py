@@ -1,4 +1,4 @@
-"""Where journals, checkpoints and session records are kept, behind one contract."""
+"""Stores of journals, checkpoints and session records, behind one contract."""
 
 from server.store.open import StoreOptions, open_store
 

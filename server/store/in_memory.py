@@ -65,8 +65,8 @@ class Session:
 
     def chain_at(self, offset: int) -> str | None:
         """The chain of the accepted text's first `offset` bytes; None where the journal is trimmed."""
-        behind = offset - self.journal_offset
-        return text_hash.shortened(self.record.chain, self.text[behind:]) if behind >= 0 else None
+        kept_bytes = offset - self.journal_offset
+        return text_hash.shortened(self.record.chain, self.text[kept_bytes:]) if kept_bytes >= 0 else None
 
     def recognise(self, offset: int, known: bytes) -> None:
         """Returns when `known` equals the text accepted at `offset`, and raises otherwise."""
@@ -267,12 +267,12 @@ class MemoryStore:
         return sum(session.stored_bytes for key, session in self._open().items() if key.tenant == tenant)
 
     async def expire(self, at: float) -> list[SessionKey]:
-        over = [key for key, session in self._open().items() if rules.is_over(session.record, at)]
-        for key in over:
+        expired = [key for key, session in self._open().items() if rules.is_expired(session.record, at)]
+        for key in expired:
             self._forget(key)
             self._tombstones[key] = at + TOMBSTONE_SECONDS
         self._tombstones = {key: until for key, until in self._tombstones.items() if until > at}
-        return over
+        return expired
 
     async def ready(self) -> None:
         self._open()

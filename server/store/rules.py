@@ -144,7 +144,7 @@ def used(record: SessionRecord, at: float) -> SessionRecord:
     return replace(record, updated_at=at, expires_at=expires_at)
 
 
-def is_over(record: SessionRecord, at: float) -> bool:
+def is_expired(record: SessionRecord, at: float) -> bool:
     return record.expires_at is not None and record.expires_at <= at
 
 

@@ -96,7 +96,7 @@ class Lifecycle:
             if record.expires_at is None:
                 await self._unlist_expiry(key, score)
                 return False
-            if not rules.is_over(record, at):
+            if not rules.is_expired(record, at):
                 await self._indexes.expires(key, record.expires_at)
                 return False
             memories = names(key).checkpoints(found.entry.memories)

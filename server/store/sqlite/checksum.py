@@ -14,6 +14,6 @@ def checksum(kind: str, key: SessionKey, place: tuple[object, ...], value: bytes
     return digest.digest()
 
 
-def matches(found: object, kind: str, key: SessionKey, place: tuple[object, ...], value: object) -> bool:
-    """Whether the stored checksum `found` is the value's. Damage can change the type of either."""
-    return isinstance(value, bytes) and found == checksum(kind, key, place, value)
+def matches(stored_checksum: object, kind: str, key: SessionKey, place: tuple[object, ...], value: object) -> bool:
+    """Whether the `stored_checksum` is the value's. Damage can change the type of either."""
+    return isinstance(value, bytes) and stored_checksum == checksum(kind, key, place, value)

@@ -113,8 +113,8 @@ def _pieces(connection: apsw.Connection, key: SessionKey, offset: int, end: int)
     )
     # Closed here: otherwise a raised error would carry an open cursor to other threads.
     with closing(found) as rows:
-        for start, sealed, piece in rows:
-            if not matches(sealed, "piece", key, (start,), piece) or not start <= reached < start + len(piece):
+        for start, stored_checksum, piece in rows:
+            if not matches(stored_checksum, "piece", key, (start,), piece) or not start <= reached < start + len(piece):
                 break
             yield start, piece
             reached = start + len(piece)
@@ -129,7 +129,7 @@ def _repeats(connection: apsw.Connection, key: SessionKey, offset: int, end: int
         "WHERE tenant = ? AND id = ? AND offset >= ? AND offset < ? ORDER BY offset",
         (*key, offset, end),
     ).fetchall()
-    for start, length, sealed, kept in rows:
-        if not matches(sealed, "repeat", key, (start, length), kept):
+    for start, length, stored_checksum, kept in rows:
+        if not matches(stored_checksum, "repeat", key, (start, length), kept):
             raise DamagedValue(f"the digest of session {key.id!r} at offset {start}")
         yield start, length, kept

@@ -91,19 +91,19 @@ def checkpoint(
 
 def recover(connection: apsw.Connection, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
     manifest = sessions.load(connection, key)
-    sound: list[StoredCheckpoint] = []
+    undamaged: list[StoredCheckpoint] = []
     damaged: list[str] = []
     for kept in reversed(manifest.checkpoints):
-        if len(sound) == count:
+        if len(undamaged) == count:
             break
         try:
-            sound.append(blobs.load_checkpoint(connection, key, kept))
+            undamaged.append(blobs.load_checkpoint(connection, key, kept))
         except DamagedValue as error:
             damaged.append(str(error))
     journal_offset = journal.gapless_from(connection, manifest)
     if journal_offset > manifest.journal_offset:
         damaged.append(f"the journal of session {key.id!r} has a gap before offset {journal_offset}")
-    return Recovery(manifest.record, tuple(sound), journal_offset, tuple(damaged))
+    return Recovery(manifest.record, tuple(undamaged), journal_offset, tuple(damaged))
 
 
 def quarantine(connection: apsw.Connection, key: SessionKey, reason: str, at: float) -> None:
@@ -124,18 +124,18 @@ def revise(connection: apsw.Connection, key: SessionKey, change: Mapping[str, ob
 
 
 def expire(connection: apsw.Connection, at: float) -> list[SessionKey]:
-    over = []
+    expired = []
     for manifest in sessions.perhaps_expired(connection, at):
         key = manifest.record.key
-        if not rules.is_over(manifest.record, at):
-            # A damaged hint: saving makes it right.
+        if not rules.is_expired(manifest.record, at):
+            # A damaged hint: saving the manifest repairs it.
             sessions.save(connection, manifest)
             continue
-        over.append(key)
+        expired.append(key)
         _forget(connection, key)
         sessions.add_tombstone(connection, key, at)
     sessions.clear_tombstones(connection, at)
-    return over
+    return expired
 
 
 def unread(connection: apsw.Connection, bytes_min: int) -> list[SessionRecord]:

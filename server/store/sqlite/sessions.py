@@ -18,22 +18,22 @@ from server.store.sqlite.checksum import checksum, matches
 def add(connection: apsw.Connection, manifest: Manifest) -> None:
     record = manifest.record
     value = manifest.encode()
-    found = _checksum(record.key, record.created_at, value)
+    row_checksum = _checksum(record.key, record.created_at, value)
     connection.execute(
         "INSERT INTO session (tenant, id, created_at, expires_at, unread_bytes, stored_bytes, seal, entry) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*record.key, record.created_at, *_hints(manifest), found, value),
+        (*record.key, record.created_at, *_hints(manifest), row_checksum, value),
     )
 
 
 def save(connection: apsw.Connection, manifest: Manifest) -> None:
     record = manifest.record
     value = manifest.encode()
-    found = _checksum(record.key, record.created_at, value)
+    row_checksum = _checksum(record.key, record.created_at, value)
     connection.execute(
         "UPDATE session SET expires_at = ?, unread_bytes = ?, stored_bytes = ?, seal = ?, entry = ? "
         "WHERE tenant = ? AND id = ?",
-        (*_hints(manifest), found, value, *record.key),
+        (*_hints(manifest), row_checksum, value, *record.key),
     )
 
 
@@ -46,7 +46,7 @@ def load(connection: apsw.Connection, key: SessionKey) -> Manifest:
     ).fetchone()
     if row is None:
         raise rules.expired(key) if has_expired(connection, key) else rules.missing(key)
-    return _opened(key, *row)
+    return _decoded(key, *row)
 
 
 def exists(connection: apsw.Connection, key: SessionKey) -> bool:
@@ -67,8 +67,8 @@ def page(connection: apsw.Connection, tenant: str, limit: int, after: str | None
         (tenant, *place, limit),
     ).fetchall()
     return [
-        _opened(SessionKey(tenant, id.decode(errors="replace")), created_at, sealed, value).record
-        for id, created_at, sealed, value in rows
+        _decoded(SessionKey(tenant, id.decode(errors="replace")), created_at, stored_checksum, value).record
+        for id, created_at, stored_checksum, value in rows
     ]
 
 
@@ -94,7 +94,7 @@ def renew_hints(connection: apsw.Connection) -> None:
         "SELECT rowid, CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(created_at AS REAL), CAST(seal AS BLOB), "
         "CAST(entry AS BLOB) FROM session"
     ).fetchall()
-    hints = [(rowid, *_hints(_sound(*row))) for rowid, *row in rows]
+    hints = [(rowid, *_hints(_undamaged(*row))) for rowid, *row in rows]
     connection.executemany(
         "UPDATE session SET expires_at = ?2, unread_bytes = ?3, stored_bytes = ?4 WHERE rowid = ?1 "
         "AND (expires_at IS NOT ?2 OR unread_bytes IS NOT ?3 OR stored_bytes IS NOT ?4)",
@@ -145,20 +145,20 @@ def _hinted(connection: apsw.Connection, condition: str, bound: float) -> list[M
         f"CAST(entry AS BLOB) FROM session WHERE {condition} ORDER BY +rowid",
         (bound,),
     ).fetchall()
-    return [manifest for row in rows if (manifest := _sound(*row)) is not None]
+    return [manifest for row in rows if (manifest := _undamaged(*row)) is not None]
 
 
-def _sound(tenant: bytes, id: bytes, created_at: float, found: bytes, value: bytes) -> Manifest | None:
+def _undamaged(tenant: bytes, id: bytes, created_at: float, stored_checksum: bytes, value: bytes) -> Manifest | None:
     """The manifest of a row, unless it is damaged."""
     key = SessionKey(tenant.decode(errors="replace"), id.decode(errors="replace"))
-    return decode(value) if matches(found, "session", key, (created_at,), value) else None
+    return decode(value) if matches(stored_checksum, "session", key, (created_at,), value) else None
 
 
 def _checksum(key: SessionKey, created_at: float, value: bytes) -> bytes:
     return checksum("session", key, (float(created_at),), value)
 
 
-def _opened(key: SessionKey, created_at: float, sealed: bytes, value: bytes) -> Manifest:
-    if not matches(sealed, "session", key, (created_at,), value):
+def _decoded(key: SessionKey, created_at: float, stored_checksum: bytes, value: bytes) -> Manifest:
+    if not matches(stored_checksum, "session", key, (created_at,), value):
         raise DamagedValue(f"the record of session {key.id!r}")
     return decode(value)

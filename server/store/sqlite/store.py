@@ -140,10 +140,10 @@ class SqliteStore:
         return await self.writer.run(partial(operations.stored_bytes, tenant=tenant))
 
     async def expire(self, at: float) -> list[SessionKey]:
-        over = await self.writer.run(partial(operations.expire, at=at))
-        for key in over:
+        expired = await self.writer.run(partial(operations.expire, at=at))
+        for key in expired:
             self._leases.forget(key)
-        return over
+        return expired
 
     async def ready(self) -> None:
         # Any operation reopens a lost connection; this one does nothing else.

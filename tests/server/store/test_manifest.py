@@ -49,8 +49,8 @@ def test_text_belongs_to_the_lineage_under_which_it_was_appended() -> None:
     third = Manifest(replace(record(), lineage="c"), 0, spans=second.spans_from(6, "c"))
     again = Manifest(replace(record(), lineage="d"), 0, spans=third.spans_from(6, "d"))
     assert [again.lineage_at(offset) for offset in range(8)] == list("aaaabbdd")
-    anew = Manifest(again.record, 0, spans=again.spans_from(0, "e"))
-    assert (anew.lineage_at(0), anew.lineage_at(9)) == ("e", "e")
+    restarted = Manifest(again.record, 0, spans=again.spans_from(0, "e"))
+    assert (restarted.lineage_at(0), restarted.lineage_at(9)) == ("e", "e")
 
 
 def test_the_stored_format_only_adds_fields_to_the_first_version() -> None:

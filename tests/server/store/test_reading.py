@@ -192,15 +192,15 @@ async def test_a_session_expires_when_it_is_not_used_for_its_time_to_live(store:
 
 
 async def test_an_expired_session_can_be_created_again_or_deleted(store: Store) -> None:
-    for id in ("anew", "forgotten", "in time"):
+    for id in ("again", "deleted", "in time"):
         await store.create(replace(record(id), ttl_seconds=1.0, expires_at=2.0))
         await store.append(key(id), 0, b"old", at=1.0)
-    assert sorted(await store.expire(at=3.0)) == [key("anew"), key("forgotten"), key("in time")]
-    await store.create(record("anew"))
-    assert await store.journal(key("anew"), 0, 9) == b""
-    await store.delete(key("forgotten"))
+    assert sorted(await store.expire(at=3.0)) == [key("again"), key("deleted"), key("in time")]
+    await store.create(record("again"))
+    assert await store.journal(key("again"), 0, 9) == b""
+    await store.delete(key("deleted"))
     with pytest.raises(SessionMissing):
-        await store.get(key("forgotten"))
+        await store.get(key("deleted"))
 
 
 async def test_quarantine_stores_its_reason(store: Store) -> None:
