@@ -1,6 +1,7 @@
 """Choosing the next token: greedy or sampled, from scores (logits) alone.
 
-Rows with a temperature are sampled together on the device; a row with a seed or log-probabilities is sampled by itself.
+Rows with a temperature are sampled together on the device, on a CPU in chunks of rows; a row with a seed or
+log-probabilities is sampled by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+# On a CPU so many scores are sampled from at a time: more would not stay in its cache.
+CHUNK_SCORES = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,11 @@ def choose_each(samplers: Sequence[Sampler], scores: Tensor, generator: torch.Ge
     """A token for each sampler from its row of scores (B, vocab_size); `generator` is of the scores' device."""
     tokens = scores.argmax(dim=-1)
     drawn = [row for row, each in enumerate(samplers) if each.sampling.temperature > 0 and not each.alone]
-    if drawn:
-        rows = torch.tensor(drawn, device=scores.device)
-        probabilities = nuclei(scores[rows], [samplers[row].sampling for row in drawn])
-        tokens[rows] = draw(probabilities, generator)
+    chunk = max(1, CHUNK_SCORES // scores.shape[1]) if scores.device.type == "cpu" else len(samplers)
+    for begin in range(0, len(drawn), chunk):
+        some = drawn[begin : begin + chunk]
+        rows = torch.tensor(some, device=scores.device)
+        tokens[rows] = draw(nuclei(scores[rows], [samplers[row].sampling for row in some]), generator)
     return [
         sampler.choose(scores[row], token) if sampler.alone else Written(token)
         for row, (sampler, token) in enumerate(zip(samplers, tokens.tolist(), strict=True))

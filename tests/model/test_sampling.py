@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import model.sampling
 from model.sampling import Sampler, Sampling, Written, choose_each, nuclei, nucleus
 
 SCORES = torch.tensor([0.1, 2.0, 1.0, -3.0, 1.5])
@@ -55,8 +56,10 @@ def test_the_batched_distribution_is_that_of_each_row(rows: list[tuple[list[floa
         torch.testing.assert_close(row, nucleus(each, sampling), rtol=1e-14, atol=0)
 
 
-def test_draws_follow_the_distribution_and_greedy_rows_stay() -> None:
+@pytest.mark.parametrize("chunk_rows", [1, 7, 1000])
+def test_draws_follow_the_distribution_and_greedy_rows_stay(chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pearson's chi-square over 20,000 draws of each row, below its 99.9 % quantile of 4 degrees of freedom."""
+    monkeypatch.setattr(model.sampling, "CHUNK_SCORES", chunk_rows * len(SCORES))
     draws, generator = 20_000, torch.Generator().manual_seed(11)
     samplings = [Sampling(1.0), Sampling(2.0, top_p=0.9), Sampling(0.5, top_k=3), Sampling()]
     counts = torch.zeros(4, 5, dtype=torch.float64)
