@@ -30,7 +30,7 @@ class Place(NamedTuple):
     """Where a sealed value is kept: in a string, or in a field of a hash."""
 
     kind: str
-    owner: SessionKey
+    session: SessionKey
     key: bytes
     field: bytes | None
     value: bytes
@@ -62,9 +62,11 @@ class InRedis:
 
     async def _leave_an_attempt(self, key: SessionKey) -> None:
         """Leaves an unfinished upload, as of a replica that was killed: the same parts, not named by the record."""
-        entry = (await self.store._records.load(key)).entry
+        manifest = (await self.store._records.load(key)).entry
         newest, *_ = (await self.store.recover(key)).checkpoints
-        await self.store._memories.upload(entry.record, entry.checkpoints[-1]._replace(attempt="f" * 16), newest.value)
+        await self.store._memories.upload(
+            manifest.record, manifest.checkpoints[-1]._replace(attempt="f" * 16), newest.value
+        )
 
     def _look(self) -> None:
         """Records all keys, with their sealed values, sorted-set members and fields."""
@@ -108,20 +110,20 @@ class InRedis:
         place = dice.choice(self._places)
         way, value = mutilated(dice, place.value, SEALED)
         self._put(place, value)
-        return Hurt(f"{place.kind}: {way}", place.owner)
+        return Hurt(f"{place.kind}: {way}", place.session)
 
     def _swap(self, dice: random.Random) -> Hurt:
         relation = dice.choice(list(self._swaps))
         one, other = dice.choice(self._swaps[relation])
         self._put(one, other.value)
         if dice.random() < 0.5:
-            return Hurt(f"{one.kind}: {relation}", one.owner)
+            return Hurt(f"{one.kind}: {relation}", one.session)
         self._put(other, one.value)
-        return Hurt(f"{one.kind}: {relation}, exchanged", one.owner, other.owner)
+        return Hurt(f"{one.kind}: {relation}, exchanged", one.session, other.session)
 
     def _hurt_lines(self, dice: random.Random) -> Hurt:
         key = dice.choice(list(self._zsets))
-        (kind, owner), lines = self._kinds[key], self._zsets[key]
+        (kind, session), lines = self._kinds[key], self._zsets[key]
         (name, score), (other, its_score) = dice.choice(lines), dice.choice(lines)
         way = dice.choice(("changed", "changed", "moved", "swapped", "lost", "added"))
         match way:
@@ -139,7 +141,7 @@ class InRedis:
                     (*ODD, name + b":1", dice.choice(self._zsets[dice.choice(list(self._zsets))])[0])
                 )
                 self._ask("ZADD", key, dice.choice((score, its_score, score + 1)), stranger)
-        return Hurt(f"{kind}: {way}", owner, hides=kind == "index")
+        return Hurt(f"{kind}: {way}", session, hides=kind == "index")
 
     def _hurt_lease(self, dice: random.Random) -> Hurt:
         key = dice.choice(list(self._leases))
@@ -154,7 +156,7 @@ class InRedis:
         place = dice.choice(self._places)
         if place.field is not None and dice.random() < 0.5:
             self._ask("HDEL", place.key, place.field)
-            return Hurt(f"{place.kind}: lost", place.owner)
+            return Hurt(f"{place.kind}: lost", place.session)
         key = dice.choice(list(self._kinds))
         self._ask("DEL", key)
         return self._whole(key, "all lost")
@@ -174,13 +176,13 @@ class InRedis:
         return self._whole(key, "all of another")
 
     def _put_back(self, dice: random.Random) -> Hurt:
-        owner, sealed, twin = dice.choice(self._older)
-        self._ask("SET", names(owner).record, sealed)
-        return Hurt("record: an older one", owner, older=twin)
+        session, sealed, twin = dice.choice(self._older)
+        self._ask("SET", names(session).record, sealed)
+        return Hurt("record: an older one", session, older=twin)
 
     def _whole(self, key: bytes, way: str) -> Hurt:
-        kind, owner = self._kinds[key]
-        return Hurt(f"{kind}: {way}", owner, hides=kind == "index", leased=kind == "lease")
+        kind, session = self._kinds[key]
+        return Hurt(f"{kind}: {way}", session, hides=kind == "index", leased=kind == "lease")
 
     def _put(self, place: Place, value: bytes) -> None:
         self._ask(*("SET", place.key) if place.field is None else ("HSET", place.key, place.field), value)
@@ -200,9 +202,9 @@ class InRedis:
 def _relation(one: Place, other: Place) -> str:
     if one.kind != other.kind:
         return "of another kind"
-    if one.owner.tenant != other.owner.tenant:
+    if one.session.tenant != other.session.tenant:
         return "of another tenant"
-    if one.owner != other.owner:
+    if one.session != other.session:
         return "of another session"
     if one.kind == "piece":
         return "of another offset"

@@ -31,7 +31,7 @@ class Row(NamedTuple):
     columns: dict[str, Any]
 
     @property
-    def owner(self) -> SessionKey:
+    def session(self) -> SessionKey:
         return SessionKey(self.columns["tenant"], self.columns["id"])
 
     @property
@@ -56,7 +56,7 @@ class InSqlite:
         vessel = cls(await SqliteStore.open(folder))
         async for key, twin in history.live(vessel.store):
             rows = await vessel.store.writer.run(_rows)
-            vessel._older += [(row, twin) for row in rows if row.table == "session" and row.owner == key]
+            vessel._older += [(row, twin) for row in rows if row.table == "session" and row.session == key]
         vessel._rows = await vessel.store.writer.run(_rows)
         return vessel
 
@@ -79,8 +79,10 @@ class InSqlite:
         for table in TABLES:
             connection.execute(f"DELETE FROM {table}")
         for row in self._rows:
-            names, marks = ", ".join(row.columns), ", ".join("?" * len(row.columns))
-            connection.execute(f"INSERT INTO {row.table} ({names}) VALUES ({marks})", tuple(row.columns.values()))
+            names, placeholders = ", ".join(row.columns), ", ".join("?" * len(row.columns))
+            connection.execute(
+                f"INSERT INTO {row.table} ({names}) VALUES ({placeholders})", tuple(row.columns.values())
+            )
 
     def _mutilate(self, dice: random.Random) -> tuple[Hurt, str, tuple[Any, ...]]:
         row = dice.choice(self._rows)
@@ -110,23 +112,23 @@ class InSqlite:
         # Hints have tests of their own: a wrong one only delays the sweep until the file is opened again.
         column, (condition, here) = dice.choice([name for name in row.columns if name not in HINTS]), row.here
         statement = f"UPDATE OR IGNORE {row.table} SET {column} = {dice.choice(_OTHER_TYPES)} WHERE {condition}"
-        return Hurt(f"{row.table}: of another type", row.owner), statement, here
+        return Hurt(f"{row.table}: of another type", row.session), statement, here
 
     def _lose(self, dice: random.Random) -> tuple[Hurt, str, tuple[Any, ...]]:
         row = dice.choice(self._rows)
         condition, here = row.here
-        return Hurt(f"{row.table}: lost", row.owner), f"DELETE FROM {row.table} WHERE {condition}", here
+        return Hurt(f"{row.table}: lost", row.session), f"DELETE FROM {row.table} WHERE {condition}", here
 
     def _put_back(self, dice: random.Random) -> tuple[Hurt, str, tuple[Any, ...]]:
         row, twin = dice.choice(self._older)
         _, statement, values = self._set(row, "", {name: row.columns[name] for name in TABLES["session"][1]})
-        return Hurt("session: an older one", row.owner, older=twin), statement, values
+        return Hurt("session: an older one", row.session, older=twin), statement, values
 
     def _set(self, row: Row, way: str, columns: dict[str, Any]) -> tuple[Hurt, str, tuple[Any, ...]]:
         condition, here = row.here
         sets = ", ".join(f"{column} = ?" for column in columns)
         statement = f"UPDATE OR IGNORE {row.table} SET {sets} WHERE {condition}"
-        return Hurt(f"{row.table}: {way}", row.owner), statement, (*columns.values(), *here)
+        return Hurt(f"{row.table}: {way}", row.session), statement, (*columns.values(), *here)
 
 
 def _rows(connection: apsw.Connection) -> list[Row]:

@@ -39,12 +39,12 @@ async def killable(kind: str, folder: Path, durability: str) -> AsyncIterator[tu
         process = StoreProcess(f"sqlite:///{folder}")
         await process.start()
 
-        async def anew() -> None:
+        async def restart_process() -> None:
             await process.kill()
             await process.start()
 
         try:
-            yield cast(Store, process), anew
+            yield cast(Store, process), restart_process
         finally:
             await process.kill()
         return
@@ -52,12 +52,12 @@ async def killable(kind: str, folder: Path, durability: str) -> AsyncIterator[tu
     with RedisServer(kind, folder, appendonly=keep, auto_aof_rewrite_min_size="200kb") as server:
         store = await open_store(server.url, StoreOptions(durability, folder / "keys"))
 
-        async def again() -> None:
+        async def restart_server() -> None:
             server.kill()
             await asyncio.to_thread(server.start)
 
         try:
-            yield store, again
+            yield store, restart_server
         finally:
             await store.close()
 
