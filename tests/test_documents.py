@@ -61,7 +61,7 @@ def test_every_module_that_a_document_runs_exists(path: Path) -> None:
         assert (place / "__main__.py").exists() or place.with_suffix(".py").exists(), module
 
 
-def test_the_reliability_table_is_what_the_ledger_sums_up_to() -> None:
+def test_the_reliability_table_equals_the_sums_of_the_ledger() -> None:
     text = (ROOT / "docs" / "durability.md").read_text()
     table = text.split("<!-- reliability -->\n")[1].split("\n<!-- /reliability -->")[0]
     assert table == ledger.table(ledger.load(ROOT / LEDGER), CHECKS)

@@ -41,7 +41,7 @@ def novel(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_sixty_seconds(novel: Path, tmp_path: Path) -> None:
+def test_the_sixty_seconds_of_the_readme(novel: Path, tmp_path: Path) -> None:
     prepare_and_read, ask, _ = commands()
     server = Server(ROOT / "model" / "default", f"sqlite:///{tmp_path}/data")
     with server:

@@ -1,7 +1,7 @@
-"""The protocol of replicas on one store in simulated time: every case is another order of events, with other faults.
+"""The protocol of replicas on one store in simulated time: each case is a different order of events and faults.
 
-A violation names its schedule's number and, in brackets, a token: `story` tells what happened there. No store goes
-back in time here, and no session is made from another.
+A violation names its schedule's number and, in brackets, a token: `story` shows what happened there. No store is
+rolled back here, and no session is forked.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from server.ingest.session_progress import Progress
 from server.store import in_memory, rules
 from server.store.local_leases import Leases
 
-# So little that a text of a few bytes is read in several steps and time slices.
+# Small enough to read a text of a few bytes in several steps and time slices.
 READ_STEP_BYTES, JOURNAL_BYTES = 8, 16
 # With 0 a memory leaves the cache when its reader stops.
 RESIDENT_BYTES = (1 << 30, 0)
 CLIENTS = ("a", "b", "c")
 DEEDS = 3
-# More time than anything takes that ends.
+# Longer than any operation takes.
 END_SECONDS = 120.0
 LOOK_SECONDS = 0.5
 STEPS_MAX = 20_000
-# Half of them in the order of the real event loop, where only time and faults differ.
+# Half of the cases keep the real event loop's order, and vary only times and faults.
 CONFIGS = tuple(detangle.SimConfig(patch_time=True, max_steps=STEPS_MAX, reorder=reorder) for reorder in (False, True))
 CONTROL_CASES = 1_000
 

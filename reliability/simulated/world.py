@@ -30,7 +30,7 @@ from server.store.in_memory import MemoryStore
 from server.store.text_hash import EMPTY_CHAIN, extended
 
 SEGMENT_TOKENS = 4
-# One is much longer than all the others together: what came first may be answered last.
+# One delay is much longer than all others together, so that the first call may be answered last.
 PAUSES_SECONDS = (0.0, 0.001, 0.004, 0.016, 0.064, 0.4)
 
 
@@ -209,7 +209,7 @@ class Way:
 
 
 class Reader:
-    """An engine that reads in its own time."""
+    """An engine that reads in simulated time."""
 
     def __init__(self, way: Way, weather: Weather) -> None:
         self._way, self._weather = way, weather

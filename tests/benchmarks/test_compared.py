@@ -1,4 +1,4 @@
-"""What is compared is what is meant: the same blocks and text on both sides, and figures for every length that fits."""
+"""Both sides of the comparison have the same blocks and text, and every length that fits has figures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_one_prefill_gives_the_same_kv_cache_as_prefill_in_chunks() -> None:
 
 @torch.inference_mode()
 def test_the_full_attention_baseline_has_the_models_own_weights() -> None:
-    """A memory of which nothing is read adds nothing, so what is left of the model is the rival."""
+    """An empty memory adds nothing, so the model then equals the baseline."""
     model = random_model(tiny_config(mechanism="armt", memory_tokens=0)).double()
     rival = full_attention_of(model)
     ours = model.window(TOKENS, model.initial_memory(1))

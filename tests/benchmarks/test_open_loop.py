@@ -123,7 +123,7 @@ async def test_a_stall_of_the_server_counts_for_all_that_was_planned_meanwhile()
         outcomes = await offered(schedule, send)
     assert [outcome.arrival for outcome in outcomes] == list(schedule.arrivals)
     assert [outcome.fault for outcome in outcomes] == [None] * len(schedule.arrivals)
-    # Nobody was answered before the last request had come, and each has waited since its own moment.
+    # No request was answered before the last one arrived, and each has waited since its planned time.
     for outcome in outcomes:
         assert outcome.first_seconds is not None
         assert outcome.whole_seconds is not None

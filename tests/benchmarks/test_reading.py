@@ -1,4 +1,4 @@
-"""What is compared in the benchmarks computes the same."""
+"""The ways that the benchmarks compare compute the same."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_batches_and_the_wavefront_end_in_the_same_memories(mechanism: str, widt
 
 @pytest.mark.parametrize("mechanism", ["delta", "armt"])
 def test_full_attention_uses_the_same_blocks(mechanism: Mechanism) -> None:
-    """In one window here, piece by piece with a growing cache there."""
+    """A prefill in one window gives the same as a prefill in chunks with a growing KV cache."""
     config = shape("tiny", mechanism, 64, 8)
     model, rival = build(config).double().eval(), FullAttention(config).double().eval()
     rival.load_state_dict({name: t for name, t in model.state_dict().items() if name in rival.state_dict()})
@@ -45,7 +45,7 @@ def test_full_attention_uses_the_same_blocks(mechanism: Mechanism) -> None:
 
 
 def test_the_floor_counts_operations_and_bytes_exactly() -> None:
-    """Twice the text is as much a token; where every token writes there is more to do; memories go in and out."""
+    """Writing tokens cost more operations than skipped ones; each row's memory is moved in and out."""
     model = random_model(tiny_config(segment_tokens=40, write_threshold=0.999999))
     segment = torch.arange(40)[None]
     skippable, writing = (operations_per_token(each, segment) for each in (model, writing_all(model)))

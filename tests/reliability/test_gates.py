@@ -31,7 +31,7 @@ def parts() -> Iterator[None]:
         if not namespaces.allowed():
             pytest.skip("this user may not create namespaces")
     yield
-    # Here, and not in the next test.
+    # Collected here, so that a warning is not attributed to the next test.
     gc.collect()
 
 

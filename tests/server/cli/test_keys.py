@@ -81,7 +81,7 @@ def test_keys_create_list_and_revoke(run: Run, path: Path) -> None:
         (["revoke", "0" * 16], "there is no keys file"),
     ],
 )
-def test_an_impossible_keys_command_explains_itself_and_creates_no_file(
+def test_an_invalid_keys_command_explains_itself_and_creates_no_file(
     run: Run, path: Path, words: list[str], reason: str
 ) -> None:
     status, printed, said = run("keys", *words)
@@ -117,7 +117,7 @@ def test_a_setting_may_be_a_flag_before_or_after_the_command(
     assert WatchedKeys(path).identify(token.strip(), 0).tenant == "acme"
 
 
-def test_a_clients_environment_does_not_stop_the_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clients_environment_variables_are_accepted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONCEREAD_URL", "http://127.0.0.1:8000")
     monkeypatch.setenv("ONCEREAD_API_KEY", "or_0_0")
     assert run("keys", "create", "--tenant", "acme")[0] == 0

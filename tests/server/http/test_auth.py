@@ -162,7 +162,7 @@ def test_an_expired_or_revoked_key_is_refused(path: Path) -> None:
     assert refused(path, token, NOW + 10) == f"the key {key.id} is expired; ask the operator for a new one"
     api_keys.save(path, changed.without(key.id))
     assert refused(path, token) == f"the key {key.id} is revoked; ask the operator for a new one"
-    # Who does not know the secret does not learn what became of the key.
+    # Without the secret a caller does not learn whether the key was revoked or has expired.
     assert refused(path, token[:-1] + ("0" if token[-1] != "0" else "1")) == UNKNOWN
 
 

@@ -85,25 +85,25 @@ def test_a_streamed_answer_is_the_unstreamed_one(http: httpx.Client, session: st
     assert "".join(data["text"] for _, data in deltas) == done["answer"]
 
 
-def test_the_pieces_of_an_answer_join_to_it_also_where_it_ends_in_white_space(http: httpx.Client, session: str) -> None:
+def test_the_deltas_join_to_the_answer_even_if_it_ends_in_white_space(http: httpx.Client, session: str) -> None:
     # So hot that any token may come last, white space among them.
     for seed in range(200):
         *deltas, (_, done) = streamed(http, session, max_tokens=1 + seed % 3, temperature=1.0 + seed % 10, seed=seed)
         assert "".join(data["text"] for _, data in deltas) == done["answer"]
 
 
-def test_a_greedy_answer_comes_again(http: httpx.Client, session: str) -> None:
+def test_a_greedy_answer_is_deterministic(http: httpx.Client, session: str) -> None:
     assert asked(http, session) == asked(http, session)
 
 
-def test_a_sampled_answer_comes_again_with_its_seed(http: httpx.Client, session: str) -> None:
+def test_a_sampled_answer_is_reproduced_by_its_seed(http: httpx.Client, session: str) -> None:
     free = {"temperature": 1.0, "top_p": 0.9, "top_k": 50, "max_tokens": 30}
     assert asked(http, session, seed=7, **free) == asked(http, session, seed=7, **free)
     answers = {asked(http, session, seed=seed, **free)["answer"] for seed in range(5)}
     assert len(answers) > 1
 
 
-def test_a_single_token_ends_by_length(http: httpx.Client, session: str) -> None:
+def test_one_token_ends_with_finish_reason_length(http: httpx.Client, session: str) -> None:
     answer = asked(http, session, max_tokens=1)
     assert answer["finish_reason"] == "length"
     assert answer["usage"]["completion_tokens"] == 1
@@ -144,14 +144,14 @@ def test_an_invalid_question_names_its_field(
     problem(post(http, session, body), 422, "invalid_field", param)
 
 
-def test_bounds_themselves_are_taken(http: httpx.Client, session: str) -> None:
+def test_values_at_the_limits_are_accepted(http: httpx.Client, session: str) -> None:
     most = {"max_tokens": 4096, "temperature": 10, "top_p": 1e-9, "top_k": 2**40, "seed": 2**63 - 1}
     assert asked(http, session, question="?", **most)["finish_reason"] in ("stop", "length")
     assert len(post(http, session, {"questions": ["?"] * 64, "max_tokens": 1}).json()["answers"]) == 64
 
 
 @pytest.mark.parametrize("temperature", [1e-5, 1e-39, 5e-324])
-def test_the_coldest_temperatures_are_greedy_and_harm_nobody(
+def test_tiny_temperatures_are_greedy_and_do_not_affect_other_answers(
     http: httpx.Client, session: str, temperature: float
 ) -> None:
     cold = asked(http, session, temperature=temperature, seed=1)
@@ -159,11 +159,11 @@ def test_the_coldest_temperatures_are_greedy_and_harm_nobody(
     assert http.get("/livez").status_code == 200
 
 
-def test_a_session_that_never_was_is_not_found(http: httpx.Client) -> None:
+def test_a_question_to_an_unknown_session_is_not_found(http: httpx.Client) -> None:
     problem(post(http, "never", {"question": "Who?"}), 404, "session_not_found", "id")
 
 
-def test_a_question_sees_what_was_acknowledged_before_it(http: httpx.Client) -> None:
+def test_a_question_sees_all_text_acknowledged_before_it(http: httpx.Client) -> None:
     session = created(http)
     accepted = 0
     for seed in range(4):
@@ -175,7 +175,7 @@ def test_a_question_sees_what_was_acknowledged_before_it(http: httpx.Client) -> 
         assert answer["memory"]["offset"] == accepted
 
 
-def test_an_empty_session_answers(http: httpx.Client) -> None:
+def test_a_session_without_text_answers(http: httpx.Client) -> None:
     answer = asked(http, created(http))
     assert answer["usage"]["memory_tokens"] == 0
     assert answer["memory"] | {"restored_from": "", "restore_seconds": 0} == {
@@ -186,7 +186,7 @@ def test_an_empty_session_answers(http: httpx.Client) -> None:
     }
 
 
-def test_a_question_changes_nothing(http: httpx.Client) -> None:
+def test_a_question_does_not_change_the_session(http: httpx.Client) -> None:
     session = created(http)
     appended(http, session, TEXT[:500])
     # The idle reader writes a checkpoint, which is a change of its own: let it come first.
@@ -236,7 +236,7 @@ def test_logprobs_are_returned_when_requested(http: httpx.Client, session: str) 
     assert streamed(http, session, logprobs=True)[-1][1]["logprobs"] == answer["logprobs"]
 
 
-def test_what_is_remembered_is_text_behind_the_text(http: httpx.Client) -> None:
+def test_remember_appends_question_and_answer_to_the_text(http: httpx.Client) -> None:
     session, twin = created(http), created(http)
     appended(http, session, TEXT)
     answer = asked(http, session, remember=True)["answer"]
@@ -248,7 +248,7 @@ def test_what_is_remembered_is_text_behind_the_text(http: httpx.Client) -> None:
     assert asked(http, session)["answer"] == asked(http, twin)["answer"]
 
 
-def test_a_question_can_wait_for_text_that_is_still_to_come(http: httpx.Client, server: Server) -> None:
+def test_min_offset_waits_for_text_that_has_not_arrived(http: httpx.Client, server: Server) -> None:
     session = created(http)
     with ThreadPoolExecutor(1) as pool, client(server) as other:
         waiting = pool.submit(asked, other, session, min_offset=len(TEXT))
@@ -256,14 +256,14 @@ def test_a_question_can_wait_for_text_that_is_still_to_come(http: httpx.Client, 
         assert waiting.result()["memory"]["offset"] == len(TEXT)
 
 
-def test_a_question_waits_for_text_that_does_not_come_no_longer_than_it_may(tiny_weights: Path) -> None:
+def test_min_offset_beyond_the_text_is_a_conflict_after_the_time_limit(tiny_weights: Path) -> None:
     with Server(tiny_weights, "memory://", answer_wait_seconds="0.2") as server, client(server) as http:
         session = created(http)
         reply = post(http, session, {"question": "?", "min_offset": 7})
         assert problem(reply, 409, "offset_mismatch")["expected_offset"] == 0
 
 
-def test_an_answer_that_takes_too_long_ends_with_what_there_is(roomy_weights: Path) -> None:
+def test_an_answer_is_cut_off_at_its_time_limit(roomy_weights: Path) -> None:
     with Server(roomy_weights, "memory://", answer_seconds="0.5") as server, client(server) as http:
         answer = asked(http, created(http), max_tokens=4096)
         assert answer["finish_reason"] == "length"

@@ -85,7 +85,7 @@ def unread(redis_server: RedisServer, keys_file: Path) -> Callable[[httpx.Client
     return made
 
 
-def test_a_question_waits_for_reading_no_longer_than_it_may(server: Server, unread: Any) -> None:
+def test_a_question_fails_with_reading_behind_after_its_wait_limit(server: Server, unread: Any) -> None:
     with client(server) as http, unread(http) as (session, release):
         question = {"question": "Who came?", "max_tokens": 2}
         reply = http.post(f"/v1/sessions/{session}/queries", json=question)
@@ -100,7 +100,9 @@ def test_a_question_waits_for_reading_no_longer_than_it_may(server: Server, unre
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_streamed_question_that_waited_too_long_ends_with_the_error(server: Server, unread: Any, route: str) -> None:
+def test_a_streamed_question_beyond_its_wait_limit_ends_with_an_error_event(
+    server: Server, unread: Any, route: str
+) -> None:
     path, question = ROUTES[route]
     with client(server) as http, unread(http) as (session, _):
         body = question | {"stream": True}
@@ -111,7 +113,7 @@ def test_a_streamed_question_that_waited_too_long_ends_with_the_error(server: Se
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_streamed_question_waits_behind_pings_and_its_answer_has_all_its_time(
+def test_a_waiting_stream_sends_pings_and_the_wait_does_not_count_against_the_answers_time(
     patient: Server, unread: Any, route: str
 ) -> None:
     path, question = ROUTES[route]
@@ -136,7 +138,7 @@ def test_a_streamed_question_waits_behind_pings_and_its_answer_has_all_its_time(
 
 
 @pytest.mark.parametrize("route", ["chat", "completions"])
-def test_a_stream_that_can_be_refused_at_once_has_a_status_of_its_own(server: Server, route: str) -> None:
+def test_a_stream_that_can_be_refused_at_once_has_an_error_status(server: Server, route: str) -> None:
     path, question = ROUTES[route]
     with client(server) as http:
         body = question | {"stream": True}
@@ -145,7 +147,7 @@ def test_a_stream_that_can_be_refused_at_once_has_a_status_of_its_own(server: Se
         problem(http.post(path, json=body | {"max_tokens": 4097}), 422, "invalid_field", "max_tokens")
 
 
-def test_a_streamed_question_that_can_be_refused_at_once_has_a_status_of_its_own(server: Server) -> None:
+def test_a_streamed_question_that_can_be_refused_at_once_has_an_error_status(server: Server) -> None:
     with client(server) as http:
         session = created(http)
 

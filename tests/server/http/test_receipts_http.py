@@ -19,9 +19,7 @@ def append(http: httpx.Client, session: str, text: bytes, **headers: str) -> htt
     return http.post(f"/v1/sessions/{session}/text", content=text, headers=named)
 
 
-def test_a_store_that_was_rolled_back_is_refused_to_a_client_that_sends_its_receipt(
-    tiny_weights: Path, tmp_path: Path
-) -> None:
+def test_a_receipt_detects_a_store_that_was_rolled_back(tiny_weights: Path, tmp_path: Path) -> None:
     with Server(tiny_weights, f"sqlite:///{tmp_path}/data") as server:
         with client(server) as http:
             created(http, id="book")
@@ -52,7 +50,7 @@ def test_a_store_that_was_rolled_back_is_refused_to_a_client_that_sends_its_rece
             assert offsets(http, "book")[0] == 15
 
 
-def test_other_text_at_the_receipts_end_is_a_conflict(tiny_weights: Path, tmp_path: Path) -> None:
+def test_a_receipt_detects_other_text_of_the_same_length(tiny_weights: Path, tmp_path: Path) -> None:
     with Server(tiny_weights, f"sqlite:///{tmp_path}/data") as server:
         with client(server) as http:
             created(http, id="book")
@@ -70,7 +68,7 @@ def test_other_text_at_the_receipts_end_is_a_conflict(tiny_weights: Path, tmp_pa
             problem(append(http, "book", b"x", Onceread_Receipt=receipt), 409, "content_conflict")
 
 
-def test_a_receipt_of_an_earlier_session_of_the_name_says_that_nothing_survived(http: httpx.Client) -> None:
+def test_a_receipt_of_a_deleted_session_is_answered_with_offset_zero(http: httpx.Client) -> None:
     created(http, id="twice")
     receipt = append(http, "twice", b"text").headers[RECEIPT]
     http.delete("/v1/sessions/twice")
@@ -100,7 +98,7 @@ def test_a_receipt_of_another_session_is_refused(http: httpx.Client) -> None:
     problem(append(http, two, b"x", Onceread_Receipt=receipt), 422, "invalid_field", RECEIPT)
 
 
-def test_a_session_that_is_not_used_for_its_time_is_gone_and_says_so(http: httpx.Client) -> None:
+def test_an_unused_session_expires_and_answers_410(http: httpx.Client) -> None:
     session = created(http, ttl_seconds=0.3)
     appended(http, session, b"some text")
     assert http.get(f"/v1/sessions/{session}").json()["expires_at"] is not None
@@ -115,7 +113,7 @@ def test_a_session_that_is_not_used_for_its_time_is_gone_and_says_so(http: httpx
     assert offsets(http, session) == (0, 0)
 
 
-def test_a_session_that_is_asked_lives_on(http: httpx.Client) -> None:
+def test_a_question_extends_the_sessions_expiry(http: httpx.Client) -> None:
     session = created(http, ttl_seconds=1000)
     appended(http, session, b"some text")
     first = http.get(f"/v1/sessions/{session}").json()

@@ -20,13 +20,13 @@ def server(tiny_weights: Path) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("offset", ["-1", "x", "1.5", str(2**63)])
-def test_an_offset_that_is_none_is_refused_by_name(http: httpx.Client, offset: str) -> None:
+def test_an_invalid_offset_is_refused_by_field(http: httpx.Client, offset: str) -> None:
     problem(post(http, created(http), b"x", Upload_Offset=offset), 422, "invalid_field", "upload-offset")
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\x80", b"\xc3(", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xc0\xaf"])
 @pytest.mark.parametrize("streamed", [False, True])
-def test_text_that_is_not_utf8_is_refused_whole(http: httpx.Client, bad: bytes, streamed: bool) -> None:
+def test_a_piece_with_invalid_utf8_is_refused_whole(http: httpx.Client, bad: bytes, streamed: bool) -> None:
     session = created(http)
     post(http, session, b"before ")
     body = "né ".encode() + bad + b" after"
@@ -36,7 +36,7 @@ def test_text_that_is_not_utf8_is_refused_whole(http: httpx.Client, bad: bytes, 
     assert offsets(http, session)[0] == 7
 
 
-def test_a_character_may_be_split_between_appends_but_must_go_on(http: httpx.Client) -> None:
+def test_a_character_may_be_split_between_appends_if_it_is_completed(http: httpx.Client) -> None:
     session = created(http)
     for byte in "🙂".encode():
         assert post(http, session, bytes([byte])).status_code == 200
@@ -49,14 +49,14 @@ def test_a_character_may_be_split_between_appends_but_must_go_on(http: httpx.Cli
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/xml", "x", "multipart/form-data; boundary=x"])
-def test_another_type_is_refused(http: httpx.Client, kind: str) -> None:
+def test_an_unsupported_content_type_is_refused(http: httpx.Client, kind: str) -> None:
     session = created(http)
     problem(post(http, session, b"x", Content_Type=kind), 415, "unsupported_media_type")
     assert offsets(http, session) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-ndjson", "application/json"])
-def test_another_charset_is_refused(http: httpx.Client, kind: str) -> None:
+def test_an_unsupported_charset_is_refused(http: httpx.Client, kind: str) -> None:
     session = created(http)
     body = b'{"text": "x"}'
     refused = problem(post(http, session, body, Content_Type=f"{kind}; charset=latin-1"), 415, "unsupported_media_type")
@@ -64,7 +64,7 @@ def test_another_charset_is_refused(http: httpx.Client, kind: str) -> None:
     assert offsets(http, session) == (0, 0)
 
 
-def test_other_parameters_of_a_type_do_not_matter(http: httpx.Client) -> None:
+def test_other_content_type_parameters_are_ignored(http: httpx.Client) -> None:
     for kind in ("text/plain; format=flowed", "text/plain; charset=utf-8; format=flowed", "text/plain;"):
         assert post(http, created(http), b"x", Content_Type=kind).status_code == 200, kind
 
@@ -72,7 +72,7 @@ def test_other_parameters_of_a_type_do_not_matter(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b'{"text": "a"', b'{"text": "\\ud800"}', b'{"text": "\xff"}', b"null null"]
 )
-def test_a_body_that_is_not_json_is_refused(http: httpx.Client, body: bytes) -> None:
+def test_invalid_json_is_refused(http: httpx.Client, body: bytes) -> None:
     session = created(http)
     problem(post(http, session, body, Content_Type="application/json"), 400, "invalid_request")
     if body:
@@ -102,7 +102,7 @@ def test_json_of_another_shape_is_refused(http: httpx.Client, body: bytes, param
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
 @pytest.mark.parametrize("streamed", [False, True])
-def test_json_and_a_line_of_it_have_a_bound_that_plain_text_has_not(
+def test_json_bodies_and_ndjson_lines_are_limited_in_size_and_plain_text_is_not(
     http: httpx.Client, kind: str, streamed: bool
 ) -> None:
     session = created(http)

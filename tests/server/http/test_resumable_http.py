@@ -34,7 +34,7 @@ def digest(content: bytes, name: str = "sha256") -> str:
     return f"{name.replace('sha', 'sha-')}=:{b64encode(hashlib.new(name, content).digest()).decode()}:"
 
 
-def test_a_text_goes_in_part_by_part(http: httpx.Client) -> None:
+def test_a_text_can_be_uploaded_in_parts(http: httpx.Client) -> None:
     session, twin = created(http), created(http)
     for at in range(0, len(TEXT), 999):
         part = TEXT[at : at + 999]
@@ -47,7 +47,7 @@ def test_a_text_goes_in_part_by_part(http: httpx.Client) -> None:
     assert asked(http, session)["answer"] == asked(http, twin)["answer"]
 
 
-def test_a_part_that_came_already_is_recognised(http: httpx.Client) -> None:
+def test_a_repeated_part_is_recognised(http: httpx.Client) -> None:
     session = created(http)
     assert "Idempotent-Replayed" not in patched(http, session, 0, TEXT).headers
     again = patched(http, session, 0, TEXT)
@@ -55,7 +55,7 @@ def test_a_part_that_came_already_is_recognised(http: httpx.Client) -> None:
     assert offsets(http, session)[0] == len(TEXT)
 
 
-def test_a_part_at_the_wrong_offset_is_the_drafts_problem(http: httpx.Client) -> None:
+def test_a_part_at_the_wrong_offset_gets_the_problem_type_of_the_draft(http: httpx.Client) -> None:
     session = created(http)
     patched(http, session, 0, b"abc")
     reply = patched(http, session, 7, b"x")
@@ -65,7 +65,7 @@ def test_a_part_at_the_wrong_offset_is_the_drafts_problem(http: httpx.Client) ->
     assert (body["expected-offset"], body["provided-offset"], body["expected_offset"]) == (3, 7, 3)
 
 
-def test_an_offset_and_the_right_type_are_needed(http: httpx.Client) -> None:
+def test_a_part_needs_an_offset_and_the_content_type_of_the_draft(http: httpx.Client) -> None:
     session = created(http)
     without = http.patch(f"/v1/sessions/{session}/text", content=b"x", headers={"Content-Type": PART})
     problem(without, 422, "invalid_field", "upload-offset")
@@ -75,7 +75,7 @@ def test_an_offset_and_the_right_type_are_needed(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["sha256", "sha512"])
-def test_a_body_that_is_not_its_digests_leaves_nothing(http: httpx.Client, name: str) -> None:
+def test_a_body_that_does_not_match_its_digest_is_not_appended(http: httpx.Client, name: str) -> None:
     session = created(http)
     problem(patched(http, session, 0, TEXT[:99], Content_Digest=digest(TEXT[:98], name)), 400, "digest_mismatch")
     wrong = http.post(f"/v1/sessions/{session}/text", content=b"abd", headers={"Content-Digest": digest(b"abc", name)})
@@ -87,20 +87,20 @@ def test_a_body_that_is_not_its_digests_leaves_nothing(http: httpx.Client, name:
 
 
 @pytest.mark.parametrize("field", ["", "sha-256", "sha-256=:x", "md5=:YQ==:", "sha-256=7"])
-def test_a_digest_that_means_nothing_is_refused(http: httpx.Client, field: str) -> None:
+def test_an_invalid_digest_is_refused(http: httpx.Client, field: str) -> None:
     session = created(http)
     problem(patched(http, session, 0, b"x", Content_Digest=field), 422, "invalid_field", "Content-Digest")
     assert offsets(http, session)[0] == 0
 
 
 @pytest.mark.parametrize(("length", "status"), [(4095, 200), (4096, 200), (4097, 413)])
-def test_a_body_with_a_digest_is_bounded(http: httpx.Client, length: int, status: int) -> None:
+def test_a_body_with_a_digest_is_limited_in_size(http: httpx.Client, length: int, status: int) -> None:
     session = created(http)
     assert patched(http, session, 0, TEXT[:length], Content_Digest=digest(TEXT[:length])).status_code == status
     assert offsets(http, session)[0] == (length if status == 200 else 0)
 
 
-def test_lines_can_begin_documents(http: httpx.Client) -> None:
+def test_an_ndjson_line_can_begin_a_document(http: httpx.Client) -> None:
     session, twin = created(http), created(http)
     lines = '{"document": "Emma", "text": "Emma Woodhouse."}\n{"text": " Handsome."}\n{"document": "Persuasion"}\n'
     sent = http.post(

@@ -73,7 +73,7 @@ def snapshotted(http: httpx.Client, session: str, name: str) -> dict[str, object
     return dict(reply.json())
 
 
-def test_a_fork_is_the_same_memory_and_goes_its_own_way(http: httpx.Client) -> None:
+def test_a_fork_starts_with_the_same_memory_and_is_independent(http: httpx.Client) -> None:
     source = created(http, metadata={"title": "Emma"})
     appended(http, source, TEXT)
     fork = forked(http, source)
@@ -86,7 +86,7 @@ def test_a_fork_is_the_same_memory_and_goes_its_own_way(http: httpx.Client) -> N
     must_be_alike(http, source, read_anew(http, TEXT))
 
 
-def test_a_fork_of_what_was_just_sent_knows_it(http: httpx.Client) -> None:
+def test_a_fork_includes_text_acknowledged_just_before(http: httpx.Client) -> None:
     source = created(http)
     http.post(f"/v1/sessions/{source}/text", content=TEXT)
     fork = forked(http, source)
@@ -94,7 +94,7 @@ def test_a_fork_of_what_was_just_sent_knows_it(http: httpx.Client) -> None:
     must_be_alike(http, str(fork["id"]), read_anew(http, TEXT))
 
 
-def test_a_fork_inside_a_character_goes_on_inside_it(http: httpx.Client) -> None:
+def test_a_fork_inside_a_character_continues_inside_it(http: httpx.Client) -> None:
     whole = "naïve — 日本語 🙂 ".encode() * 9
     cut = len(whole) // 2
     while whole[cut] & 0xC0 != 0x80:
@@ -106,7 +106,7 @@ def test_a_fork_inside_a_character_goes_on_inside_it(http: httpx.Client) -> None
     must_be_alike(http, copy, read_anew(http, whole))
 
 
-def test_a_fork_can_be_named_and_named_otherwise_than_its_source(http: httpx.Client) -> None:
+def test_a_fork_can_have_its_own_id_and_metadata(http: httpx.Client) -> None:
     source = read_anew(http, TEXT)
     body = {"id": f"{source}_2", "metadata": {"a": "b"}, "from": {"session": source}}
     reply = http.post("/v1/sessions", json=body)
@@ -119,7 +119,7 @@ def test_a_fork_can_be_named_and_named_otherwise_than_its_source(http: httpx.Cli
     assert "keep_text" in problem(http.post("/v1/sessions", json=kept), 422, "invalid_field", "body")["detail"]
 
 
-def test_a_snapshot_stays_while_its_session_goes_on(http: httpx.Client) -> None:
+def test_a_snapshot_does_not_change_with_its_session(http: httpx.Client) -> None:
     session = read_anew(http, TEXT)
     taken = snapshotted(http, session, "chapter-3")
     assert (taken["name"], taken["offset"], taken["session"]) == ("chapter-3", len(TEXT), session)
@@ -135,7 +135,7 @@ def test_a_snapshot_stays_while_its_session_goes_on(http: httpx.Client) -> None:
     must_be_alike(http, session, read_anew(http, TEXT, MORE))
 
 
-def test_a_name_is_one_snapshots(http: httpx.Client) -> None:
+def test_a_snapshot_name_is_unique_in_its_session(http: httpx.Client) -> None:
     session = read_anew(http, TEXT)
     snapshotted(http, session, "a")
     problem(http.post(f"/v1/sessions/{session}/snapshots", json={"name": "a"}), 409, "snapshot_exists")
@@ -152,7 +152,7 @@ def test_a_name_is_one_snapshots(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("keep_text", [False, True])
-def test_restoring_forgets_what_came_after(http: httpx.Client, keep_text: bool) -> None:
+def test_restore_discards_later_text_and_memory(http: httpx.Client, keep_text: bool) -> None:
     session = created(http, keep_text=keep_text)
     appended(http, session, TEXT)
     version = snapshotted(http, session, "before")["memory"]["version"]  # type: ignore[index]
@@ -170,7 +170,7 @@ def test_restoring_forgets_what_came_after(http: httpx.Client, keep_text: bool) 
     must_be_alike(http, session, read_anew(http, TEXT))
 
 
-def test_a_receipt_of_text_that_a_restore_took_names_where_to_go_on(http: httpx.Client) -> None:
+def test_a_receipt_of_text_discarded_by_a_restore_is_answered_with_the_offset(http: httpx.Client) -> None:
     session = read_anew(http, TEXT)
     snapshotted(http, session, "before")
     receipt = http.post(f"/v1/sessions/{session}/text", content=MORE).headers["Onceread-Receipt"]
@@ -179,7 +179,7 @@ def test_a_receipt_of_text_that_a_restore_took_names_where_to_go_on(http: httpx.
     assert problem(reply, 409, "text_rolled_back")["expected_offset"] == len(TEXT)
 
 
-def test_a_memory_is_a_file_that_safetensors_opens(http: httpx.Client, tmp_path: Path) -> None:
+def test_an_exported_memory_is_a_safetensors_file(http: httpx.Client, tmp_path: Path) -> None:
     session = read_anew(http, TEXT)
     reply = http.get(f"/v1/sessions/{session}/memory")
     file = tmp_path / "memory.safetensors"
@@ -191,7 +191,7 @@ def test_a_memory_is_a_file_that_safetensors_opens(http: httpx.Client, tmp_path:
     assert metadata["fingerprint"] == reply.headers["Onceread-Fingerprint"] == shown(http, session)["fingerprint"]
 
 
-def test_a_memory_goes_out_and_comes_in(http: httpx.Client) -> None:
+def test_an_exported_memory_can_be_imported(http: httpx.Client) -> None:
     session = read_anew(http, TEXT)
     file = http.get(f"/v1/sessions/{session}/memory").content
     reply = http.put(f"/v1/sessions/{session}_in/memory", content=file)
@@ -204,7 +204,7 @@ def test_a_memory_goes_out_and_comes_in(http: httpx.Client) -> None:
     problem(http.put(f"/v1/sessions/{session}/memory", content=file), 409, "session_exists")
 
 
-def test_a_memory_of_other_weights_is_refused_by_both_names(http: httpx.Client) -> None:
+def test_importing_a_memory_of_other_weights_names_both_fingerprints(http: httpx.Client) -> None:
     session = read_anew(http, TEXT)
     file = http.get(f"/v1/sessions/{session}/memory").content
     length = int.from_bytes(file[:8], "little")
@@ -215,7 +215,7 @@ def test_a_memory_of_other_weights_is_refused_by_both_names(http: httpx.Client) 
     problem(http.get(f"/v1/sessions/{session}_in"), 404, "session_not_found", "id")
 
 
-def test_no_damage_of_a_file_is_taken_for_a_memory(http: httpx.Client) -> None:
+def test_every_damaged_file_is_refused_at_import(http: httpx.Client) -> None:
     session = read_anew(http, TEXT)
     file = http.get(f"/v1/sessions/{session}/memory").content
 
@@ -241,7 +241,7 @@ def test_no_damage_of_a_file_is_taken_for_a_memory(http: httpx.Client) -> None:
     refused()
 
 
-def test_a_file_with_a_right_checksum_may_still_be_no_memory(http: httpx.Client) -> None:
+def test_a_file_with_a_valid_checksum_and_invalid_content_is_refused(http: httpx.Client) -> None:
     """Somebody who makes a file by hand, checksum and all, is held against what reading can come to."""
     session = read_anew(http, TEXT)
     file = http.get(f"/v1/sessions/{session}/memory").content
@@ -279,7 +279,7 @@ def test_a_file_larger_than_any_memory_is_refused(http: httpx.Client) -> None:
     problem(http.put("/v1/sessions/large/memory", content=b"x" * (3 << 20)), 413, "body_too_large")
 
 
-def test_a_kept_text_is_read_again(http: httpx.Client) -> None:
+def test_rebuild_reads_a_kept_text_again(http: httpx.Client) -> None:
     session = created(http, keep_text=True)
     appended(http, session, TEXT)
     appended(http, session, MORE)
@@ -296,11 +296,11 @@ def test_a_kept_text_is_read_again(http: httpx.Client) -> None:
     must_be_alike(http, session, read_anew(http, TEXT, MORE, OTHER))
 
 
-def test_a_text_that_is_not_kept_can_not_be_read_again(http: httpx.Client) -> None:
+def test_rebuild_without_a_kept_text_is_refused(http: httpx.Client) -> None:
     problem(http.post(f"/v1/sessions/{read_anew(http, TEXT)}/rebuild"), 400, "invalid_request")
 
 
-def test_other_weights_read_a_kept_text(tiny_weights: Path, tmp_path: Path) -> None:
+def test_rebuild_reads_a_kept_text_with_other_weights(tiny_weights: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     loaded = weights.load(tiny_weights)
     weights.save(other, random_model(tiny_config(), seed=5), loaded.tokenizer, torch.float32)

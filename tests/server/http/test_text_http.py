@@ -40,7 +40,7 @@ def server(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.mark.parametrize("lines", [[b"the same\n"] * 24, [b"line %d\n" % number for number in range(24)]])
-def test_appends_without_an_offset_all_go_to_the_end_however_many_come_at_once(
+def test_concurrent_appends_without_an_offset_are_all_appended(
     server: Server, http: httpx.Client, lines: list[bytes]
 ) -> None:
     session = created(http)
@@ -58,7 +58,7 @@ def test_appends_without_an_offset_all_go_to_the_end_however_many_come_at_once(
     assert offsets(http, session)[0] == total
 
 
-def test_a_bad_byte_is_named_also_behind_a_character_that_an_append_ended_inside(http: httpx.Client) -> None:
+def test_an_invalid_byte_after_a_split_character_is_named_by_offset(http: httpx.Client) -> None:
     session = created(http)
     http.post(f"/v1/sessions/{session}/text", content="é".encode()[:1])
     reply = http.post(f"/v1/sessions/{session}/text", content="é".encode()[1:] + b"ab\xff")
@@ -128,7 +128,7 @@ def expected(server: Server) -> tuple[Any, ...]:
         return read_state(http, session)
 
 
-def test_the_same_text_is_the_same_memory_however_it_comes(http: httpx.Client, expected: tuple[Any, ...]) -> None:
+def test_the_memory_does_not_depend_on_content_type_or_requests(http: httpx.Client, expected: tuple[Any, ...]) -> None:
     plain, line_by_line = TEXT.encode(), ndjson(TEXT)
     bodies: list[tuple[str, bytes | Iterator[bytes]]] = [
         ("text/plain; charset=utf-8", chunks(plain)),
@@ -156,9 +156,7 @@ def test_the_same_text_is_the_same_memory_however_it_comes(http: httpx.Client, e
         assert read_state(http, session) == expected, kind
 
 
-def test_the_same_text_in_many_appends_cut_inside_characters_is_the_same_memory(
-    http: httpx.Client, expected: tuple[Any, ...]
-) -> None:
+def test_the_memory_does_not_depend_on_cuts_inside_characters(http: httpx.Client, expected: tuple[Any, ...]) -> None:
     session = created(http)
     accepted = 0
     for piece in chunks(TEXT.encode()):
@@ -168,7 +166,7 @@ def test_the_same_text_in_many_appends_cut_inside_characters_is_the_same_memory(
     assert read_state(http, session) == expected
 
 
-def test_an_append_at_an_offset_is_taken_there_or_not_at_all(http: httpx.Client) -> None:
+def test_an_append_with_an_offset_is_applied_there_or_refused(http: httpx.Client) -> None:
     session = created(http)
     first, second, third = TEXT[:700].encode(), TEXT[700:1200].encode(), TEXT[1200:1300].encode()
     assert post(http, session, first, Upload_Offset="0").json()["accepted_bytes"] == len(first)
@@ -208,7 +206,7 @@ def has_version(number: int, body: dict[str, Any]) -> bool:
     return bool(body["memory"]["version"] >= number)
 
 
-def test_a_repeat_is_known_also_when_its_text_has_long_been_read(http: httpx.Client) -> None:
+def test_a_repeat_is_recognised_after_its_text_was_read(http: httpx.Client) -> None:
     session = created(http)
     pieces = [prose(seed, 1500).encode() for seed in range(4)]
     for number, piece in enumerate(pieces, 1):
@@ -225,7 +223,7 @@ def test_a_repeat_is_known_also_when_its_text_has_long_been_read(http: httpx.Cli
     assert offsets(http, session) == (total, total)
 
 
-def test_an_upload_that_breaks_off_keeps_its_whole_pieces_and_is_gone_on_with(roomy_weights: Path) -> None:
+def test_an_interrupted_upload_keeps_its_whole_pieces_and_can_be_resumed(roomy_weights: Path) -> None:
     document = prose(32, 2 * PIECE_BYTES_MAX).encode()
     broken_at = 2 * PIECE_BYTES_MAX + 9000
     assert broken_at < len(document)
@@ -250,7 +248,7 @@ def test_an_upload_that_breaks_off_keeps_its_whole_pieces_and_is_gone_on_with(ro
         assert read_state(http, session) == read_state(http, whole)
 
 
-def test_head_shows_how_far_the_text_is_accepted_and_read(http: httpx.Client) -> None:
+def test_head_shows_the_accepted_and_read_offsets(http: httpx.Client) -> None:
     session = created(http)
     assert offsets(http, session) == (0, 0)
     appended(http, session, TEXT.encode())
@@ -261,7 +259,7 @@ def test_head_shows_how_far_the_text_is_accepted_and_read(http: httpx.Client) ->
     assert http.head("/v1/sessions/never/text").status_code == 404
 
 
-def test_an_append_that_waits_is_answered_once_all_text_has_been_read(http: httpx.Client) -> None:
+def test_wait_read_responds_once_all_text_has_been_read(http: httpx.Client) -> None:
     session, text = created(http), prose(33, 30_000).encode()
     assert post(http, session, text).json()["accepted_bytes"] == len(text)
     waited = appended(http, session, b" the end")
@@ -307,6 +305,6 @@ def test_an_empty_body_changes_nothing(http: httpx.Client, body: bytes | Iterato
     assert (reply.status_code, reply.json()["accepted_bytes"], reply.json()["replayed"]) == (200, 4, False)
 
 
-def test_text_for_a_session_that_never_was_is_not_found(http: httpx.Client) -> None:
+def test_an_append_to_an_unknown_session_is_not_found(http: httpx.Client) -> None:
     problem(post(http, "never", b"text"), 404, "session_not_found", "id")
     problem(post(http, "never", b"text", Upload_Offset="0"), 404, "session_not_found", "id")

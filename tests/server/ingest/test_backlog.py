@@ -35,7 +35,9 @@ SESSIONS = st.tuples(st.sampled_from("abc"), st.integers(0, 3))
 
 
 @given(st.lists(st.tuples(SESSIONS, st.none() | PROGRESS)), COUNTS)
-def test_the_running_sums_are_the_sums(changes: list[tuple[tuple[str, int], Progress | None]], limit: int) -> None:
+def test_the_running_sums_equal_the_sums_over_all_sessions(
+    changes: list[tuple[tuple[str, int], Progress | None]], limit: int
+) -> None:
     backlog, sessions = Backlog(), dict[tuple[str, int], Progress]()
     for session, after in changes:
         if (before := sessions.pop(session, None)) is not None:

@@ -86,7 +86,7 @@ async def test_waiting_tokens_are_estimated_from_the_bytes_per_token_read_so_far
         assert expected != len(TEXT) / TOKEN_BYTES
 
 
-async def test_text_that_the_engine_has_is_not_counted_as_waiting(tokenizer: TextTokenizer) -> None:
+async def test_text_handed_to_the_engine_is_not_counted_as_waiting(tokenizer: TextTokenizer) -> None:
     seen: list[tuple[int, float]] = []
 
     def observe() -> None:

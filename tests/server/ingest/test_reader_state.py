@@ -81,7 +81,7 @@ class Obstructed(MemoryStore):
 
 
 @pytest.mark.anyio
-async def test_a_session_that_waits_for_a_place_may_be_dropped_or_end_at_shutdown(
+async def test_a_session_queued_for_reading_can_be_dropped_or_ended_by_shutdown(
     seen: Seen, tokenizer: TextTokenizer
 ) -> None:
     store = Obstructed()

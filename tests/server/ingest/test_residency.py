@@ -26,7 +26,7 @@ async def all_ended(readers: SessionReaders) -> None:
             await reader.ended()
 
 
-async def test_sessions_that_another_replica_reads_leave(tokenizer: TextTokenizer) -> None:
+async def test_sessions_that_another_replica_reads_are_evicted(tokenizer: TextTokenizer) -> None:
     """Each sweep wakes every unread session of the store, those that another replica reads too."""
     store = MemoryStore()
     async with running_readers(store, tokenizer) as readers:
@@ -37,7 +37,7 @@ async def test_sessions_that_another_replica_reads_leave(tokenizer: TextTokenize
         assert readers.resident == SESSIONS
         await all_ended(readers)
         assert (readers.resident, readers.resident_bytes) == (0, 0)
-        assert readers.backlog.unread_bytes == 0, "it is the other's backlog"
+        assert readers.backlog.unread_bytes == 0, "the text is in the other replica's backlog"
 
 
 async def test_the_number_of_resident_sessions_is_bounded(tokenizer: TextTokenizer) -> None:
@@ -51,7 +51,7 @@ async def test_the_number_of_resident_sessions_is_bounded(tokenizer: TextTokeniz
             assert [key for key in keys if readers.find(key)] == keys[-3:]
 
 
-async def test_a_session_whose_store_is_away_stays_until_it_is_read(tokenizer: TextTokenizer) -> None:
+async def test_a_session_stays_resident_while_the_store_is_unavailable(tokenizer: TextTokenizer) -> None:
     """Nobody else would try again: a store of one process is swept only at its start."""
     store = MemoryStore()
     async with running_readers(store, tokenizer) as readers:

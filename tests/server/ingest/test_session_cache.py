@@ -21,14 +21,14 @@ def cache_of(names: str, bytes_max: int = 20, entries_max: int = 100) -> Session
     return cache
 
 
-def test_the_least_recently_used_leaves_first() -> None:
+def test_the_least_recently_used_entry_is_evicted_first() -> None:
     cache = cache_of("abc")
     cache.use("a")
     assert cache.trim() == ["b"]
     assert list(cache) == ["c", "a"]
 
 
-def test_pinned_entries_stay() -> None:
+def test_pinned_entries_are_not_evicted() -> None:
     cache = cache_of("ab", bytes_max=0)
     cache.pin("a")
     assert cache.trim() == ["b"]

@@ -177,7 +177,7 @@ def test_an_unavailable_store_is_exported(http: httpx.Client, valkey: RedisServe
     assert after[failed] > before.get(failed, 0)
 
 
-def test_these_tests_see_every_metric_move() -> None:
+def test_every_metric_is_covered_by_these_tests() -> None:
     elsewhere = (
         "onceread_requests_rejected_total onceread_text_rolled_back_total onceread_checkpoints_refused_total "
         "onceread_store_errors_total"

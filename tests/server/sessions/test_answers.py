@@ -71,7 +71,7 @@ async def test_an_answer_closed_before_it_is_iterated_frees_both_places(service:
     must_be_idle(engine, drained)
 
 
-async def test_an_answer_left_half_written_frees_both_places(service: AnswerService, engine: Engine) -> None:
+async def test_an_abandoned_answer_frees_both_places(service: AnswerService, engine: Engine) -> None:
     (answer,) = asked(service)
     await anext(answer)
     await answer.aclose()

@@ -61,12 +61,12 @@ def pieces_of(parts: list[bytes]) -> list[bytes]:
 
 
 @given(st.text(), CUTS)
-def test_any_text_is_taken_however_it_is_cut(text: str, cuts: list[int]) -> None:
+def test_valid_utf8_is_accepted_at_any_cut(text: str, cuts: list[int]) -> None:
     assert refused_at(b"", cut(text.encode(), cuts)) is None
 
 
 @given(ANY, CUTS)
-def test_what_is_not_utf8_is_refused_at_its_byte_however_it_is_cut(whole: bytes, cuts: list[int]) -> None:
+def test_invalid_utf8_is_refused_at_its_byte_at_any_cut(whole: bytes, cuts: list[int]) -> None:
     assert refused_at(b"", cut(whole, cuts)) == first_bad_byte(whole)
 
 
@@ -102,12 +102,12 @@ def test_the_beginning_of_a_surrogate_is_refused_at_the_end_of_a_body_too(parts:
 
 
 @given(st.text(min_size=1), st.integers(0, 60))
-def test_where_the_text_before_is_not_kept_a_body_may_begin_inside_any_character(text: str, place: int) -> None:
+def test_if_the_previous_text_is_trimmed_a_body_may_begin_inside_any_character(text: str, place: int) -> None:
     assert refused_at(None, [text.encode()[place:]]) is None
 
 
 @pytest.mark.parametrize(("body", "byte"), [(b"\x80" * 4, 3), (b"\xff", 0), (b"\x80\xff", 1), (b"a\x80", 1)])
-def test_but_no_further_inside_than_a_character_is_long(body: bytes, byte: int) -> None:
+def test_a_body_may_begin_with_at_most_three_continuation_bytes(body: bytes, byte: int) -> None:
     assert refused_at(None, [body]) == byte
 
 

@@ -18,7 +18,7 @@ def shown(text: str, stops: list[str]) -> str:
 
 
 @given(st.lists(TEXTS, max_size=8), STOPS)
-def test_a_text_stops_alike_in_whatever_pieces_it_comes(pieces: list[str], stops: list[str]) -> None:
+def test_stop_strings_do_not_depend_on_how_the_text_is_cut(pieces: list[str], stops: list[str]) -> None:
     cut, text = StopCut(stops), "".join(pieces)
     released = ""
     for piece in pieces:
@@ -30,5 +30,5 @@ def test_a_text_stops_alike_in_whatever_pieces_it_comes(pieces: list[str], stops
 
 
 @given(st.text("ab\n", max_size=40))
-def test_without_stop_strings_nothing_is_held_back(text: str) -> None:
+def test_without_stop_strings_every_piece_is_passed_on_at_once(text: str) -> None:
     assert StopCut(()).push(text) == text

@@ -105,7 +105,7 @@ async def test_each_further_piece_of_a_body_is_one_append_more(bench: Bench, at_
     assert bench.store.counted() == {"get": 1, "append": 3}
 
 
-async def test_text_that_comes_again_is_one_get_and_one_append(bench: Bench) -> None:
+async def test_repeated_text_is_one_get_and_one_append(bench: Bench) -> None:
     text = "né here".encode()
     await bench.append(text, 0)
     bench.store.counted()
@@ -141,7 +141,7 @@ async def test_an_append_at_an_offset_that_another_replica_appends_at_meanwhile(
     assert bench.store.counted() == {"get": 1, "append": 1}
 
 
-async def test_a_record_that_does_not_know_its_open_bytes_costs_one_read_of_the_journal(bench: Bench) -> None:
+async def test_a_record_without_its_open_bytes_costs_one_journal_read(bench: Bench) -> None:
     """As those that the version before wrote."""
     await bench.raw.delete(KEY)
     await bench.raw.create(SessionRecord(KEY, 1.0, 1.0, "tiny", "f00d", open_bytes=None))
