@@ -48,7 +48,7 @@ class LeaseManager:
     def __init__(self, store: Store, lease_seconds: float = LEASE_SECONDS) -> None:
         self._store = store
         self._lease_seconds = lease_seconds
-        # New at every start: what an earlier process held must run out, for its last checkpoint may be on its way.
+        # New at every start: an earlier process's leases must expire, since its last checkpoint may be in flight.
         self.holder = secrets.token_hex(8)
         self._held: dict[SessionKey, HeldLease] = {}
         self._task: asyncio.Task[None] | None = None
@@ -67,7 +67,7 @@ class LeaseManager:
         held.on_over = _ignore
         if self._held.get(held.lease.key) is held:
             del self._held[held.lease.key]
-        # One that cannot be released runs out.
+        # A lease that cannot be released expires.
         with suppress(StoreError):
             await self._store.release(held.lease)
 

@@ -181,7 +181,7 @@ class SessionReaders:
         reader.drop()
 
     async def _verify(self, reader: SessionReader, record: SessionRecord) -> None:
-        """Forgets what was read here if the store has another text: it went back in time, or it is another session."""
+        """Drops the resident state if the store has another text: it was rolled back, or it is another session."""
         if reader.progress.contradicts(record) or not reader.progress.follows(await self._store.get(record.key)):
             log.warning("the text that was read of a session is not the text in the store: it is read again")
             await self.forget(reader)

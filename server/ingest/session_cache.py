@@ -1,4 +1,4 @@
-"""A byte-bounded LRU cache: what was used longest ago leaves first, but for what is pinned."""
+"""A byte-bounded LRU cache: the least recently used entry is evicted first, except pinned ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Entry(Generic[Value]):
 
 
 class SessionCache(Generic[Key, Value]):
-    """A map that is bounded in bytes and in entries. Every operation takes constant time, `trim` that of its evictions.
+    """A map with limits of bytes and entries. Every operation takes constant time, `trim` that of its evictions.
 
     Pinned entries count, but stay. An entry is pinned when it is put.
     """
@@ -80,7 +80,7 @@ class SessionCache(Generic[Key, Value]):
         return entry.value
 
     def trim(self) -> list[Value]:
-        """Evicts until the rest fits, or is pinned; what was evicted."""
+        """Evicts entries until the rest fits or is pinned; returns the evicted ones."""
         evicted = []
         while self._evictable and (self._size_bytes > self._bytes_max or len(self) > self._entries_max):
             _, entry = self._evictable.popitem(last=False)

@@ -215,7 +215,7 @@ class SessionReader:
         try:
             await self._read_slice(self._held)
         except (store.StaleCheckpoint, store.OffsetMismatch):
-            # Another replica moved the session on, or the store went back: what is stored is right.
+            # Another replica has read on, or the store was rolled back: the stored state is right.
             self._forget()
             await self._release()
             return State.QUEUED
@@ -333,7 +333,7 @@ class SessionReader:
             await self._shared.leases.release(held)
 
     def _forget(self) -> None:
-        """Forgets what was read here."""
+        """Drops the resident state."""
         self._move(self.progress.without_read())
         self.unstored_since = None
 

@@ -102,7 +102,7 @@ class SessionRegistry:
         return self.view(await self._store.revise(key, change, time.time()))
 
     async def delete(self, key: SessionKey) -> None:
-        # Found before: by the time the store has answered, another session of this name may have been created.
+        # Looked up first: while the store answers, another session of this name may be created.
         reader = self._readers.find(key)
         await self._store.delete(key)
         if reader is not None:
