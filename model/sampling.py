@@ -28,9 +28,9 @@ class Sampling:
 
 
 class Written(NamedTuple):
-    """A token of an answer; `logprob` is the natural logarithm of the model's own share for it, where it was asked for.
+    """A token of an answer; `logprob` is the natural logarithm of the model's probability of it, where asked for.
 
-    The model's own: before temperature, top k and top p.
+    That is the probability before temperature, top k and top p.
     """
 
     token: int
@@ -82,7 +82,7 @@ def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
     cumulated = probabilities.cumsum(dim=-1)
     total = cumulated[:, -1:]
     uniform = torch.empty_like(total).uniform_(generator=generator)
-    # Below the total: behind it there is no token, and before it none of probability zero.
+    # Strictly below the total, or the index would be out of range; `right` skips tokens of probability zero.
     beyond = torch.minimum(uniform * total, total.nextafter(torch.zeros_like(total)))
     return torch.searchsorted(cumulated, beyond, right=True)[:, 0]
 

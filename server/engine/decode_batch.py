@@ -36,7 +36,7 @@ class DecodeBatch:
         self._memories[work], self._caches[work] = memory, cache
 
     def drop(self, work: AnswerWork) -> None:
-        """Frees all that is kept for an answer; nothing when it is not here."""
+        """Frees all state of an answer; does nothing when there is none."""
         self._memories.pop(work, None)
         self._caches.pop(work, None)
         if work in self._rows:
@@ -45,7 +45,7 @@ class DecodeBatch:
             self._free, self._memory, self._cache = [], None, None
 
     def decode_step(self, works: Sequence[AnswerWork], tokens: Sequence[int]) -> Tensor:
-        """The final hidden states (B, D) after each answer's last token, which its KV cache takes in."""
+        """The final hidden states (B, D) of `tokens`, the last of each answer, which are added to the KV caches."""
         decoded = set(works)
         self._sit_out([work for work in self._rows if work not in decoded])
         if not self._place([work for work in works if work not in self._rows]):

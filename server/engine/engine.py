@@ -12,12 +12,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import torch
 
 from model.memory import MemoryState
-from model.sampling import Written
+from server.engine.answer_stream import AnswerStream, Event
 from server.engine.fair_queue import has_room
 from server.engine.model_runner import AnswerRequest, ModelRunner, StepResult
 from server.engine.scheduler import AnswerWork, Batch, Finish, ReadWork, Scheduler
@@ -49,7 +49,7 @@ class ReadResult:
 
 @dataclass
 class _Reading:
-    """A read in the engine: who waits for it, and how far it has come."""
+    """A read in progress: the caller's future, and the result so far."""
 
     future: asyncio.Future[ReadResult]
     result: ReadResult
@@ -66,47 +66,10 @@ class Load:
 
 
 Result = TypeVar("Result")
-Event: TypeAlias = Written | Exception | None
-
-
-class AnswerStream:
-    """The tokens of one answer as they are decoded; it owns the answer's place in the engine until it is closed.
-
-    It ends after the end mark, which is not given out, or after `tokens_max` tokens. Closing it early ends the
-    answer within a step.
-    """
-
-    def __init__(self, events: asyncio.Queue[Event], release: Callable[[], None]) -> None:
-        self._events, self._release = events, release
-        self._ended = False
-
-    def __aiter__(self) -> AnswerStream:
-        return self
-
-    async def __anext__(self) -> Written:
-        if self._ended:
-            raise StopAsyncIteration
-        event = await self._events.get()
-        if isinstance(event, Written):
-            return event
-        await self.aclose()
-        raise StopAsyncIteration if event is None else event
-
-    async def aclose(self) -> None:
-        """Frees the answer's place; further calls do nothing."""
-        if not self._ended:
-            self._ended = True
-            self._release()
-
-    async def __aenter__(self) -> AnswerStream:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
 
 class Engine:
-    """Takes work from the event loop, does it on its own thread, and hands results back to the loop."""
+    """Takes work from the event loop, runs it on its own thread, and returns results to the loop."""
 
     def __init__(
         self,
@@ -129,7 +92,7 @@ class Engine:
         self._failure: BaseException | None = None
 
     def start(self) -> None:
-        """Begins to work for the running event loop."""
+        """Starts the thread; results go to the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
@@ -195,7 +158,7 @@ class Engine:
             self._answers.pop(work, None)
 
     async def to_host(self, memory: MemoryState) -> MemoryState:
-        """The memory in host RAM; raises `EngineStopped` where it is on a device that no thread uses any more."""
+        """The memory in host RAM; raises `EngineStopped` when it is on another device and the engine has stopped."""
         return await self._copy(memory, torch.device("cpu"))
 
     async def to_device(self, memory: MemoryState) -> MemoryState:
@@ -227,7 +190,7 @@ class Engine:
                 self._copies.discard(future)
 
     def halt_reading(self) -> None:
-        """Ends every read with the segments that it has read so far, and each later one before its first."""
+        """Ends every read: its caller gets the memory after the segments read so far. Later reads return at once."""
         with self._changed:
             self._halting = True
             for work in list(self._reads):

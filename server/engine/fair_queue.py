@@ -27,7 +27,7 @@ class FairQueue(Generic[Work]):
     def __init__(self, quantum: float, cost: Callable[[Work], float]) -> None:
         self._quantum, self._cost = quantum, cost
         self._queued: dict[str, dict[Work, None]] = {}
-        # Whose turn it is comes first. Who has nothing to take loses its credit and its place.
+        # The tenant whose turn it is comes first. A tenant with nothing to take loses its credit and its turn.
         self._credit: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class FairQueue(Generic[Work]):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How much work each tenant has here."""
+        """How much work each tenant has queued."""
         return {tenant: len(works) for tenant, works in self._queued.items()}
 
     def add(self, work: Work) -> None:
@@ -49,7 +49,7 @@ class FairQueue(Generic[Work]):
         self._queued.setdefault(work.tenant, {})[work] = None
 
     def discard(self, work: Work) -> bool:
-        """Takes the work out for good; False when it was not here."""
+        """Removes the work; False when it was not queued."""
         if work not in self:
             return False
         del self._queued[work.tenant][work]
@@ -102,7 +102,7 @@ def shares(limit: int, wanted: Mapping[str, int]) -> dict[str, int]:
 def has_room(limit: int, used: Mapping[str, int], tenant: str, more: int = 1) -> bool:
     """Whether a tenant may use more: while the limit is not reached, and beyond it up to the tenant's share.
 
-    So one who fills it shuts nobody out. Of equal tenants the one with the k-th most has at most limit / k, rounded up.
+    So a tenant that fills the limit shuts no other out; that with the k-th most has at most limit / k, rounded up.
     """
     if sum(used.values()) + more <= limit:
         return True

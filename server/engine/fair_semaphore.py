@@ -1,7 +1,4 @@
-"""A limited number of places to work in at the same time, shared out between tenants.
-
-It knows asyncio and who waits, and nothing of what is done in a place.
-"""
+"""A semaphore whose places are shared out between tenants."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from server.engine.fair_queue import has_room
 
 
 class FairSemaphore:
-    """Places for `count` at a time, and beyond them for a tenant that has less than its share: nobody is shut out."""
+    """At most `count` places are held at a time; beyond that only a tenant with less than its share gets one."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -23,12 +20,12 @@ class FairSemaphore:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """The number of waiters."""
         return sum(map(len, self._waiting.values()))
 
     @asynccontextmanager
     async def of(self, tenant: str) -> AsyncIterator[None]:
-        """A place while the block runs; a tenant's own are given in the order in which they were asked for."""
+        """Holds a place while the block runs; the waiters of one tenant are served in order."""
         await self._take(tenant)
         try:
             yield
@@ -51,7 +48,7 @@ class FairSemaphore:
         self._hand_out()
 
     def _hand_out(self) -> None:
-        """Gives places to those who wait and may have one, each to whom has the fewest."""
+        """Gives each free place to the waiting tenant that holds the fewest."""
         while able := [tenant for tenant in self._waiting if has_room(self._count, self._taken, tenant)]:
             tenant = min(able, key=self._taken.__getitem__)
             place = self._waiting[tenant].popleft()

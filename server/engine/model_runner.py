@@ -24,7 +24,7 @@ SCANNED_SEGMENTS = 64
 
 @dataclass(frozen=True)
 class AnswerRequest:
-    """An answer of at most `tokens_max` tokens behind `prompt`, against `memory` and the `tail` behind it.
+    """An answer of at most `tokens_max` tokens to `prompt`, from `memory` and the `tail` of the text not yet in it.
 
     Work is shared out between tenants; with `logprobs` each token comes with its log-probability.
     """
@@ -119,15 +119,15 @@ class ModelRunner:
         return memory.to(device)
 
     def start_answer(self, work: AnswerWork, request: AnswerRequest) -> None:
-        """From here until `drop`, batches may have this answer."""
+        """Adds an answer; until `drop`, batches may include it."""
         self._answers[work] = _Answer(request, Sampler(request.sampling, request.logprobs))
 
     def start_read(self, work: ReadWork, memory: MemoryState, segments: Sequence[Sequence[int]]) -> None:
-        """From here until `drop`, batches may have this read."""
+        """Adds a read; until `drop`, batches may include it."""
         self._reads[work] = _Read(memory, segments)
 
     def drop(self, work: AnswerWork | ReadWork) -> None:
-        """Frees all that is kept for the work; nothing where it has been dropped before."""
+        """Frees all state of the work; does nothing when it was dropped before."""
         if isinstance(work, ReadWork):
             self._reads.pop(work, None)
         else:
@@ -142,7 +142,7 @@ class ModelRunner:
         return StepResult(written, reads, time.perf_counter() - began)
 
     def warm_up(self, step_tokens: int) -> None:
-        """Measures the ways to read up to so many tokens a step, and prefills once, so that no caller pays for it."""
+        """Times the ways to read up to `step_tokens` a step, and runs small prefills, so that no request is slow."""
         self._reader.measure(step_tokens // self._model.config.segment_tokens)
         request = AnswerRequest(self._model.initial_memory(1), [0], [0], Sampling(), 2)
         for rows in BATCH_SIZES[:3]:
@@ -181,12 +181,12 @@ class ModelRunner:
         ]
 
     def _skip(self, read: _Read) -> ReadProgress:
-        """Passes over the rest of what was scanned, none of which is selected."""
+        """Skips the rest of the scanned segments, none of which is selected."""
         last = self._tensor([read.segments[read.scanned - 1]])
         return read.advance(self._model.skip(last, read.memory), read.scanned)
 
     def _prefill(self, works: Sequence[AnswerWork]) -> list[Written]:
-        """Every prompt's window, padded on the right, and the first token of each answer."""
+        """The first token of each answer; the windows of all prompts are one batch, padded on the right."""
         if not works:
             return []
         requests = [self._answers[work].request for work in works]
@@ -203,17 +203,17 @@ class ModelRunner:
         return self._choose(works, self._model.logits(hidden))
 
     def _with_tails(self, requests: Sequence[AnswerRequest]) -> list[MemoryState]:
-        """The memory of each request with its tail read into it, where the model wants that; equal ones are shared."""
+        """Each request's memory, with its tail read into it where the model wants that; equal pairs are read once."""
         if not self._model.config.tail_in_memory:
             return [request.memory for request in requests]
         known: dict[tuple[int, tuple[int, ...]], MemoryState] = {}
         memories = []
         for request in requests:
-            standpoint = id(request.memory), tuple(request.tail)
-            if standpoint not in known:
+            pair = id(request.memory), tuple(request.tail)
+            if pair not in known:
                 tail, memory = request.tail, request.memory
-                known[standpoint] = self._model.read(self._tensor([tail]), memory) if tail else memory
-            memories.append(known[standpoint])
+                known[pair] = self._model.read(self._tensor([tail]), memory) if tail else memory
+            memories.append(known[pair])
         return memories
 
     def _decode(self, works: Sequence[AnswerWork]) -> list[Written]:

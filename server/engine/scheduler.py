@@ -43,7 +43,7 @@ class Finish(Enum):
 
 @dataclass(frozen=True)
 class Batch:
-    """One step: prompts to prefill, answers to decode one token of, and sessions to read up to so many segments of."""
+    """One step: prompts to prefill, answers to decode a token of, and sessions to read `segments_each` segments of."""
 
     prefills: tuple[AnswerWork, ...] = ()
     decodes: tuple[AnswerWork, ...] = ()

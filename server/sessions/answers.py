@@ -17,7 +17,8 @@ from model.prompt import answer_room, prompt_ids
 from model.sampling import Sampling, Written
 from model.tokenizer import StreamDecoder
 from model.weights import LoadedModel
-from server.engine.engine import AnswerStream, Engine, EngineBusy
+from server.engine.answer_stream import AnswerStream
+from server.engine.engine import Engine, EngineBusy
 from server.engine.model_runner import AnswerRequest
 from server.ingest.errors import ReaderStopped
 from server.ingest.session_progress import MemorySource

@@ -56,7 +56,7 @@ def test_the_batched_distribution_is_that_of_each_row(rows: list[tuple[list[floa
         torch.testing.assert_close(row, nucleus(each, sampling), rtol=1e-14, atol=0)
 
 
-@pytest.mark.parametrize("chunk_rows", [1, 7, 1000])
+@pytest.mark.parametrize("chunk_rows", [7, 1000])
 def test_draws_follow_the_distribution_and_greedy_rows_stay(chunk_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pearson's chi-square over 20,000 draws of each row, below its 99.9 % quantile of 4 degrees of freedom."""
     monkeypatch.setattr(model.sampling, "CHUNK_SCORES", chunk_rows * len(SCORES))

@@ -22,7 +22,7 @@ from server.engine.model_runner import AnswerRequest, ModelRunner
 from server.engine.scheduler import Batch, Scheduler
 from testing.models import random_model, tiny_config
 
-# Without one of its own, a machine's tests copy to the device that has no data.
+# A device that every machine has: its tensors have no data.
 OTHER = torch.device("meta")
 
 pytestmark = pytest.mark.anyio
@@ -245,7 +245,7 @@ async def test_the_runner_keeps_nothing_of_work_that_ended(model: MemoryTransfor
 
 
 class Copying(ModelRunner):
-    """Says that the model is on another device, and which threads copy to and from it."""
+    """A runner whose model seems to be on another device; `threads` has the thread of each copy."""
 
     def __init__(self, model: MemoryTransformer) -> None:
         super().__init__(model)

@@ -23,7 +23,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Turn:
-    """What was served to each tenant in a turn, and who was left with more."""
+    """What was served to each tenant in a turn, and the tenants that were left with more."""
 
     served: dict[str, int]
     left: set[str]
@@ -116,7 +116,7 @@ def test_a_lone_piece_among_a_flood_waits_for_a_bounded_amount_of_others(
     assert passed <= rounds * QUANTUM + COST_MAX
 
 
-def test_places_hold_a_tenant_back_and_nobody_else() -> None:
+def test_places_hold_back_one_tenant_and_no_other() -> None:
     queue = fair_queue()
     works = [Piece(tenant, 1) for tenant in "aaab"]
     for piece in works:
@@ -138,7 +138,7 @@ def test_what_is_discarded_is_gone() -> None:
 
 
 def filled(limit: int, wanted: dict[str, int]) -> dict[str, int]:
-    """One by one, to whom has the fewest of those that want more."""
+    """One by one, each to the tenant with the fewest among those that want more."""
     given = dict.fromkeys(wanted, 0)
     for _ in range(limit):
         if more := [tenant for tenant in wanted if given[tenant] < wanted[tenant]]:
@@ -151,7 +151,7 @@ def test_shares_are_max_min_fair(limit: int, wanted: dict[str, int]) -> None:
     given, whole = shares(limit, wanted), filled(limit, wanted)
     assert given.keys() == wanted.keys()
     assert all(given[tenant] - whole[tenant] in (0, 1) for tenant in wanted)
-    # A tenant that gets less than it wants gets as much as anybody.
+    # A tenant that gets less than it wants gets as much as any other.
     assert all(given[tenant] in (wanted[tenant], max(given.values())) for tenant in wanted)
 
 
@@ -163,7 +163,7 @@ def test_shares_leave_no_tenant_without() -> None:
 
 
 @given(st.integers(1, 40), st.lists(st.tuples(st.sampled_from(TENANTS), st.integers(-9, 9)), max_size=200))
-def test_a_limit_shuts_nobody_out_and_holds_all_the_same(limit: int, changes: list[tuple[str, int]]) -> None:
+def test_a_limit_holds_and_shuts_no_tenant_out(limit: int, changes: list[tuple[str, int]]) -> None:
     used = dict.fromkeys(TENANTS, 0)
     for tenant, change in changes:
         if change < 0:

@@ -1,4 +1,4 @@
-"""Places to work in: no more than there are, but for tenants that have less than their share."""
+"""No more places are held than there are, except by tenants that have less than their share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Works:
-    """Tasks that each hold a place until they are told to end; `now` says who holds one."""
+    """Tasks that each hold a place until `end`; `now` has the names of those that hold one."""
 
     def __init__(self, count: int) -> None:
         self._slots = FairSemaphore(count)
@@ -67,12 +67,12 @@ async def test_a_tenant_below_its_share_goes_in_at_once_and_the_others_give_way(
     assert works.now == ["a0", "a1", "a2", "a3", "b1", "b2"]
     await works.end("a0")
     await works.end("a1")
-    # Now each has its share: whoever has a place to give back gets the next one.
+    # Now each has its share: a tenant that gives a place back gets the next one.
     await works.end("b1")
     assert works.now == ["a2", "a3", "b2", "b3"]
 
 
-async def test_who_stops_waiting_takes_no_place() -> None:
+async def test_a_cancelled_waiter_takes_no_place() -> None:
     works = Works(1)
     await works.begin("a1", "a2", "a3")
     works.cancel("a2")

@@ -56,7 +56,7 @@ def written(requests: list[AnswerRequest], tokens: int) -> list[list[int]]:
 
 
 def test_answers_side_by_side_are_those_written_alone() -> None:
-    """Different tails, prompts of different lengths, two questions to one standpoint, and padding to a batch of 8."""
+    """Different tails and lengths, two questions with the same memory and tail, and padding to a batch of 8."""
     cases = [([], [1]), ([2, 3], [4, 5, 6]), ([2, 3], [7]), ([9] * 7, [8] * 20), ([1], [1, 2])]
     states = memories(len(cases))
     states[2] = states[1]

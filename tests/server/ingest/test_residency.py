@@ -8,6 +8,7 @@ from unittest import mock
 import pytest
 
 from model.tokenizer import TextTokenizer
+from server.engine.engine import Engine
 from server.ingest import readers as readers_module
 from server.ingest.reader_state import State
 from server.ingest.readers import SessionReaders
@@ -49,6 +50,24 @@ async def test_the_number_of_resident_sessions_is_bounded(tokenizer: TextTokeniz
                 await readers.reach(await with_text(store, key))
             await all_ended(readers)
             assert [key for key in keys if readers.find(key)] == keys[-3:]
+
+
+async def test_memories_are_stored_and_restored_by_way_of_the_engine(tokenizer: TextTokenizer) -> None:
+    """Its thread is the only one that may use the device."""
+    store = MemoryStore()
+    to_host, to_device = (
+        mock.patch.object(Engine, name, autospec=True, side_effect=getattr(Engine, name))
+        for name in ("to_host", "to_device")
+    )
+    with to_host as stored, to_device as restored:
+        async with running_readers(store, tokenizer) as readers:
+            record = await with_text(store, SessionKey("a", "book"))
+            await readers.reach(record)
+        assert stored.call_count > 0
+        assert restored.call_count == 0
+        async with running_readers(store, tokenizer) as readers:
+            await readers.reach(await store.get(record.key))
+        assert restored.call_count == 1
 
 
 async def test_a_session_stays_resident_while_the_store_is_unavailable(tokenizer: TextTokenizer) -> None:
