@@ -10,7 +10,8 @@ from benchmarks.text import token_ids
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.runtime.wavefront.cells import Cells
-from model.runtime.wavefront.wavefront import Arrival, Wavefront
+from model.runtime.wavefront.pipeline import read_windows
+from model.runtime.wavefront.wavefront import Wavefront
 from model.tokenizer import TextTokenizer
 
 
@@ -38,21 +39,5 @@ def in_batches(model: MemoryTransformer, texts: Tensor, rows: int, each: int = 1
 @torch.inference_mode()
 def in_wavefront(cells: Cells, texts: Tensor, lanes: int) -> list[MemoryState]:
     """The same in the wavefront, with no segment skipped; the next text follows in a lane without a gap."""
-    wavefront = Wavefront(cells, lanes)
-    flow, blank = wavefront.begin(), cells.model.initial_memory(1)
-    sessions, segments = texts.shape[:2]
-    turns = -(-sessions // lanes) * segments
-    memories: dict[object, MemoryState] = {}
-    for step in range(turns + wavefront.layers - 1):
-        arrivals: list[Arrival | None] = []
-        for lane in range(lanes):
-            session, index = lane + step // segments * lanes, step % segments
-            inside = step < turns and session < sessions
-            arrivals.append(
-                Arrival(texts[session, index], None if index else blank, wanted=index == segments - 1, label=session)
-                if inside
-                else None
-            )
-        flow, departures = wavefront.step(flow, arrivals)
-        memories |= {d.label: d.memory for d in departures if d.memory is not None}
-    return [memories[session] for session in range(sessions)]
+    blank = cells.model.initial_memory(1)
+    return read_windows(Wavefront(cells, lanes), [(cells.model.windows(text, blank), blank) for text in texts])

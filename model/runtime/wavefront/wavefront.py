@@ -69,11 +69,6 @@ class Flow:
     memory: Mapping[str, Tensor]
     sessions: tuple[MemoryState | None, ...]
 
-    @property
-    def busy(self) -> bool:
-        """Whether anything is on its way."""
-        return any(passage for layer in self.passages for passage in layer)
-
 
 class Wavefront:
     """Steps of all layers at once, with a fixed number of lanes: always one shape, so that company does not matter.

@@ -1,4 +1,4 @@
-"""The wavefront against the plain path and the plain loops: whoever comes when, the memories are the same."""
+"""The wavefront returns the memories of the plain path and of the plain loops, in whatever order segments arrive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from model.mechanisms.naive import REFERENCES
 from model.memory import MemoryState
 from model.runtime.read_text import read_all
 from model.runtime.wavefront.cells import Cells, cells_of
-from model.runtime.wavefront.pipeline import Next, Pipeline, read_texts, selected_segments
+from model.runtime.wavefront.pipeline import Next, Pipeline, read_windows
 from model.runtime.wavefront.wavefront import Arrival, Wavefront
 from testing.models import MECHANISMS, random_model, sometimes_skipping_model, tiny_config
 from tests.model.mechanisms.test_naive import GPT2, LLAMA3, flat, plain_read
@@ -62,8 +62,23 @@ def one_by_one(model: MemoryTransformer, segments: Tensor, memory: MemoryState) 
     return memory
 
 
+def read_texts(wavefront: Wavefront, texts: list[tuple[Tensor, MemoryState]]) -> list[MemoryState]:
+    """The memory of each text (S, T), its selected segments read in the wavefront: what `read_all` does with each."""
+    model = wavefront.model
+    windows = [model.windows(segments, memory)[selected(model, segments, memory)] for segments, memory in texts]
+    found = read_windows(wavefront, [(own, memory) for own, (_, memory) in zip(windows, texts, strict=True)])
+    return [
+        model.skip(segments[-1:], memory) if len(segments) else memory
+        for memory, (segments, _) in zip(found, texts, strict=True)
+    ]
+
+
+def selected(model: MemoryTransformer, segments: Tensor, memory: MemoryState) -> list[int]:
+    return model.select_segments(segments, memory) if len(segments) else []
+
+
 def begun(model: MemoryTransformer, seed: int) -> MemoryState:
-    """A memory to carry in: of a session that has read nothing, or something."""
+    """An initial memory for a session: after no, one or two segments."""
     return one_by_one(model, text(seed + 1000, seed % 3), model.initial_memory(1))
 
 
@@ -82,7 +97,7 @@ def assert_near(found: MemoryState, wanted: MemoryState, tolerance: float = 1e-1
     st.integers(1, 3),
 )
 def test_texts_end_in_the_memories_of_reading_one_by_one(name: str, texts: list[tuple[int, int]], lanes: int) -> None:
-    """Any number of sessions, lengths and lanes, each with a memory carried in."""
+    """Any number of sessions, lengths and lanes, each with an initial memory."""
     model, cells = EXACT[name]
     given_texts = [(text(seed, segments), begun(model, seed)) for seed, segments in texts]
     found = read_texts(Wavefront(cells, lanes), given_texts)
@@ -95,7 +110,7 @@ def test_texts_end_in_the_memories_of_reading_one_by_one(name: str, texts: list[
 @settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 6))
 def test_segments_may_come_at_any_time(name: str, seed: int, lanes: int, sessions: int) -> None:
-    """Sessions interleaved, late, gone and come again with the memory that came out, several times in the pipeline."""
+    """Sessions interleave, arrive late, and return with the memory that the pipeline has returned before."""
     model, cells = EXACT[name]
     random, pipeline = Random(seed), Pipeline(Wavefront(cells, lanes))
     memories = {key: begun(model, seed + key) for key in range(sessions)}
@@ -145,7 +160,7 @@ def test_float32_stays_near_the_plain_path_and_near_float64(name: str) -> None:
 
 
 @names
-def test_every_segments_memory_can_be_had_while_its_session_reads_on(name: str) -> None:
+def test_the_memory_after_each_segment_is_available_while_its_session_reads_on(name: str) -> None:
     model, cells = EXACT[name]
     wavefront, segments, memory = Wavefront(cells, 1), text(8, 6), model.initial_memory(1)
     flow, departures = wavefront.begin(), []
@@ -156,7 +171,6 @@ def test_every_segments_memory_can_be_had_while_its_session_reads_on(name: str) 
             arrival = Arrival(segments[index], brought, wanted=index % 2 == 0, label=index)
         flow, departed = wavefront.step(flow, [arrival])
         departures += departed
-    assert not flow.busy
     assert [departure.label for departure in departures] == list(range(len(segments)))
     for index, departure in enumerate(departures):
         memory = model.read(segments[index : index + 1], memory)
@@ -169,13 +183,13 @@ def test_every_segments_memory_can_be_had_while_its_session_reads_on(name: str) 
 @given(st.integers(0, 1000), st.integers(0, 2))
 @settings(max_examples=10)
 def test_company_does_not_matter(name: str, seed: int, lane: int) -> None:
-    """The same bits in a lane, whoever is in the others, or nobody."""
+    """A lane gives the same bits with any segments in the other lanes, or none."""
     _, cells = SINGLE[name]
     wavefront, mine = Wavefront(cells, 3), text(seed, 4)
     first, second, alone = (_read_among(wavefront, mine, lane, Random(seed + n), n < 2) for n in range(3))
     for other in (second, alone):
         for part, tensor in first.tensors.items():
-            # Where ARMT divides by nearly zero, numbers grow beyond all bounds: then in the same way.
+            # Where ARMT divides by nearly zero, values overflow: then to the same values.
             torch.testing.assert_close(other[part], tensor, rtol=0, atol=0, equal_nan=True)
 
 
@@ -198,7 +212,7 @@ def _read_among(wavefront: Wavefront, mine: Tensor, lane: int, random: Random, c
 
 
 @names
-def test_a_step_leaves_the_flow_and_the_memories_that_it_was_given(name: str) -> None:
+def test_a_step_does_not_change_its_flow_and_memories(name: str) -> None:
     model, cells = EXACT[name]
     wavefront, segments, before = Wavefront(cells, 2), text(3, 4), begun(model, 2)
     kept = {part: tensor.clone() for part, tensor in before.tensors.items()}
@@ -213,7 +227,7 @@ def test_a_step_leaves_the_flow_and_the_memories_that_it_was_given(name: str) ->
 
 @pytest.mark.parametrize("threshold", [0.0, 0.4, 0.9])
 def test_segments_written_in_several_parts_equal_the_plain_loops(threshold: float) -> None:
-    """Parts of 16 tokens, the last one shorter, of the tokens that write and wherever they stand."""
+    """Writing tokens at any places, in parts of 16 tokens with a shorter last one."""
     config = tiny_config(segment_tokens=40, write_threshold=threshold, n_layers=2)
     model, cells = model_and_cells(config, torch.float64)
     segments = torch.randint(340, (4, 40), generator=torch.Generator().manual_seed(3))
@@ -230,18 +244,18 @@ def test_segments_written_in_several_parts_equal_the_plain_loops(threshold: floa
     assert_near(MemoryState({"a": found["associations"][0]}), MemoryState({"a": wanted}))
 
 
-def test_silent_segments_are_left_out_and_still_seen_as_context() -> None:
+def test_skipped_segments_are_not_read_and_still_give_context() -> None:
     model = sometimes_skipping_model().double()
     cells = cells_of(sometimes_skipping_model().double())
     assert cells is not None
     texts = [(text(seed, segments), begun(model, seed)) for seed, segments in ((1, 9), (2, 0), (3, 1), (4, 12))]
-    selected_counts = [len(list(selected_segments(model, *each))) for each in texts]
+    selected_counts = [len(selected(model, *each)) for each in texts]
     assert 0 < sum(selected_counts) < sum(len(segments) for segments, _ in texts)
     for memory, (segments, before) in zip(read_texts(Wavefront(cells, 2), texts), texts, strict=True):
         assert_near(memory, one_by_one(model, segments, before))
 
 
-def test_a_text_without_a_loud_segment_costs_no_step() -> None:
+def test_a_text_without_a_selected_segment_keeps_its_associations() -> None:
     model = random_model(tiny_config(write_threshold=0.999999)).double()
     cells = cells_of(model)
     assert cells is not None
@@ -261,11 +275,11 @@ def test_few_layers(layers: int, mechanism: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["rmt", "memformer"])
-def test_mechanisms_whose_first_layer_reads_what_the_last_has_written_have_no_wavefront(name: str) -> None:
+def test_mechanisms_whose_first_layer_reads_what_the_last_layer_wrote_have_no_wavefront(name: str) -> None:
     assert cells_of(random_model(MECHANISMS[name])) is None
 
 
-def test_what_can_not_be_is_refused_and_nothing_is_lost() -> None:
+def test_a_refused_step_changes_nothing() -> None:
     model, cells = EXACT["delta"]
     segments, blank = text(1, 3), model.initial_memory(1)
     wavefront = Wavefront(cells, 1)
@@ -277,28 +291,15 @@ def test_what_can_not_be_is_refused_and_nothing_is_lost() -> None:
     with pytest.raises(ValueError, match="must bring its memory"):
         pipeline.step({"a": Next(segments[0])})
     pipeline.step({"a": Next(segments[0], blank)})
-    assert pipeline.free == 0
     with pytest.raises(ValueError, match="no lane is free for 'b'"):
         pipeline.step({"b": Next(segments[0], blank)})
     pipeline.step({"a": Next(segments[1], last=True)})
-    assert (pipeline.free, pipeline.inside) == (1, {"a"})
-    with pytest.raises(ValueError, match="has not come out yet"):
+    assert pipeline.inside == {"a"}
+    with pytest.raises(ValueError, match="is not finished yet"):
         pipeline.step({"a": Next(segments[2], blank)})
-    out: dict[object, MemoryState] = {}
+    # Behind the last segment of "a" its lane is free.
+    out = pipeline.step({"b": Next(segments[2], blank, last=True)})
     while pipeline.inside:
         out.update(pipeline.step({}))
     assert_near(out["a"], one_by_one(model, segments[:2], blank))
-
-
-def test_a_session_that_was_dropped_disturbs_nobody() -> None:
-    model, cells = EXACT["delta"]
-    segments, blank = text(1, 5), model.initial_memory(1)
-    pipeline = Pipeline(Wavefront(cells, 1))
-    pipeline.step({"a": Next(segments[0], blank)})
-    pipeline.drop("a")
-    assert not pipeline.inside
-    out = pipeline.step({"b": Next(segments[1], blank, last=True)})
-    while pipeline.inside:
-        out.update(pipeline.step({}))
-    assert out.keys() == {"b"}
-    assert_near(out["b"], one_by_one(model, segments[1:2], blank))
+    assert_near(out["b"], one_by_one(model, segments[2:], blank))
