@@ -31,7 +31,7 @@ from model.layers.backbone import WindowCache
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.prompt import prompt_ids
-from model.runtime.read_text import read_all
+from model.runtime.segment_reader import read_all
 from server.engine.model_runner import ModelRunner
 
 NAME = "compared"

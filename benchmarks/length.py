@@ -15,7 +15,7 @@ from benchmarks.text import token_ids
 from benchmarks.timing import Comparison, in_turn
 from model.memory import MemoryState
 from model.prompt import prompt_ids
-from model.runtime.read_text import read_all
+from model.runtime.segment_reader import read_all
 from server.engine.model_runner import SCANNED_SEGMENTS, ModelRunner
 
 NAME = "length"

@@ -16,7 +16,7 @@ from benchmarks.report import Figure, Section
 from benchmarks.text import token_ids
 from benchmarks.timing import seconds_of
 from model.memory import MemoryState
-from model.runtime.read_text import read_all
+from model.runtime.segment_reader import read_all
 
 NAME = "matrix_rate"
 CLAIM = "reading uses a stated share of what the machine's matrix products reach"

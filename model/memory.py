@@ -1,15 +1,18 @@
-"""A memory as a value: named tensors of fixed size, each with the batch as its first dimension.
-
-It does not know which mechanism made the tensors, nor what they mean.
-"""
+"""A memory as a value: named tensors of fixed size, each with the batch as its first dimension; and padded batches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+# Batches have one of these sizes. A shape that recurs gives the same bits, whatever else is in the batch.
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,3 +75,9 @@ class MemoryState:
             tensor.dtype == other[name].dtype and torch.equal(tensor, other[name])
             for name, tensor in self.tensors.items()
         )
+
+
+def padded(rows: Sequence[Row]) -> list[Row]:
+    """The rows, and copies of the first up to the next of the `BATCH_SIZES`."""
+    size = next(size for size in BATCH_SIZES if size >= len(rows))
+    return [*rows, *[rows[0]] * (size - len(rows))]

@@ -1,14 +1,18 @@
-"""Small models with random weights that exercise the memory, and random prose."""
+"""Small models with random weights that exercise the memory, their twins in plain loops, and random prose."""
 
 from random import Random
 
 import torch
 
-from model.config import ModelConfig, SpecialTokens
+from model.config import Mechanism, ModelConfig, SpecialTokens
 from model.layers.fused_linear import FusedLinear, join_fused
 from model.mechanisms import build
+from model.mechanisms.armt_naive import ArmtReference
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
+from model.mechanisms.delta_naive import DeltaReference
+from model.mechanisms.memformer_naive import MemformerReference
+from model.mechanisms.rmt_naive import RmtReference
 
 WORDS = (
     "the of and to in he was that it his her with as had you for she not at but be on all have him said which they "
@@ -80,6 +84,16 @@ MECHANISMS = {
     "armt, normalized": tiny_config(mechanism="armt", normalize_phi=True),
     "rmt": tiny_config(mechanism="rmt"),
     "memformer": tiny_config(mechanism="memformer"),
+}
+
+
+# The papers' equations in plain loops and float64: what every fast path is compared with.
+Reference = DeltaReference | ArmtReference | RmtReference | MemformerReference
+REFERENCES: dict[Mechanism, type[Reference]] = {
+    "delta": DeltaReference,
+    "armt": ArmtReference,
+    "rmt": RmtReference,
+    "memformer": MemformerReference,
 }
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.memory import MemoryState
 from model.prompt import prompt_ids, window_ids
-from model.runtime.read_text import read_all
+from model.runtime.segment_reader import read_all
 from model.tokenizer import StreamDecoder, TextTokenizer
 from model.weights import LoadedModel
 
@@ -81,13 +81,13 @@ def _read(
     """The memory after tokens (N) of a text of `size` bytes, and the tail that a question's window is to hold."""
     model, step = loaded.model, loaded.model.config.segment_tokens
     memory, whole = model.initial_memory(1), len(ids) // step * step
-    told = 0
-    for part in ids[:whole].view(-1, step).split(_SEGMENTS_AT_ONCE):  # type: ignore[no-untyped-call]
+    reported = 0
+    for part in torch.split(ids[:whole].view(-1, step), _SEGMENTS_AT_ONCE):
         memory = read_all(model, part.to(model.device, torch.int64), memory)
-        done = told + part.numel() * size // len(ids)
-        progress(done - told)
-        told = done
-    progress(size - told)
+        done = reported + part.numel() * size // len(ids)
+        progress(done - reported)
+        reported = done
+    progress(size - reported)
     tail = ids[whole:].tolist()
     if tail and model.config.tail_in_memory:
         memory = model.read(torch.tensor([tail], device=model.device), memory)

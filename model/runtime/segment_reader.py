@@ -1,7 +1,4 @@
-"""Reads windows of several texts at once, each into its own memory, in whichever way was measured to be the fastest.
-
-It knows models and memories, and nothing of sessions, queues or who is to be read next.
-"""
+"""Reads windows of several texts at once, each into its own memory, in the way that was measured to be fastest."""
 
 from __future__ import annotations
 
@@ -11,19 +8,21 @@ import torch
 from torch import Tensor
 
 from model.mechanisms.base import MemoryTransformer
-from model.memory import MemoryState
-from model.padding import padded
+from model.memory import MemoryState, padded
 from model.runtime.autotune import Timings, measured
 from model.runtime.wavefront.cells import cells_of
 from model.runtime.wavefront.pipeline import read_windows
 from model.runtime.wavefront.wavefront import Wavefront
 
-# Windows (K, N) that follow on a memory of one row.
+# Windows in one call of `read_windows`: more are not faster on a CPU.
+TOGETHER = 8
+
+# Windows (K, N) and the memory of one row before them.
 Text = tuple[Tensor, MemoryState]
 
 
 class SegmentReader:
-    """The ways to read with one model. Before they are measured, everything is one batch."""
+    """Reads with one model: in one batch until `measure` has timed the ways to read, then in the fastest way."""
 
     def __init__(self, model: MemoryTransformer) -> None:
         self._model = model
@@ -31,19 +30,19 @@ class SegmentReader:
         self._wavefronts: dict[int, Wavefront] = {}
 
     def measure(self, windows_max: int) -> None:
-        """Times the ways to read so many windows at most, so that the best of them is taken from now on."""
+        """Times the ways to read up to `windows_max` windows; `read` then takes the fastest."""
         if windows_max > 1:
             self._pace = measured(self._model, windows_max)
 
     def read(self, texts: Sequence[Text]) -> list[MemoryState]:
-        """The memory behind the windows of each text, in order."""
+        """The memory after the windows of each text, in the order of the texts."""
         most = max(len(windows) for windows, _ in texts)
         if self._pace is None or (way := self._pace.way(len(texts), most)).kind != "wavefront":
             return self._in_a_batch(texts, most)
         return read_windows(self._wavefront(way.width), texts)
 
     def _in_a_batch(self, texts: Sequence[Text], most: int) -> list[MemoryState]:
-        """A row for each text; one that has fewer windows sits out the rest."""
+        """A row for each text; a row with fewer windows keeps its memory during the rest."""
         rows = padded(texts)
         counts = [len(windows) for windows, _ in rows]
         filled = torch.arange(most, device=self._model.device)
@@ -58,3 +57,14 @@ class SegmentReader:
             assert cells is not None, "only a model that has a wavefront is measured to be faster in one"
             self._wavefronts[lanes] = Wavefront(cells, lanes)
         return self._wavefronts[lanes]
+
+
+def read_all(model: MemoryTransformer, segments: Tensor, memory: MemoryState) -> MemoryState:
+    """The memory (one row) after all segments (S, T) of one text: as `read` of each, but reads only the selected."""
+    if not len(segments):
+        return memory
+    selected = model.select_segments(segments, memory)
+    for windows in torch.split(model.windows(segments, memory)[selected], TOGETHER):
+        if len(windows):
+            memory = model.read_windows(windows[None], memory)
+    return memory if selected[-1:] == [len(segments) - 1] else model.skip(segments[-1:], memory)

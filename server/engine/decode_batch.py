@@ -9,8 +9,7 @@ from torch import Tensor
 
 from model.layers.backbone import WindowCache
 from model.mechanisms.base import MemoryTransformer
-from model.memory import MemoryState
-from model.padding import padded
+from model.memory import MemoryState, padded
 from server.engine.scheduler import AnswerWork
 
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from model.mechanisms.base import MemoryTransformer
-from model.memory import MemoryState
-from model.padding import BATCH_SIZES, padded
+from model.memory import BATCH_SIZES, MemoryState, padded
 from model.prompt import window_ids
 from model.runtime.segment_reader import SegmentReader
 from model.sampling import Sampler, Sampling, Written, choose_each

@@ -8,9 +8,8 @@ import torch
 
 from model.config import ModelConfig, RopeScaling
 from model.mechanisms.base import MemoryTransformer
-from model.mechanisms.naive import REFERENCES, Reference
 from model.memory import MemoryState
-from testing.models import MECHANISMS, random_delta, random_model, tiny_config
+from testing.models import MECHANISMS, REFERENCES, Reference, random_delta, random_model, tiny_config
 
 GPT2: dict[str, Any] = {
     "norm": "layernorm",

@@ -14,13 +14,12 @@ from torch import Tensor
 
 from model.config import ModelConfig
 from model.mechanisms.base import MemoryTransformer
-from model.mechanisms.naive import REFERENCES
 from model.memory import MemoryState
-from model.runtime.read_text import read_all
+from model.runtime.segment_reader import read_all
 from model.runtime.wavefront.cells import Cells, cells_of
 from model.runtime.wavefront.pipeline import Next, Pipeline, read_windows
 from model.runtime.wavefront.wavefront import Arrival, Wavefront
-from testing.models import MECHANISMS, random_model, sometimes_skipping_model, tiny_config
+from testing.models import MECHANISMS, REFERENCES, random_model, sometimes_skipping_model, tiny_config
 from tests.model.mechanisms.test_naive import GPT2, LLAMA3, flat, plain_read
 
 T = 8

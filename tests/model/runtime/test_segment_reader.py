@@ -1,4 +1,4 @@
-"""Skimming changes the time it takes to read a text, and nothing else."""
+"""Segments that the write gate skips change no memory: reading only the others gives the same result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.mechanisms.delta import DeltaTransformer
-from model.runtime.read_text import read_all
+from model.runtime.segment_reader import read_all
 from testing.models import random_delta, sometimes_skipping_model, tiny_config
 
 T = 8
@@ -20,21 +20,21 @@ def model() -> DeltaTransformer:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 9), st.integers(0, 8))
-def test_skimming_equals_reading_every_segment(model: DeltaTransformer, seed: int, count: int, cut: int) -> None:
+def test_reading_selected_segments_equals_reading_all(model: DeltaTransformer, seed: int, count: int, cut: int) -> None:
     segments = torch.randint(340, (count, T), generator=torch.Generator().manual_seed(seed))
     one_by_one = model.initial_memory(1)
     for index in range(count):
         one_by_one = model.read(segments[index : index + 1], one_by_one)
-    scanned = model.initial_memory(1)
+    found = model.initial_memory(1)
     for part in (segments[:cut], segments[cut:]):
-        scanned = read_all(model, part, scanned)
-    assert torch.equal(scanned["context"], one_by_one["context"])
-    torch.testing.assert_close(scanned["associations"], one_by_one["associations"], rtol=0, atol=1e-9)
+        found = read_all(model, part, found)
+    assert torch.equal(found["context"], one_by_one["context"])
+    torch.testing.assert_close(found["associations"], one_by_one["associations"], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("context", [0, 1, 3, 8])
 def test_the_table_gives_the_scores_of_the_convolution(context: int) -> None:
-    """With a context shorter than the write gate reaches, what is not seen counts as nothing in both."""
+    """Where the context is shorter than the write gate's window, missing tokens count as zero in both."""
     model = random_delta(tiny_config(context_tokens=context)).double()
     windows = torch.randint(340, (20, context + T), generator=torch.Generator().manual_seed(6))
     model.freeze()
@@ -43,7 +43,7 @@ def test_the_table_gives_the_scores_of_the_convolution(context: int) -> None:
     )
 
 
-def test_a_settled_model_finds_the_same_segments_loud(model: DeltaTransformer) -> None:
+def test_a_frozen_model_selects_the_same_segments(model: DeltaTransformer) -> None:
     segments = torch.randint(340, (64, T), generator=torch.Generator().manual_seed(3))
     frozen = sometimes_skipping_model().double()
     frozen.freeze()
@@ -51,7 +51,7 @@ def test_a_settled_model_finds_the_same_segments_loud(model: DeltaTransformer) -
     assert frozen.select_segments(segments, memory) == model.select_segments(segments, memory)
 
 
-def test_silent_segments_change_no_association(model: DeltaTransformer) -> None:
+def test_skipped_segments_change_no_association(model: DeltaTransformer) -> None:
     segments = torch.randint(340, (64, T), generator=torch.Generator().manual_seed(3))
     memory = model.initial_memory(1)
     found = model.select_segments(segments, memory)
