@@ -64,16 +64,16 @@ def one_by_one(model: MemoryTransformer, segments: Tensor, memory: MemoryState) 
 def read_texts(wavefront: Wavefront, texts: list[tuple[Tensor, MemoryState]]) -> list[MemoryState]:
     """The memory of each text (S, T), its selected segments read in the wavefront: what `read_all` does with each."""
     model = wavefront.model
-    windows = [model.windows(segments, memory)[selected(model, segments, memory)] for segments, memory in texts]
-    found = read_windows(wavefront, [(own, memory) for own, (_, memory) in zip(windows, texts, strict=True)])
+    found = read_windows(wavefront, [(selected(model, *each), each[1]) for each in texts])
     return [
         model.skip(segments[-1:], memory) if len(segments) else memory
         for memory, (segments, _) in zip(found, texts, strict=True)
     ]
 
 
-def selected(model: MemoryTransformer, segments: Tensor, memory: MemoryState) -> list[int]:
-    return model.select_segments(segments, memory) if len(segments) else []
+def selected(model: MemoryTransformer, segments: Tensor, memory: MemoryState) -> Tensor:
+    """The windows (K, N) of the selected segments."""
+    return model.windows(segments, memory)[model.select_segments(segments, memory)] if len(segments) else segments
 
 
 def begun(model: MemoryTransformer, seed: int) -> MemoryState:
