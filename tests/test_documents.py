@@ -15,7 +15,7 @@ from testing.serving import ROOT
 
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "deploy/*.md")
+    for pattern in ("*.md", "docs/*.md", "deploy/*.md", "model/*.md")
     for path in ROOT.glob(pattern)
     # A log names files as they were.
     if path.name != "LOG.md"
