@@ -1,8 +1,7 @@
 """`python -m model.attach FOLDER OUT --mechanism armt|delta|rmt`: a fresh memory for a pretrained GPT-2 or Llama.
 
-Before it is trained, the memory of `armt` and `delta` says nothing: single segments are the backbone's exactly. `rmt`
-puts memory tokens in front of every window, so its answers differ from the backbone's from the start.
-It knows the command line; names and formats are in `foreign`.
+Before training, the memory of `armt` and `delta` adds nothing: on single segments the outputs are exactly the
+backbone's. `rmt` puts memory tokens before every window, so its outputs differ from the start.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.config import Mechanism, ModelConfig
-from model.convert.assemble import Told, assemble, must_have_room, read_tokenizer, special_tokens
+from model.convert.assemble import Report, assemble, must_have_room, read_tokenizer, special_tokens
 from model.convert.huggingface import backbone_tensors, read_settings
 from model.convert.tensors import ForeignModelError, Inventory, read_tensors
 
@@ -30,7 +29,7 @@ def main() -> None:
     parser.add_argument("--key-dim", type=int, default=64, help="of armt and delta")
     arguments = parser.parse_args()
     try:
-        told = attach(
+        report = attach(
             arguments.source,
             arguments.out,
             arguments.mechanism,
@@ -40,34 +39,34 @@ def main() -> None:
         )
     except (ForeignModelError, ValueError) as error:
         sys.exit(f"{error}")
-    print("\n".join(told))
+    print("\n".join(report))
 
 
 def attach(
     source: Path, out: Path, mechanism: Mechanism, segment_tokens: int, memory_tokens: int, key_dim: int
-) -> Told:
+) -> Report:
     """Writes OUT and returns what was found and what was assumed."""
-    told: Told = []
+    report: Report = []
     settings = read_settings(source)
     found = Inventory(read_tensors(source))
     backbone = backbone_tensors(settings, found)
-    found.freeze()
+    found.finish()
     tokenizer = read_tokenizer(source)
     config = ModelConfig(
         **settings,
-        special=special_tokens(tokenizer, source, None, told),
+        special=special_tokens(tokenizer, source, None, report),
         segment_tokens=segment_tokens,
         mechanism=mechanism,
         memory_tokens=memory_tokens,
         memory_key_dim=key_dim,
     )
-    must_have_room(config, told)
-    assemble(out, config, backbone, _silent(config), tokenizer, told)
-    return told
+    must_have_room(config, report)
+    assemble(out, config, backbone, _zero_values(config), tokenizer, report)
+    return report
 
 
-def _silent(config: ModelConfig) -> dict[str, Tensor]:
-    """Values of zero: whatever is written, nothing is found."""
+def _zero_values(config: ModelConfig) -> dict[str, Tensor]:
+    """Value weights of zero: an untrained memory adds nothing to the hidden states."""
     if config.mechanism != "delta":
         return {}
     return {f"memories.{n}.value.weight": torch.zeros(config.d_model, config.d_model) for n in range(config.n_layers)}

@@ -1,7 +1,4 @@
-"""A memory, its tail and its offset as one safetensors file, and back, checked before a byte is used.
-
-It knows bytes and tensors, and nothing of where they are kept.
-"""
+"""A memory, its tail and its offset as one safetensors file, and back, checked before a byte is used."""
 
 from __future__ import annotations
 

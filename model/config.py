@@ -1,7 +1,4 @@
-"""The shape of a model: backbone, memory and special tokens, as it travels with the weights.
-
-It knows nothing of weights, devices, servers or the environment.
-"""
+"""The shape of a model: backbone, memory and special tokens, as stored with the weights."""
 
 from __future__ import annotations
 

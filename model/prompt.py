@@ -1,10 +1,9 @@
-"""The local window of a question: what stands in it, up to the mark behind which the answer begins.
+"""The token ids of a question's window: tail, question, and the mark after which the answer begins.
 
-It knows token ids, and nothing of text, memories or sampling. Training and serving both build windows here.
+Training and serving both build windows here.
 
-The default weights want the tail read into a copy of the memory first, as the short segment that it is, so that what
-was said last is looked up in the same way as what was said long ago (LOG.md has the measurement); the papers' models
-were trained with the tail in front of the question.
+With the default weights (`tail_in_memory`) the tail is first read into a copy of the memory, as a short segment, and
+is not in the window (LOG.md has the measurement). The papers' models were trained with the tail before the question.
 """
 
 from __future__ import annotations

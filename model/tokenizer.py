@@ -1,7 +1,5 @@
 """Text to tokens and back, so that no cut in the text can ever change a token.
 
-It knows bytes and ids, and nothing of segments, memories or models.
-
 A token is final only when no later byte can change it. The pattern of our own pre-tokeniser has no look-ahead and
 bounds every match, so a piece of text that another piece follows is final; only the last one waits, as at most
 a few dozen characters. The patterns of GPT-2 and Llama look ahead and join ("'l" and "l", line breaks across blanks),
@@ -19,7 +17,7 @@ from typing import Any, NamedTuple
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 # Letters, digits or signs with at most one space in front; else white space. Bounded, so that a text
-# without any boundary can not hold back its tokens for ever.
+# without any boundary cannot hold back its tokens for ever.
 PIECE_PATTERN = r" ?\p{L}{1,32}| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]{1,8}|\s{1,16}"
 ENCODE_CHARACTERS_MAX = 1 << 16
 _FOREIGN_PIECES_HELD = 3
@@ -63,7 +61,7 @@ class TextTokenizer:
         given = json.loads(text)
         for name in ("normalizer", "truncation", "padding"):
             if given.get(name) is not None:
-                raise ValueError(f"a tokeniser with a {name} changes the text: it can not be used")
+                raise ValueError(f"a tokeniser with a {name} changes the text: it cannot be used")
         byte_level = [step for step in _steps(given) if step.get("type") == "ByteLevel"]
         if given["model"]["type"] != "BPE" or not byte_level:
             raise ValueError("only byte-level BPE tokenisers can be used")

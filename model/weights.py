@@ -1,6 +1,6 @@
 """Weights, configuration and tokeniser in one folder, and the fingerprint over all three.
 
-It reads and writes files, executes nothing that is stored in them, and knows nothing of memories or sessions.
+Nothing that is stored in the files is executed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A folder of weights put together from parts that others have made: settings, tensors, tokeniser, marks.
+"""Writes a folder of weights from converted parts: settings, tensors, tokeniser, special tokens.
 
-It knows what a whole model needs, and says what it assumed where the parts do not tell.
+What is found, assumed and written is added to a report (a list of lines) for the user.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from model.layers.fused_linear import join_fused, split_fused
 from model.mechanisms import build
 from model.tokenizer import TextTokenizer
 
-Told = list[str]
+Report = list[str]
 # What ends an answer, the more particular first.
 END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "</s>")
 
@@ -35,21 +35,21 @@ def read_tokenizer(folder: Path) -> TextTokenizer:
         raise ForeignModelError(f"{path}: {error}") from error
 
 
-def special_tokens(tokenizer: TextTokenizer, folder: Path, answer_mark: str | None, told: Told) -> SpecialTokens:
+def special_tokens(tokenizer: TextTokenizer, folder: Path, answer_mark: str | None, report: Report) -> SpecialTokens:
     """The marks around tail and question: the folder's chat template, or a mark that training put before answers."""
     end = tokenizer.special_id(*END_TOKENS)
     if end is None:
         raise ForeignModelError("the tokeniser has no special token that could end an answer")
     if answer_mark is not None:
         mark = tuple(tokenizer.encode(answer_mark)[:1])
-        told.append(f"assumed: an answer begins behind token {mark[0]} ({answer_mark!r}) and ends at {end}")
+        report.append(f"assumed: an answer begins behind token {mark[0]} ({answer_mark!r}) and ends at {end}")
         return SpecialTokens(start=end, question=(), answer=mark, end=end)
     frame = chat_frame(folder)
     if frame is None:
-        told.append(f"assumed: no chat template, so an answer follows its question and a line break, and ends at {end}")
+        report.append(f"assumed: no chat template; an answer follows its question and a line break, ends at {end}")
         return SpecialTokens(start=end, question=(), answer=tuple(tokenizer.encode("\n")), end=end)
     before, behind = (tuple(tokenizer.encode_template(part)) for part in frame)
-    told.append(f"found: a chat template, {len(before)} tokens before the text and {len(behind)} behind the question")
+    report.append(f"found: a chat template, {len(before)} tokens before the text and {len(behind)} behind the question")
     return SpecialTokens(start=end, opening=before, question=tuple(tokenizer.encode("\n\n")), answer=behind, end=end)
 
 
@@ -59,7 +59,7 @@ def assemble(
     backbone: Mapping[str, Tensor],
     memory: Mapping[str, Tensor],
     tokenizer: TextTokenizer,
-    told: Told,
+    report: Report,
 ) -> None:
     """Writes a folder of weights; what `memory` does not give of the mechanism stays at its start."""
     if tokenizer.entries > config.vocab_size:
@@ -78,16 +78,16 @@ def assemble(
         raise ForeignModelError("not known: " + ", ".join(extra))
     model.load_state_dict(join_fused(model, {name: tensor.float() for name, tensor in tensors.items()}))
     weights.save(out, model, tokenizer, torch.float32)
-    told.append(f"written: {out}, {sum(t.numel() for t in tensors.values()):,} weights, mechanism {config.mechanism}")
+    report.append(f"written: {out}, {sum(t.numel() for t in tensors.values()):,} weights, mechanism {config.mechanism}")
 
 
-def must_have_room(config: ModelConfig, told: Told) -> None:
+def must_have_room(config: ModelConfig, report: Report) -> None:
     """Raises unless a segment fits the window together with a question and an answer."""
     room = config.window_tokens - config.segment_window_tokens - len(config.special.opening)
     if room < 32:
         segment = config.segment_tokens - (32 - room)
         raise ForeignModelError(f"segments of {config.segment_tokens} leave no room to ask; give --segment {segment}")
-    told.append(f"assumed: segments of {config.segment_tokens} tokens; a checkpoint does not tell")
+    report.append(f"assumed: segments of {config.segment_tokens} tokens; a checkpoint does not record it")
 
 
 def _is_backbone(name: str) -> bool:

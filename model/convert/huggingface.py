@@ -1,7 +1,4 @@
-"""GPT-2 and Llama as Hugging Face's files have them, in our blocks' names: configuration, tensors, chat template.
-
-It knows their names and shapes, and nothing of memories.
-"""
+"""GPT-2 and Llama as Hugging Face's files have them, in our blocks' names: configuration, tensors, chat template."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ def read_settings(folder: Path) -> Settings:
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ForeignModelError(f"{path} can not be read: {error}") from error
+        raise ForeignModelError(f"{path} cannot be read: {error}") from error
     return settings_of(given)
 
 
@@ -192,7 +189,7 @@ def chat_frame(folder: Path) -> tuple[str, str] | None:
         messages = [{"role": "user", "content": _TEXT}]
         before, _, behind = compiled.render(messages=messages, add_generation_prompt=True, **names).partition(_TEXT)
     except TemplateError as error:
-        raise ForeignModelError(f"the chat template of {folder} can not be rendered: {error}") from error
+        raise ForeignModelError(f"the chat template of {folder} cannot be rendered: {error}") from error
     return before, behind
 
 

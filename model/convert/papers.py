@@ -1,7 +1,4 @@
-"""Checkpoints of ARMT (2407.04841) and RMT (2207.06881) as their authors' code saves them.
-
-It knows the wrappers' names around a backbone's, and nothing of the backbone's own.
-"""
+"""Checkpoints of ARMT (2407.04841) and RMT (2207.06881) as their authors' code saves them."""
 
 from __future__ import annotations
 

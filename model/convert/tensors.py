@@ -1,7 +1,4 @@
-"""The tensors of somebody else's checkpoint, by name, and the account of which of them were used.
-
-It knows files and names, and nothing of what a name means.
-"""
+"""The tensors of a foreign checkpoint, by name, with account of which of them were used."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ FILES = ("model.safetensors", "pytorch_model.bin", "model.bin")
 
 
 class ForeignModelError(ValueError):
-    """The folder or file can not be read as the model that it should be; the message says why."""
+    """The folder or file cannot be read as the model that it should be; the message says why."""
 
 
 def read_tensors(place: Path) -> dict[str, Tensor]:
@@ -35,7 +32,7 @@ def read_tensors(place: Path) -> dict[str, Tensor]:
                 else torch.load(path, map_location="cpu", weights_only=True)
             )
         except Exception as error:
-            raise ForeignModelError(f"{path} can not be read as tensors: {error}") from error
+            raise ForeignModelError(f"{path} cannot be read as tensors: {error}") from error
         part = part.get("model_state_dict", part) if isinstance(part, Mapping) else part
         if not isinstance(part, Mapping) or not all(isinstance(tensor, Tensor) for tensor in part.values()):
             raise ForeignModelError(f"{path} does not hold tensors by name")
@@ -50,7 +47,7 @@ def _files(place: Path) -> Iterator[Path]:
     for name in INDEXES:
         if (place / name).is_file():
             parts = json.loads((place / name).read_text(encoding="utf-8"))["weight_map"].values()
-            # A part is a file of this folder: an index can not point anywhere else.
+            # A part is a file of this folder: an index cannot point anywhere else.
             yield from (place / Path(part).name for part in sorted(set(parts)))
             return
     for name in FILES:
@@ -61,7 +58,7 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 class Inventory:
-    """Tensors that are taken one by one; at the end, what is missing and what was left is told together."""
+    """Tensors that are taken one by one; `finish` reports what was missing and what was left."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self._left = dict(tensors)
@@ -78,14 +75,14 @@ class Inventory:
         return self._left.pop(name)
 
     def drop(self, name: str) -> None:
-        """Leaves out a tensor that says nothing new."""
+        """Ignores a tensor that adds no information."""
         self._left.pop(name, None)
 
-    def freeze(self) -> None:
-        """Raises unless every tensor that was asked for was there and none is left."""
+    def finish(self) -> None:
+        """ForeignModelError, unless every tensor that was asked for was there and none is left."""
         if self._missing or self._left:
             wrong = [f"missing: {name}" for name in self._missing] + [f"not known: {name}" for name in self._left]
-            raise ForeignModelError("the checkpoint is another model's:\n  " + "\n  ".join(wrong))
+            raise ForeignModelError("the checkpoint's tensors do not fit the model:\n  " + "\n  ".join(wrong))
 
 
 def fit(tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:

@@ -1,1 +1,1 @@
-"""Examining weights: how much of what was hidden in books they still know."""
+"""Evaluation: how many facts hidden in books a model still answers questions about."""

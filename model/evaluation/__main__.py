@@ -1,7 +1,4 @@
-"""`python -m model.evaluation`: how much of what was hidden in books is still known, by weights or by a server.
-
-It knows the command line; the examinations are in `exams`, the arithmetic in `report`.
-"""
+"""`python -m model.evaluation`: how much of what was hidden in books is still known, by weights or by a server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The examinations: BABILong (2406.10149) and associative retrieval (2407.04841), as texts with questions.
-
-It knows texts and right answers; who reads and answers is given to it.
-"""
+"""The examinations: BABILong (2406.10149) and associative retrieval (2407.04841), as texts with questions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Marks: one line of JSON for every answer given, kept so that an examination that was cut off goes on.
-
-It knows answers and a file, and nothing of texts, models or tables.
-"""
+"""Marks: one line of JSON for every answer given, kept so that an examination that was cut off goes on."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Who sits the examination: a model in this process, or a running server.
-
-It knows how a text gets read and a question answered, and nothing of what is right.
-"""
+"""What is examined: a model in this process, or a running server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What the marks come to: shares with their intervals, as a table and as a picture of recall against length.
-
-It knows marks and the published record, and nothing of how answers came about.
-"""
+"""What the marks come to: shares with their intervals, as a table and as a picture of recall against length."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""When an answer counts as right, and how sure a share of right answers is.
-
-It knows strings and counts, and nothing of who answered.
-"""
+"""When an answer counts as right, and how sure a share of right answers is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The decoder that memories are built into: embeddings, blocks, head, and what a local window leaves in its cache.
-
-It knows nothing of memories, segments or sessions.
-"""
+"""The decoder that the mechanisms extend: embeddings, blocks, head, and a window's KV cache."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A decoder's equations in plain loops and float64: what the mechanisms' references build on.
+"""A decoder's equations in plain loops and float64: the base of the mechanisms' references.
 
-It shares the weights with `model/layers/backbone.py` and no line of computation; it knows nothing of speed or memories.
+It shares the weights with `model/layers/backbone.py` and no code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The memory mechanisms, one a file, and which name means which.
-
-It knows their names only.
-"""
+"""The memory mechanisms by name: `build` makes a model of a configuration."""
 
 from __future__ import annotations
 
@@ -21,5 +18,5 @@ TRANSFORMERS: dict[Mechanism, type[MemoryTransformer]] = {
 
 
 def build(config: ModelConfig) -> MemoryTransformer:
-    """A model of the configuration's mechanism, its weights at their start."""
+    """A model of the configuration's mechanism, with initial weights."""
     return TRANSFORMERS[config.mechanism](config)

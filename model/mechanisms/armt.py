@@ -1,6 +1,5 @@
-"""The `armt` mechanism: memory tokens at a segment's end write all at once to an associative memory in every layer.
+"""The `armt` mechanism: memory tokens at a segment's end write together to an associative memory (P, D) in every layer.
 
-It knows associations and layers, and nothing of sessions or texts.
 Equations: Rodkin et al. 2407.04841, section 3; two versions of φ exist, and the configuration says which.
 """
 
@@ -67,7 +66,7 @@ class ArmtMemory(nn.Module):
 
 
 class ArmtTransformer(MemoryTransformer):
-    """A decoder with memory tokens behind every segment. A question stands behind the tail, and writes nothing.
+    """A decoder with memory tokens behind every segment. A question follows the tail, and writes nothing.
 
     Its memory: associations (B, L, P, D), norms z (B, L, P), and `begun` (B), false until a segment was read.
     """

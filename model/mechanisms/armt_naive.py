@@ -1,6 +1,6 @@
 """The `armt` mechanism in plain loops and float64 (2407.04841, section 3).
 
-It shares the weights with `model/mechanisms/armt.py` and no line of computation; it knows nothing of speed.
+It shares the weights with `model/mechanisms/armt.py` and no code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The contract of every memory transformer: it reads segments into a memory, and answers against one.
+"""The contract of every memory transformer: it reads segments into a memory, and answers questions from one.
 
-It holds weights only. A memory comes in and goes out as a value, and nothing here knows of sessions,
-stores or threads, nor which mechanism keeps the memory.
+The module holds weights only. A memory is an argument and a result, never an attribute.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from model.memory import MemoryState
 
 
 class MemoryTransformer(Backbone, ABC):
-    """A decoder with a memory. A mechanism says what a memory is, how a segment is read, how one is asked.
+    """A decoder with a memory. A mechanism defines what a memory is, how a segment is read and how a question uses it.
 
-    A window is what is seen at once: `config.prefix_tokens` positions that the memory takes, then tokens.
+    A window is what attention covers at once: `config.prefix_tokens` positions of the memory, then tokens.
     """
 
     def freeze(self) -> None:
-        """Works out once what depends on the weights alone: they change no more, nor move."""
+        """Precomputes what depends on the weights alone. After it they must not change or move to another device."""
 
     @abstractmethod
     def initial_memory(self, batch: int) -> MemoryState:
@@ -34,12 +33,13 @@ class MemoryTransformer(Backbone, ABC):
         """The memory after reading one segment (B, T) of token ids per row; `memory` itself is left as it was."""
 
     def windows(self, segments: Tensor, memory: MemoryState) -> Tensor:
-        """What is seen with each of the segments (S, T) that follow on a memory of one row: (S, N)."""
+        """The windows of segments (S, T) after a memory of one row: (S, N)."""
         return segments
 
     def read_windows(self, windows: Tensor, memory: MemoryState, counts: Tensor | None = None) -> MemoryState:
-        """The memory after reading K windows (B, K, N) of each row one after another, or of some rows only the first
-        ones, `counts` (B) of them, one at least. Between two of them there may be segments that are not selected.
+        """The memory after reading K windows (B, K, N) of each row in order, or only the first `counts` (B) of them.
+
+        Counts are at least one. Between two windows there may be segments that are not selected.
         """
         for index, window in enumerate(windows.unbind(1)):
             after = self.read(window, memory)
@@ -47,7 +47,7 @@ class MemoryTransformer(Backbone, ABC):
         return memory
 
     def select_segments(self, segments: Tensor, memory: MemoryState) -> list[int]:
-        """Which of the segments (S, T) that follow on a memory of one row may change what is remembered."""
+        """The indices of those segments (S, T) after a memory of one row that may change the memory."""
         return list(range(len(segments)))
 
     def skip(self, segment: Tensor, memory: MemoryState) -> MemoryState:
@@ -57,27 +57,27 @@ class MemoryTransformer(Backbone, ABC):
     def prefill(self, prompts: Tensor, lengths: Tensor, memory: MemoryState, room: int) -> tuple[Tensor, WindowCache]:
         """The final hidden state (B, D) of each prompt's last token, and the cache, with `room` more slots.
 
-        prompts (B, N) are padded on the right, lengths (B) say how many tokens each has, one at least.
+        prompts (B, N) are padded on the right, lengths (B) are their numbers of tokens, each >= 1.
         """
         prefix = self.config.prefix_tokens
         cache = self.empty_cache(prompts.shape[0], slots_for(prefix + prompts.shape[1] + room))
         hidden = self.window(prompts, memory, cache)
-        # Slots of padding are written too, and written over before any token may look at them.
+        # Slots of padding are written too, and overwritten before any token attends to them.
         cache.lengths.copy_(prefix + lengths)
         return hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1], cache
 
     def decode_step(self, tokens: Tensor, memory: MemoryState, cache: WindowCache) -> Tensor:
-        """The final hidden state (B, D) of one more token (B) of each row; the cache takes it in, in place."""
+        """The final hidden state (B, D) of one more token (B) of each row; the cache is extended in place."""
         positions = cache.lengths[:, None].clone()
         cache.lengths.add_(1)
         h, angles = self.with_positions(self.embedded(tokens[:, None]), positions)
         return self.final_norm(self.run_layers(h, angles, memory, cache, positions))[:, 0]  # type: ignore[no-any-return]
 
     def window(self, tokens: Tensor, memory: MemoryState, cache: WindowCache | None = None) -> Tensor:
-        """Final hidden states (B, N, D) of a whole window's tokens (B, N), behind what the memory puts in front.
+        """Final hidden states (B, N, D) of a window's tokens (B, N), after the memory's prefix.
 
-        The memory is read, never written. A memory of fewer rows is shared: each of its rows by as many windows,
-        one after another in the batch.
+        The memory is read, never written. A memory of fewer rows is shared: each of its rows serves equally many
+        consecutive windows of the batch.
         """
         prefix = self.memory_prefix(memory, tokens.shape[0])
         vectors = torch.cat([prefix, self.embedded(tokens)], dim=1)
@@ -87,7 +87,7 @@ class MemoryTransformer(Backbone, ABC):
         return hidden[:, prefix.shape[1] :]  # type: ignore[no-any-return]
 
     def memory_prefix(self, memory: MemoryState, rows: int) -> Tensor:
-        """What stands in front of a window (rows, prefix_tokens, D)."""
+        """The vectors (rows, prefix_tokens, D) that the memory puts before a window."""
         return torch.zeros(rows, 0, self.config.d_model, dtype=self.embedding.weight.dtype, device=self.device)
 
     def run_layers(
@@ -95,7 +95,7 @@ class MemoryTransformer(Backbone, ABC):
     ) -> Tensor:
         """h (B, N, D) at positions (B, N) through all layers of a question's window; the memory is not written.
 
-        With a cache, whose slots are positions, earlier tokens are taken from it and these are put into it.
+        With a cache, whose slots are positions, attention covers the earlier tokens in it, and these tokens are added.
         """
         mask = self.visible(cache, positions)
         for layer, block in enumerate(self.blocks):

@@ -1,4 +1,8 @@
-"""The `delta` mechanism: an associative memory per layer, read and then written by every token in turn."""
+"""The `delta` mechanism: an associative memory (H, P, D/H) per layer, read and then written by every token in turn.
+
+Source: Schlag et al. 2102.11174 (delta rule, equation 24), chunked as Yang et al. 2406.06484, section 3; the memory
+is read before a layer as in ARMT (2407.04841).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from model.mechanisms.delta_ops import convolved, convolved_at, delta_rule, unit
 from model.mechanisms.write_gate import WriteGate
 from model.memory import MemoryState
 
-# Scores so near the threshold are read in earnest: another batch shape may round them to its other side.
+# A segment with a score this near the threshold is selected: another batch shape may round it to the other side.
 MARGIN = 1e-2
 
 # Tokens that write are taken so many together, or as many as make this many chunks of a segment.
@@ -116,8 +120,7 @@ class DeltaMemory(nn.Module):
         to a fact in which segment an earlier one stood. The context has written with its own segment; here it reads,
         and lends itself to the keys, queries and values behind it: they are causal convolutions over the last tokens,
         so that what is said of somebody finds the name said just before. β = gate * σ(w norm(h) + b), for each head.
-        Only the first `readers` rows (of a group: layers) read and are given back, where the others' tokens are for
-        nobody.
+        Only the first `readers` rows (of a group: layers) read and are returned, where the others' are not used.
 
         What is written depends on h alone, not on what is read: so all windows are worked on at once, and only the
         memory goes from one to the next.
@@ -126,8 +129,8 @@ class DeltaMemory(nn.Module):
         windows = x.shape[:-2].numel() // len(state)
         taps = torch.cat([self.query_taps, self.key_taps, self.value_taps], dim=-1)
         mixed = at_least_float32(convolved(self.inputs(x), taps))
-        asked, told = mixed.tensor_split(self.widths[:1], dim=-1)
-        keys, values = torch.split(_at(told, writes.places), self.widths[1:], dim=-1)
+        asked, written = mixed.tensor_split(self.widths[:1], dim=-1)
+        keys, values = torch.split(_at(written, writes.places), self.widths[1:], dim=-1)
         strengths = _at(torch.sigmoid(at_least_float32(self.strength(x))), writes.places) * writes.gates[..., None]
         q = unit_dpfp(self._by_head(asked[:readers, ..., None, :, :], windows), self.rolls, dim=-2)
         k = unit_dpfp(self._by_head(keys, windows), self.rolls, dim=-2)
@@ -168,7 +171,7 @@ class DeltaTransformer(MemoryTransformer):
         self.memories = nn.ModuleList(DeltaMemory(config, make_norm(config)) for _ in range(config.n_layers))
         self.write_gate = WriteGate(config)
         self.apply(_initialise)
-        # What layers and memories add starts small beside the embeddings; all gates are open, half-heartedly.
+        # What layers and memories add starts small beside the embeddings; strengths begin at 0.5, the write gate open.
         for block, mechanism in zip(self.blocks, self.memories, strict=True):
             _start_small(block.attention.out, 0.3)  # type: ignore[union-attr, arg-type]
             _start_small(block.feed_forward.down, 0.3)  # type: ignore[union-attr, arg-type]
@@ -210,7 +213,7 @@ class DeltaTransformer(MemoryTransformer):
         writes = in_chunks(places, gates)
         written = []
         for layer, before in enumerate(memory["associations"].unbind(1)):
-            # What the last layer makes of the tokens is for nobody: only its memory stays.
+            # The last layer's hidden states are not used: only its memory is kept.
             if layer:
                 h = self.blocks[layer - 1](h, angles)
             readers = 0 if layer == len(self.memories) - 1 else None

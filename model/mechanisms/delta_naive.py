@@ -1,6 +1,6 @@
 """The `delta` mechanism in plain loops and float64: token after token reads, then writes (2102.11174, equation 24).
 
-It shares the weights with `model/mechanisms/delta.py` and no line of computation.
+It shares the weights with `model/mechanisms/delta.py` and no code.
 """
 
 from __future__ import annotations

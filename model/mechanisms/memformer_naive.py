@@ -1,6 +1,6 @@
 """The `memformer` mechanism in plain loops and float64 (2010.06891, section 3).
 
-It shares the weights with `model/mechanisms/memformer.py` and no line of computation; it knows nothing of speed.
+It shares the weights with `model/mechanisms/memformer.py` and no code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The `rmt` mechanism: memory tokens before and behind a segment, whose last hidden states are the memory.
+"""The `rmt` mechanism: memory tokens before and after a segment; the latter's final hidden states are the memory.
 
-It knows memory tokens, and nothing of sessions or texts. Source: Bulatov et al. 2207.06881, section 3.
+Source: Bulatov et al. 2207.06881, section 3.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The `rmt` mechanism in plain loops and float64 (2207.06881, section 3).
 
-It shares the weights with `model/mechanisms/rmt.py` and no line of computation; it knows nothing of speed.
+It shares the weights with `model/mechanisms/rmt.py` and no code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The write gate: which tokens may be remembered at all, judged from the few tokens before each, ahead of every layer.
-
-It knows embeddings and one short causal window, and nothing of layers or memories.
-"""
+"""The write gate: a small classifier of which tokens `delta` may write, from each token and the few before it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Batches or the wavefront: whichever was measured to be through first with what there is to read.
-
-It knows how long steps take, and nothing of what is read or why.
-"""
+"""Chooses between batches and the wavefront by measured step times."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Associative retrieval (2407.04841, section 4.1) in words: pairs of a key and a value, and every key asked for.
-
-It knows sentences, and nothing of books, tokens or models.
-"""
+"""Associative retrieval (2407.04841, section 4.1) in words: pairs of a key and a value, and every key asked for."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ def retrieval(random: Random, kind: Kind, pairs: int) -> tuple[list[str], list[t
     """
     different = pairs if kind == "remember" else max(1, pairs // 4)
     keys = random.sample([a + b for a in _SYLLABLES for b in _SYLLABLES], different)
-    told = keys if kind == "remember" else [random.choice(keys) for _ in range(pairs)]
+    stored = keys if kind == "remember" else [random.choice(keys) for _ in range(pairs)]
     known: dict[str, str] = {}
     facts = []
-    for key in told:
+    for key in stored:
         known[key] = str(random.randrange(10, 100))
         facts.append(f"The number of {key} is {known[key]}.")
     return facts, [(f"What is the number of {key}?", value) for key, value in known.items()]

@@ -1,7 +1,4 @@
-"""Samples of BABILong (2406.10149): a story's facts hidden in order between the sentences of running book text.
-
-It knows text, and nothing of tokens, models or answers.
-"""
+"""Samples of BABILong (2406.10149): a story's facts hidden in order between the sentences of running book text."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ def sample(random: Random, books: Books, facts: Sequence[str], tokens: int) -> s
     budget = int(tokens * BYTES_PER_TOKEN) - needed
     if budget < 0:
         raise ValueError(
-            f"{tokens} tokens ({tokens * BYTES_PER_TOKEN:.0f} bytes) can not hold facts of {needed} bytes; "
+            f"{tokens} tokens ({tokens * BYTES_PER_TOKEN:.0f} bytes) cannot hold facts of {needed} bytes; "
             "ask for a greater length, or for 0, which is the facts alone"
         )
     return hide(random, facts, noise(random, books, budget))[0]

@@ -1,7 +1,4 @@
-"""Facts hidden between the sentences of running book text, as BABILong (2406.10149) does it.
-
-It knows text and offsets, and nothing of tokens or models.
-"""
+"""Facts hidden between the sentences of running book text, as BABILong (2406.10149) does it."""
 
 from __future__ import annotations
 

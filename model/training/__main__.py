@@ -1,7 +1,4 @@
-"""`python -m model.training`: trains weights from books, on the processor or a GPU.
-
-It knows the command line; the work is in the trainer.
-"""
+"""`python -m model.training`: trains weights from books, on the processor or a GPU."""
 
 from __future__ import annotations
 

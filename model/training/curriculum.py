@@ -1,7 +1,4 @@
-"""The stages of learning: one hop, then two, then many facts, then sparse ones, then the noise that looks like facts.
-
-It is data with its reasons, and knows nothing of how a stage is run.
-"""
+"""The stages of training: one hop, then two, then many facts, then sparse ones, then noise that looks like facts."""
 
 from __future__ import annotations
 

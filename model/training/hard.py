@@ -1,7 +1,4 @@
-"""Sentences of the books that the write gate takes for facts: the noise worth learning from.
-
-It knows a model's write gate and books, and nothing of batches or stages.
-"""
+"""Sentences of the books that the write gate takes for facts: the noise worth learning from."""
 
 from __future__ import annotations
 

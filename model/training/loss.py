@@ -1,7 +1,4 @@
-"""The loss of a batch and its gradients: wrong answers, and what the write gate lets through or overlooks.
-
-It knows the model and a batch, and nothing of optimisers, stages or files.
-"""
+"""The loss of a batch and its gradients: wrong answers, and wrong decisions of the write gate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The course of a run as a picture: loss, accuracy of each task and what the write gate lets through, over the steps.
-
-It knows the run's log, and nothing of models or batches.
-"""
+"""The plot of a run: loss, accuracy of each task and the share that the write gate lets through, over the steps."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Memory replay back-propagation (Memformer, 2010.06891, section 3.4): the gradients of back-propagation through time,
 with the activations of one segment at a time.
-
-It knows the model and a batch, and nothing of optimisers, stages or files.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ def backward(model: MemoryTransformer, batch: Batch) -> Outcome:
     for index in reversed(range(batch.segments.shape[1])):
         before = _leaf(memories.pop())
         after = model.read(batch.segments[:, index], before)
-        # What the later segments want of this memory, as the product whose gradient it is.
+        # The gradient of this product is what the later segments pass back to this memory.
         parts = [(after[name] * gradient).sum() for name, gradient in later.items()]
         if exam := exams.get(index + 1):
             loss = answer_loss(model, exam, after, result) / tokens

@@ -1,7 +1,4 @@
-"""Batches to learn from: token streams with stories in them, and questions at several places.
-
-It knows tasks and tokens, and nothing of gradients or of the model's inside.
-"""
+"""Batches to learn from: token streams with stories in them, and questions at several places."""
 
 from __future__ import annotations
 
@@ -140,8 +137,8 @@ def _stream(random: Random, plan: Plan, length: int, tokenizer: TextTokenizer, b
     manner = EVERYTHING if everything else MANNERS[task]
     if random.random() < _CROWDED_SHARE:
         manner = crowded(random, manner)
-    told = max(1, round(length / random.uniform(*plan.fact_tokens)))
-    facts = list(islice(story(random, manner), told))
+    count = max(1, round(length / random.uniform(*plan.fact_tokens)))
+    facts = list(islice(story(random, manner), count))
     spoken = sum(len(fact) + 1 for fact in facts)
     passage = _hardened(random, plan, books.passage(random, max(1, int(length * _CHARACTERS_PER_TOKEN) - spoken)))
     while True:
@@ -197,19 +194,19 @@ class _Listener:
 
 
 def is_hard(task: int, world: World, question: str) -> bool:
-    """Asked of what was carried on after it was last spoken of, of a place told of twice by its sides, of gifts."""
+    """Asked of what was carried on after it was last spoken of, of a place count of twice by its sides, of gifts."""
     if task in (2, 3):
         return any(f" {thing}" in question and path[-1] != world.named_at[thing] for thing, path in world.paths.items())
     if task == 4:
-        return any(f" {place}" in question for place, told in world.centres.items() if told > 1)
+        return any(f" {place}" in question for place, count in world.centres.items() if count > 1)
     return question.startswith("What did")
 
 
 def _window(config: ModelConfig, tokenizer: TextTokenizer, question: str, answer: str) -> tuple[list[int], list[int]]:
     prompt = prompt_ids(config, tokenizer.encode(question))
-    told = [*tokenizer.encode(" " + answer), config.special.end]
+    count = [*tokenizer.encode(" " + answer), config.special.end]
     # The last token of the window has nothing to predict: it is never fed.
-    return [*prompt, *told[:-1]], [IGNORED] * (len(prompt) - 1) + told
+    return [*prompt, *count[:-1]], [IGNORED] * (len(prompt) - 1) + count
 
 
 def _exam(after: int, tail: Tensor, windows: list[tuple[int, list[int], list[int]]]) -> Exam:

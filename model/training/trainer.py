@@ -1,7 +1,4 @@
-"""The training loop: steps through the curriculum, can be killed at any moment, and goes on with the same result.
-
-It knows files and the clock only to save, log and show progress; what is learned is in the stages.
-"""
+"""The training loop: steps through the curriculum, can be killed at any moment, and goes on with the same result."""
 
 from __future__ import annotations
 
@@ -85,8 +82,8 @@ class Trainer:
                 self._find_hard(stage)
                 line = self._step(stage)
                 self._log(line)
-                told = " ".join(f"{task}:{right:.2f}" for task, right in sorted(self.progress.accuracy.items()))
-                bar.set_postfix_str(f"{stage.name} {told}")
+                shown = " ".join(f"{task}:{right:.2f}" for task, right in sorted(self.progress.accuracy.items()))
+                bar.set_postfix_str(f"{stage.name} {shown}")
                 bar.update()
                 self._advance(stage)
                 if self.progress.step % SAVE_EVERY_STEPS == 0:

@@ -1,7 +1,4 @@
-"""The cells of a diagonal: all layers of a model as one group, each at work on another segment.
-
-They know a mechanism's own cell and which of its memory lies in layers, and nothing of who comes when.
-"""
+"""The cells of a diagonal: all layers of a model as one group, each working on another segment."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Layer l of segment s needs only layer l - 1 of s and what layer l has written at s - 1. So while a segment is at one
 layer the next one is at the layer below it, and S segments take S + L - 1 steps of a group of L layers in place of S L
-steps of one. It knows cells, lanes and values, and nothing of texts, sessions or who is to be read next.
+steps of one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""`python -m model.tasks.babi FOLDER`: the rules of `world`, asked every question of bAbI's own files.
-
-It knows the command line and counts, and nothing of how a rule works.
-"""
+"""`python -m model.tasks.babi FOLDER`: the rules of `world`, asked every question of bAbI's own files."""
 
 from __future__ import annotations
 

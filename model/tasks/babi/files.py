@@ -1,7 +1,4 @@
-"""bAbI's own files: their questions, each with all facts of its story before it.
-
-It knows the file format, and nothing of what a sentence means.
-"""
+"""bAbI's own files: their questions, each with all facts of its story before it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Stories made up after bAbI's tasks, and what can be asked after each fact of one.
-
-It knows the sentences' forms and how often bAbI uses each, and nothing of books, tokens or models.
-"""
+"""Stories made up after bAbI's tasks, and what can be asked after each fact of one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a listener to bAbI's sentences knows: it hears facts in order, and answers the questions of tasks 1 to 10.
-
-It knows sentences and rules, and nothing of how stories are made, hidden in books or learned.
-"""
+"""What a listener to bAbI's sentences knows: it hears facts in order, and answers the questions of tasks 1 to 10."""
 
 from __future__ import annotations
 
@@ -22,8 +19,8 @@ class World:
     """Where everybody and everything is after the facts heard so far.
 
     `paths` has the successive places of each object, `walks` those of each person, and `named_at` has where each object
-    was when it was last spoken of: whoever answers with that has not understood that objects are carried. `centres`
-    counts how often a place was told to have another beside it: who answers with the last one has not heard the side.
+    was at its last mention, which is wrong where the object was carried since. `centres`
+    counts how often a place was said to have another beside it: the last one is wrong where another side is asked for.
     """
 
     def __init__(self) -> None:

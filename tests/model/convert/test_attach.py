@@ -35,8 +35,8 @@ def test_single_segments_are_the_backbones(shape: str, mechanism: Mechanism, tmp
 
 
 def test_a_chat_template_frames_tail_and_question(tmp_path: Path) -> None:
-    told = attach(save_folder(pretrained("llama"), tmp_path / "in", chat=True), tmp_path / "out", "armt", 24, 3, 4)
-    assert any("found: a chat template" in line for line in told)
+    report = attach(save_folder(pretrained("llama"), tmp_path / "in", chat=True), tmp_path / "out", "armt", 24, 3, 4)
+    assert any("found: a chat template" in line for line in report)
     loaded = weights.load(tmp_path / "out")
     config, tokenizer = loaded.model.config, loaded.tokenizer
     tail, question = tokenizer.encode("He came."), tokenizer.encode("Who?")

@@ -59,8 +59,8 @@ def test_a_converted_armt_follows_the_equations(shape: str, ported: bool, form: 
     memory = memory_tensors(32, 2, KEY_DIM, TOKENS)
     folder = save_folder(backbone, tmp_path / "in")
     tensors = wrapped(backbone.state_dict(), memory, layers_of(shape), ported)
-    told = convert(write_checkpoint(folder, tensors, form), tmp_path / "out", segment_tokens=SEGMENT)
-    assert any("found: armt with 3 memory tokens" in line for line in told)
+    report = convert(write_checkpoint(folder, tensors, form), tmp_path / "out", segment_tokens=SEGMENT)
+    assert any("found: armt with 3 memory tokens" in line for line in report)
     single = weights.load(tmp_path / "out").model
     assert single.config.normalize_phi is ported
     own = Armt(backbone, memory, normalize=ported)
@@ -116,7 +116,7 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path: Path) -> None:
     folder = save_folder(pretrained("gpt2"), tmp_path / "in")
     (folder / "model.safetensors").unlink()
     torch.save({"memory_cell.memory": Trap()}, folder / "pytorch_model.bin")
-    with pytest.raises(ForeignModelError, match="can not be read as tensors"):
+    with pytest.raises(ForeignModelError, match="cannot be read as tensors"):
         convert(folder, tmp_path / "out")
     assert not (tmp_path / "sprung").exists()
 
@@ -133,8 +133,8 @@ def test_a_gpt2_checkpoint_without_configuration_is_read_by_its_shapes(tmp_path:
     folder = save_folder(backbone, tmp_path / "in")
     (folder / "config.json").unlink()
     write_checkpoint(folder, wrapped(backbone.state_dict(), memory, "transformer.h", False), "bin")
-    told = convert(folder, tmp_path / "out", segment_tokens=SEGMENT)
-    assert any("assumed: heads of 64" in line for line in told)
+    report = convert(folder, tmp_path / "out", segment_tokens=SEGMENT)
+    assert any("assumed: heads of 64" in line for line in report)
     model = weights.load(tmp_path / "out").model.double()
     own = Armt(backbone, memory, normalize=False)
     state = read_all(model, own)
@@ -146,7 +146,7 @@ def test_a_gpt2_checkpoint_without_configuration_is_read_by_its_shapes(tmp_path:
     ("damage", "message"),
     [
         (lambda folder: (folder / "model.safetensors").unlink(), "holds none of"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"no"), "can not be read as tensors"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"no"), "cannot be read as tensors"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "--tokenizer"),
         (lambda folder: (folder / "config.json").write_text(json.dumps({"model_type": "bert"})), "neither gpt2 nor"),
         (lambda folder: save_file({"wte.weight": torch.zeros(2, 2)}, folder / "model.safetensors"), "attach"),

@@ -68,8 +68,8 @@ def test_only_the_first_rows_may_read_and_all_write(readers: int) -> None:
 
 def test_a_strength_of_zero_changes_no_bit() -> None:
     q, k, v, beta, at, state = operands(2, 2, 2, 2, seed=2)
-    silent = torch.zeros_like(beta)
-    o, final = delta_rule(q, k, v, silent, at, state)
+    zero_beta = torch.zeros_like(beta)
+    o, final = delta_rule(q, k, v, zero_beta, at, state)
     assert torch.equal(final, state)
     torch.testing.assert_close(o, (state.mT[:, None] @ q))
     assert not torch.equal(delta_rule(q, k, v, beta, at, state)[1], state)

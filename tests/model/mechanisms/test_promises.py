@@ -71,7 +71,7 @@ def test_cuts_do_not_matter(tokenizer: TextTokenizer, name: str, seed: int, cuts
 @mechanisms
 @given(st.integers(0, 1000), st.integers(0, 3))
 def test_company_does_not_matter(name: str, seed: int, place: int) -> None:
-    """At equal batch shape a row's memory is the same bits, whoever the others are."""
+    """At equal batch shape a row's memory has the same bits, whatever the other rows are."""
     random = Random(seed)
     mine = [[random.randrange(340) for _ in range(8)] for _ in range(3)]
     first, second = (_read_among(MODELS[name], mine, Random(seed + n), place) for n in (1, 2))

@@ -1,4 +1,4 @@
-"""Windows that are read in one go end in what reading their segments one by one does, whoever keeps them company."""
+"""Windows read in one call give the memory of reading their segments one by one, whatever else is in the batch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def must_be_near(found: MemoryState, expected: MemoryState) -> None:
 @names
 @given(counts=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=st.integers(0, 10_000))
 def test_rows_of_different_numbers_of_windows_end_as_each_alone(name: str, counts: list[int], seed: int) -> None:
-    """Each row goes on from a memory of its own; what stands behind its last window is not read."""
+    """Each row has a memory of its own; nothing after its last window is read."""
     model = MODELS[name]
     texts = [segments_of(model, seed + row, max(counts) + 1) for row in range(len(counts))]
     befores = [model.read(text[:1], model.initial_memory(1)) for text in texts]
@@ -59,7 +59,7 @@ def test_without_counts_every_window_is_read(name: str) -> None:
 
 
 @names
-def test_reading_leaves_the_memory_that_it_goes_on_from(name: str) -> None:
+def test_reading_does_not_change_the_memory_given(name: str) -> None:
     model = MODELS[name]
     before = model.read(segments_of(model, 2, 1), model.initial_memory(1))
     kept = MemoryState({key: tensor.clone() for key, tensor in before.tensors.items()})

@@ -50,7 +50,7 @@ def test_a_model_computes_the_same_when_it_is_settled_and_when_it_is_stacked(nam
 
 
 def test_what_is_settled_can_learn_again() -> None:
-    """The maps' own weights count as soon as the model is told to learn."""
+    """The maps' own weights count as soon as the model requires gradients."""
     model = random_model(tiny_config()).double()
     model.freeze()
     cells_of(model)

@@ -58,7 +58,7 @@ EXAMPLES = [
 ]
 
 
-def told(facts: str) -> World:
+def world_after(facts: str) -> World:
     world = World()
     for fact in re.findall(r"[^.]+\.", facts):
         world.hear(fact.strip())
@@ -67,14 +67,14 @@ def told(facts: str) -> World:
 
 @pytest.mark.parametrize(("facts", "question", "answer"), EXAMPLES)
 def test_babis_own_questions(facts: str, question: str, answer: str) -> None:
-    assert told(facts).answer(question) == answer
+    assert world_after(facts).answer(question) == answer
 
 
 @given(SEEDS, st.integers(1, 40))
 def test_an_object_is_where_the_second_telling_says(seed: int, count: int) -> None:
-    """Tasks 2 and 3 told again, from the whole list of facts and backwards."""
+    """Tasks 2 and 3 computed again, backwards from the whole list of facts."""
     facts = list(islice(story(Random(seed), MANNERS[3]), count))
-    world = told(" ".join(facts))
+    world = world_after(" ".join(facts))
     for thing in THINGS:
         path = places_of(thing, facts)
         if not path:
@@ -86,7 +86,7 @@ def test_an_object_is_where_the_second_telling_says(seed: int, count: int) -> No
 
 
 def places_of(thing: str, facts: list[str]) -> list[str]:
-    """Where an object was, one place after another: at each fact, where whoever held it last was then."""
+    """Where an object was, one place after another: at each fact, where its last holder was then."""
     path: list[str] = []
     for end in range(1, len(facts) + 1):
         holder = None
@@ -132,7 +132,7 @@ def test_relations_end_when_all_places_have_theirs() -> None:
 
 
 def test_steps_lead_to_the_second_and_third_task() -> None:
-    world = told("John went to the garden. John took the milk. John moved to the office.")
+    world = world_after("John went to the garden. John took the milk. John moved to the office.")
     assert steps(world) == [("Who got the milk?", "John"), ("Where was John before the office?", "garden")]
 
 

@@ -28,7 +28,7 @@ def test_nothing_but_the_facts() -> None:
 
 
 def test_a_length_shorter_than_the_facts_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"10 tokens .* can not hold facts of 76 bytes"):
+    with pytest.raises(ValueError, match=r"10 tokens .* cannot hold facts of 76 bytes"):
         sample(Random(1), BOOKS, FACTS, 10)
 
 
@@ -47,8 +47,8 @@ def test_books_without_a_long_sentence_are_refused() -> None:
 @given(st.integers(0, 1_000), st.sampled_from(["remember", "rewrite"]), st.integers(1, 500))
 def test_the_last_value_of_every_key_is_asked_for(seed: int, kind: str, pairs: int) -> None:
     facts, questions = retrieval(Random(seed), kind, pairs)  # type: ignore[arg-type]
-    told = [re.fullmatch(r"The number of (\w+) is (\d\d)\.", fact) for fact in facts]
-    last = {match[1]: match[2] for match in told if match}
+    stored = [re.fullmatch(r"The number of (\w+) is (\d\d)\.", fact) for fact in facts]
+    last = {match[1]: match[2] for match in stored if match}
     assert len(facts) == pairs
     assert questions == [(f"What is the number of {key}?", value) for key, value in last.items()]
     assert kind == "rewrite" or len(last) == pairs

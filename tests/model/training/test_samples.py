@@ -44,7 +44,7 @@ def test_labels_are_the_answers(tokenizer: TextTokenizer, seed: int) -> None:
 
 @given(st.integers(0, 10_000))
 def test_the_glance_is_told_where_facts_are(tokenizer: TextTokenizer, seed: int) -> None:
-    """What is no noise reads as facts; the last of each, from where it can be told, is marked as to be let through."""
+    """Tokens that are not noise read as facts; the end of each fact is marked as what the gate must pass."""
     batch = made(seed, tokenizer, replace(PLAN, rows=1, segments=12))
     ids, kinds = batch.segments.flatten().tolist(), batch.kinds.flatten().tolist()
     runs: list[tuple[int, list[int]]] = []
