@@ -18,7 +18,7 @@ STATE = Checkpoint(MODEL.read(torch.arange(8)[None], LIKE), (1, 2, 3), b"caf\xc3
 VALUE = encode(STATE, "one")
 
 
-def test_it_comes_back() -> None:
+def test_a_checkpoint_round_trips() -> None:
     back = decode(VALUE, "one", LIKE)
     assert back.memory.equals(STATE.memory)
     assert (back.tail, back.pending, back.offset, back.tokens, back.segments) == ((1, 2, 3), b"caf\xc3", 4711, 11, 1)
@@ -28,14 +28,14 @@ def test_any_safetensors_reader_opens_it() -> None:
     assert {"memory.associations", "memory.context", "tail", "pending"} == set(load(VALUE))
 
 
-def test_other_weights_are_named() -> None:
+def test_a_checkpoint_of_other_weights_is_refused_by_name() -> None:
     with pytest.raises(ForeignCheckpoint) as caught:
         decode(VALUE, "two", LIKE)
     assert (caught.value.found, caught.value.wanted) == ("one", "two")
 
 
 @given(st.integers(0, 8 * len(VALUE) - 1))
-def test_a_flipped_bit_is_found(bit: int) -> None:
+def test_a_flipped_bit_is_detected(bit: int) -> None:
     damaged = bytearray(VALUE)
     damaged[bit // 8] ^= 1 << bit % 8
     with pytest.raises(CheckpointError):
@@ -43,7 +43,7 @@ def test_a_flipped_bit_is_found(bit: int) -> None:
 
 
 @given(st.integers(0, len(VALUE) - 1))
-def test_a_cut_file_is_found(length: int) -> None:
+def test_a_truncated_file_is_detected(length: int) -> None:
     with pytest.raises(CheckpointError):
         decode(VALUE[:length], "one", LIKE)
 

@@ -53,7 +53,7 @@ def test_a_piece_of_a_foreign_tokeniser_may_be_longer_than_what_is_encoded_at_on
     assert len(ids) > 4
 
 
-def test_templates_name_special_tokens_and_texts_can_not() -> None:
+def test_special_tokens_are_encoded_in_templates_and_not_in_texts() -> None:
     tokenizer = FOREIGN["gpt2"]
     (end,) = tokenizer.encode_template("<|end|>")
     assert end == tokenizer.special_id("<|none|>", "<|end|>")
@@ -88,7 +88,7 @@ def test_a_final_token_is_final(tokenizer: TextTokenizer, text: str, more: str) 
 
 
 @pytest.mark.parametrize("text", ["a" * 200_000, " " * 200_000, "9" * 200_000, "é" * 100_000, "\n" * 70_000])
-def test_a_text_without_boundaries_is_not_held_back(tokenizer: TextTokenizer, text: str) -> None:
+def test_a_text_without_boundaries_leaves_few_bytes_pending(tokenizer: TextTokenizer, text: str) -> None:
     ids, pending = tokenizer.advance(b"", text.encode())
     assert len(pending) <= 4 * 33
     assert tokenizer.decode(ids) + pending == text.encode()
@@ -114,7 +114,7 @@ def test_streamed_text_never_splits_a_character(tokenizer: TextTokenizer, text: 
     assert "".join(parts) == text.strip()
 
 
-def test_a_character_that_never_ends_is_shown_as_such(tokenizer: TextTokenizer) -> None:
+def test_an_incomplete_character_is_decoded_as_a_replacement(tokenizer: TextTokenizer) -> None:
     decoder = StreamDecoder(tokenizer)
     half = tokenizer.encode("🙂")[:1]
     assert "".join(decoder.push(id_) for id_ in half) + decoder.finish() == "�"

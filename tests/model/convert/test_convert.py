@@ -152,7 +152,7 @@ def test_a_gpt2_checkpoint_without_configuration_is_read_by_its_shapes(tmp_path:
         (lambda folder: save_file({"wte.weight": torch.zeros(2, 2)}, folder / "model.safetensors"), "attach"),
     ],
 )
-def test_what_can_not_be_converted_says_why(damage: Any, message: str, tmp_path: Path) -> None:
+def test_the_error_of_a_refused_checkpoint_names_the_cause(damage: Any, message: str, tmp_path: Path) -> None:
     backbone = pretrained("gpt2")
     tensors = wrapped(backbone.state_dict(), memory_tensors(32, 2, KEY_DIM, TOKENS), "transformer.h", False)
     folder = write_checkpoint(save_folder(backbone, tmp_path / "in"), tensors, "safetensors")

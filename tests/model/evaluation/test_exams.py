@@ -58,7 +58,7 @@ def marks_of(babi: Path, length: int = 500) -> list[Mark]:
     return [mark for exam in exams for mark in examine(remembers, exam)]
 
 
-def test_who_remembers_everything_is_all_right(babi: Path) -> None:
+def test_a_reader_that_finds_every_fact_scores_all_answers_right(babi: Path) -> None:
     marks = marks_of(babi)
     assert [(m.name, m.number) for m in marks] == [(f"qa{t}", n) for t in (1, 2) for n in range(3)]
     assert all(mark.exact and mark.lenient for mark in marks)
@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_texts(babi: Path) -> None:
     assert len(set(one)) == 3
 
 
-def test_an_examination_that_was_cut_off_goes_on(babi: Path, tmp_path: Path) -> None:
+def test_an_interrupted_examination_resumes(babi: Path, tmp_path: Path) -> None:
     path, sat = tmp_path / "marks.jsonl", list[int]()
 
     def exams() -> list[tuple[int, list[Mark]]]:
@@ -101,7 +101,7 @@ def test_a_damaged_line_of_marks_is_named(tmp_path: Path) -> None:
         read_marks(tmp_path / "marks.jsonl")
 
 
-def test_the_table_and_the_json_say_how_many_stand_behind(babi: Path) -> None:
+def test_the_table_and_the_json_state_the_sample_sizes(babi: Path) -> None:
     marks = [*marks_of(babi), Mark("qa1", 128_000, 0, "?", "garden", "kitchen", False, False)]
     found = report.cells(marks)
     assert report.table(found).splitlines() == [

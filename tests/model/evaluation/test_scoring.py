@@ -5,7 +5,7 @@ import pytest
 from model.evaluation.scoring import exact, lenient, wilson_interval
 
 
-def test_exact_means_all_of_it_but_for_space_around() -> None:
+def test_exact_match_ignores_only_surrounding_space() -> None:
     assert exact(" garden\n", "garden")
     assert not exact("the garden", "garden")
     assert not exact("", "garden")
@@ -28,7 +28,7 @@ def test_babilongs_rule_looks_for_labels(task: int, question: str, answer: str, 
     assert lenient(task, question, answer, target) == right
 
 
-def test_the_interval_holds_its_share() -> None:
+def test_the_interval_contains_the_share() -> None:
     assert wilson_interval(0, 0) == (0.0, 1.0)
     low, high = wilson_interval(95, 100)
     assert (round(low, 4), round(high, 4)) == (0.8882, 0.9785)

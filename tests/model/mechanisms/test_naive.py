@@ -153,7 +153,7 @@ def test_below_the_threshold_nothing_is_written() -> None:
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
-def test_reading_and_answering_leave_the_memory_they_were_given(name: str) -> None:
+def test_reading_and_answering_do_not_change_the_memory_given(name: str) -> None:
     model = random_model(MECHANISMS[name])
     memory, _ = read_all(model, list(range(T)))
     before = {name: tensor.clone() for name, tensor in memory.tensors.items()}

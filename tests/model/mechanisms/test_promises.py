@@ -80,7 +80,7 @@ def test_company_does_not_matter(name: str, seed: int, place: int) -> None:
 
 @mechanisms
 @given(st.integers(0, 1000))
-def test_alone_or_in_company_is_the_same_within_rounding(name: str, seed: int) -> None:
+def test_batch_sizes_agree_within_rounding(name: str, seed: int) -> None:
     model = EXACT[name]
     random = Random(seed)
     mine = [[random.randrange(340) for _ in range(8)] for _ in range(3)]

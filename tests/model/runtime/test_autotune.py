@@ -31,7 +31,7 @@ QUICK_STEPS = Timings(layers=16, batches=BATCHES, wavefronts={1: 0.25, 2: 0.4})
         (QUICK_STEPS, 2, 100, "wavefront", 2, 0.4 * 115),
     ],
 )
-def test_the_fastest_way_is_taken(
+def test_the_fastest_way_is_chosen(
     pace: Timings, sessions: int, windows: int, kind: str, width: int, seconds: float
 ) -> None:
     way = pace.way(sessions, windows)
@@ -39,7 +39,7 @@ def test_the_fastest_way_is_taken(
     assert way.seconds == pytest.approx(seconds)
 
 
-def test_what_is_hardly_faster_is_not_taken() -> None:
+def test_a_way_that_is_hardly_faster_is_not_chosen() -> None:
     """Else the next start might choose otherwise."""
     for step, kind in ((0.95, "batch"), (0.85, "wavefront")):
         assert Timings(layers=1, batches={(1, 1): 1.0}, wavefronts={1: step}).way(1, 10).kind == kind
@@ -64,7 +64,7 @@ EITHER_WAY = [(name, "batch") for name in MECHANISMS] + [
 
 
 @pytest.mark.parametrize(("name", "chosen"), EITHER_WAY)
-def test_either_way_ends_in_what_reading_each_segment_gives(
+def test_both_ways_give_the_memory_of_reading_each_segment(
     name: str, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three texts of different lengths, one of them behind a gap of segments that were skipped over."""

@@ -108,7 +108,7 @@ def test_texts_end_in_the_memories_of_reading_one_by_one(name: str, texts: list[
 @names
 @settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 6))
-def test_segments_may_come_at_any_time(name: str, seed: int, lanes: int, sessions: int) -> None:
+def test_segments_may_arrive_at_any_step(name: str, seed: int, lanes: int, sessions: int) -> None:
     """Sessions interleave, arrive late, and return with the memory that the pipeline has returned before."""
     model, cells = EXACT[name]
     random, pipeline = Random(seed), Pipeline(Wavefront(cells, lanes))

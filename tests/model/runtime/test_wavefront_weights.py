@@ -38,7 +38,7 @@ def assert_same(found: list[Tensor], wanted: list[Tensor], tolerance: float = 1e
 
 
 @names
-def test_a_model_computes_the_same_when_it_is_settled_and_when_it_is_stacked(name: str) -> None:
+def test_freezing_and_stacking_do_not_change_results(name: str) -> None:
     model = random_model(CONFIGS[name]).double()
     wanted, state = outputs(model), {part: tensor.clone() for part, tensor in model.state_dict().items()}
     model.freeze()
@@ -49,7 +49,7 @@ def test_a_model_computes_the_same_when_it_is_settled_and_when_it_is_stacked(nam
     assert model.state_dict().keys() == state.keys()
 
 
-def test_what_is_settled_can_learn_again() -> None:
+def test_a_frozen_model_can_be_trained_again() -> None:
     """The maps' own weights count as soon as the model requires gradients."""
     model = random_model(tiny_config()).double()
     model.freeze()
@@ -61,7 +61,7 @@ def test_what_is_settled_can_learn_again() -> None:
     assert_same(outputs(model.eval()), outputs(changed))
 
 
-def test_learning_goes_on_after_inference() -> None:
+def test_training_continues_after_inference() -> None:
     """What is kept of a window's positions was made in inference mode, and must serve both."""
     model = random_model(tiny_config(rope_theta=123.0)).double().requires_grad_(True)
     with torch.inference_mode():

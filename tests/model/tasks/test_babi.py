@@ -71,7 +71,7 @@ def test_babis_own_questions(facts: str, question: str, answer: str) -> None:
 
 
 @given(SEEDS, st.integers(1, 40))
-def test_an_object_is_where_the_second_telling_says(seed: int, count: int) -> None:
+def test_an_object_is_where_a_second_computation_finds_it(seed: int, count: int) -> None:
     """Tasks 2 and 3 computed again, backwards from the whole list of facts."""
     facts = list(islice(story(Random(seed), MANNERS[3]), count))
     world = world_after(" ".join(facts))
@@ -113,7 +113,7 @@ def test_every_story_is_of_its_tasks_sentences(seed: int, task: int, narrow: boo
 
 
 @given(SEEDS)
-def test_nobody_goes_where_they_are_or_takes_what_is_elsewhere(seed: int) -> None:
+def test_people_move_to_other_rooms_and_take_objects_in_their_own(seed: int) -> None:
     world, lies = World(), dict[str, str]()
     for fact in islice(story(Random(seed), EVERYTHING), 40):
         person = fact.split()[0]
@@ -126,7 +126,7 @@ def test_nobody_goes_where_they_are_or_takes_what_is_elsewhere(seed: int) -> Non
         lies |= {thing: world.place[carrier] for thing, carrier in world.carrier.items()}
 
 
-def test_relations_end_when_all_places_have_theirs() -> None:
+def test_a_story_ends_when_all_places_have_their_relations() -> None:
     facts = list(story(Random(1), MANNERS[4]))
     assert 1 <= len(facts) <= 5
 
@@ -137,7 +137,7 @@ def test_steps_lead_to_the_second_and_third_task() -> None:
 
 
 @pytest.mark.parametrize("question", ["Where is Mary?", "Who gave the apple?", "Why is Mary?"])
-def test_what_was_not_told_is_not_answered(question: str) -> None:
+def test_questions_without_a_fact_have_no_answer(question: str) -> None:
     with pytest.raises(Unanswerable):
         World().answer(question)
     with pytest.raises(ValueError, match="not a sentence"):

@@ -23,7 +23,7 @@ def test_a_sample_has_its_length_and_its_facts_in_order(seed: int, tokens: int) 
     assert [found for found in re.findall("|".join(map(re.escape, FACTS)), text)] == FACTS
 
 
-def test_nothing_but_the_facts() -> None:
+def test_a_sample_of_length_zero_has_only_the_facts() -> None:
     assert sample(Random(1), BOOKS, FACTS, 0) == " ".join(FACTS)
 
 

@@ -43,7 +43,7 @@ def test_quotes_stay_with_their_sentence() -> None:
     assert sentences[:3] == ["“Go on,” he said.", "“I will.”", "Mr. Brown went."]
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_books_that_are_not_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "books.txt").write_bytes(b"caf\xff")
     with pytest.raises(ValueError, match="not UTF-8 text \\(byte 3\\)"):
         Books.read(tmp_path / "books.txt")

@@ -79,7 +79,7 @@ def kept_bytes(run: Callable[[MemoryTransformer, Batch], Outcome], batch: Batch)
     return most
 
 
-def test_the_glance_pays_for_what_it_lets_through_and_what_it_overlooks() -> None:
+def test_the_write_gate_loss_counts_passed_noise_and_missed_facts() -> None:
     low, high = torch.full((100,), -9.0), torch.full((100,), 9.0)
     assert write_gate_cost(low, high) < 0.01
     assert write_gate_cost(high, high) > 9

@@ -43,7 +43,7 @@ def test_labels_are_the_answers(tokenizer: TextTokenizer, seed: int) -> None:
 
 
 @given(st.integers(0, 10_000))
-def test_the_glance_is_told_where_facts_are(tokenizer: TextTokenizer, seed: int) -> None:
+def test_fact_tokens_are_marked(tokenizer: TextTokenizer, seed: int) -> None:
     """Tokens that are not noise read as facts; the end of each fact is marked as what the gate must pass."""
     batch = made(seed, tokenizer, replace(PLAN, rows=1, segments=12))
     ids, kinds = batch.segments.flatten().tolist(), batch.kinds.flatten().tolist()
@@ -63,7 +63,7 @@ def test_the_glance_is_told_where_facts_are(tokenizer: TextTokenizer, seed: int)
     assert {kind for kind, _ in runs} <= {NOISE, FACT, EITHER}
 
 
-def test_there_are_facts_to_be_seen(tokenizer: TextTokenizer) -> None:
+def test_batches_contain_facts(tokenizer: TextTokenizer) -> None:
     assert {NOISE, FACT, EITHER} == set(made(1, tokenizer).kinds.flatten().tolist())
 
 
@@ -95,7 +95,7 @@ def test_the_same_random_state_gives_the_same_batch(tokenizer: TextTokenizer) ->
         (5, "Mary gave the milk to Fred.", "Who gave the milk?", False),
     ],
 )
-def test_questions_are_hard_that_a_shortcut_gets_wrong(task: int, facts: str, question: str, hard: bool) -> None:
+def test_hard_questions_are_those_that_a_shortcut_gets_wrong(task: int, facts: str, question: str, hard: bool) -> None:
     world = World()
     for fact in facts.split(". "):
         world.hear(fact.removesuffix(".") + ".")

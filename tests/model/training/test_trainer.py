@@ -97,7 +97,7 @@ def test_every_mechanism_learns_whole_or_with_its_backbone_frozen(
         torch.testing.assert_close(model.eval().window(marked, memory), after.window(marked, memory))
 
 
-def test_the_course_of_a_run_is_drawn(make: Callable[[Path], Trainer], tmp_path: Path) -> None:
+def test_the_plot_of_a_run_is_drawn(make: Callable[[Path], Trainer], tmp_path: Path) -> None:
     make(tmp_path).run()
     draw(tmp_path / LOG, tmp_path / "run.svg")
     assert "svg" in ElementTree.parse(tmp_path / "run.svg").getroot().tag
@@ -140,7 +140,7 @@ def test_hard_sentences_are_those_that_open_the_gate(tokenizer: TextTokenizer) -
     assert hard_sentences(model, tokenizer, BOOKS, 2, -1e9) == everything[:2]
 
 
-def test_muon_takes_each_part_of_a_fused_matrix_for_a_matrix() -> None:
+def test_muon_treats_each_part_of_a_fused_matrix_as_a_matrix() -> None:
     whole, gradient = nn.Parameter(torch.randn(7, 4)), torch.randn(7, 4)
     apart = [nn.Parameter(part.clone()) for part in torch.split(whole.detach(), [5, 2])]
     for part, own in zip(apart, torch.split(gradient, [5, 2]), strict=True):
