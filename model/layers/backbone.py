@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.layers.blocks import Angles, Block, Past, first_angles, make_norm, rotary_angles
+from model.layers.blocks import Angles, Block, Layers, Past, first_angles, make_norm, rotary_angles
 
 SLOTS_STEP = 64
 
@@ -81,7 +81,7 @@ class Backbone(nn.Module):
         self.position_embedding = (
             nn.Embedding(config.window_tokens, config.d_model) if config.positions == "learned" else None
         )
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = Layers(Block(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config)
         self.head = None if config.tied_head else nn.Linear(config.d_model, config.vocab_size, bias=False)
 

@@ -6,7 +6,9 @@ A block sees one local window of tokens and the window's own keys and values. Wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,18 @@ from model.layers.fused_linear import FusedLinear
 Angles = tuple[Tensor, Tensor]
 # Keys and values that earlier tokens have left, (B, kv_heads, S, head_dim), and the slots (B, N) of these tokens.
 Past = tuple[Tensor, Tensor, Tensor]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Layers(nn.ModuleList, Generic[M]):
+    """A module list whose elements have one type."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, modules: Iterable[M]) -> None: ...
+        def __iter__(self) -> Iterator[M]: ...
+        def __getitem__(self, index: int) -> M: ...  # type: ignore[override]
 
 
 def make_norm(config: ModelConfig) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.config import ModelConfig
 from model.layers.backbone import WindowCache, at_least_float32
-from model.layers.blocks import Angles
+from model.layers.blocks import Angles, Layers
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta_ops import dpfp, unit_dpfp
 from model.memory import MemoryState
@@ -73,7 +73,7 @@ class ArmtTransformer(MemoryTransformer):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.memories = nn.ModuleList(ArmtMemory(config) for _ in range(config.n_layers))
+        self.memories = Layers(ArmtMemory(config) for _ in range(config.n_layers))
         self.memory_tokens = nn.Parameter(torch.randn(config.memory_tokens, config.d_model) * 0.02)
 
     def initial_memory(self, batch: int) -> MemoryState:
@@ -93,8 +93,8 @@ class ArmtTransformer(MemoryTransformer):
         h, angles = self.placed_first(vectors)
         associations, norms = [], []
         for block, mechanism, a, z in zip(self.blocks, self.memories, *self._layers(memory), strict=True):
-            h = block(mechanism.read(h, a, z), angles)  # type: ignore[operator]
-            written = mechanism.write(h[:, size:], a, z, memory["begun"])  # type: ignore[operator]
+            h = block(mechanism.read(h, a, z), angles)
+            written = mechanism.write(h[:, size:], a, z, memory["begun"])
             associations.append(written[0])
             norms.append(written[1])
         return MemoryState(
@@ -112,7 +112,7 @@ class ArmtTransformer(MemoryTransformer):
         for layer, (block, mechanism, a, z) in enumerate(
             zip(self.blocks, self.memories, *self._layers(memory), strict=True)
         ):
-            h = block(mechanism.read(h, a, z), angles, mask, self.past(cache, layer, positions))  # type: ignore[operator]
+            h = block(mechanism.read(h, a, z), angles, mask, self.past(cache, layer, positions))
         return h
 
     @staticmethod

@@ -15,7 +15,7 @@ from torch.nn.functional import linear, pad
 
 from model.config import ModelConfig
 from model.layers.backbone import WindowCache, at_least_float32
-from model.layers.blocks import Angles, make_norm
+from model.layers.blocks import Angles, Layers, make_norm
 from model.layers.fused_linear import FusedLinear
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta_ops import convolved, convolved_at, delta_rule, unit_dpfp
@@ -168,19 +168,19 @@ class DeltaTransformer(MemoryTransformer):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.memories = nn.ModuleList(DeltaMemory(config, make_norm(config)) for _ in range(config.n_layers))
+        self.memories = Layers(DeltaMemory(config, make_norm(config)) for _ in range(config.n_layers))
         self.write_gate = WriteGate(config)
         self.apply(_initialise)
         # What layers and memories add starts small beside the embeddings; strengths begin at 0.5, the write gate open.
         for block, mechanism in zip(self.blocks, self.memories, strict=True):
-            _start_small(block.attention.out, 0.3)  # type: ignore[union-attr, arg-type]
-            _start_small(block.feed_forward.down, 0.3)  # type: ignore[union-attr, arg-type]
+            _start_small(block.attention.out, 0.3)
+            _start_small(block.feed_forward.down, 0.3)
             # What is asked for is found, and what is found is said, before anything is learned.
-            inputs: FusedLinear = mechanism.inputs  # type: ignore[assignment]
+            inputs = mechanism.inputs
             with torch.no_grad():
                 nn.init.eye_(inputs.part("value"))
                 inputs.part("query").copy_(inputs.part("key"))
-            nn.init.constant_(mechanism.strength.bias, 0.0)  # type: ignore[union-attr, arg-type]
+            nn.init.constant_(mechanism.strength.bias, 0.0)
         nn.init.constant_(self.write_gate.score.bias, 2.0)
 
     def freeze(self) -> None:
@@ -217,7 +217,7 @@ class DeltaTransformer(MemoryTransformer):
             if layer:
                 h = self.blocks[layer - 1](h, angles)
             readers = 0 if layer == len(self.memories) - 1 else None
-            h, after = self.memories[layer].step(h, before, writes, readers)  # type: ignore[operator]
+            h, after = self.memories[layer].step(h, before, writes, readers)
             written.append(after)
         behind = windows[torch.arange(rows, device=windows.device), last, size - context :]
         return MemoryState({"associations": torch.stack(written, dim=1), "context": behind})
@@ -265,7 +265,7 @@ class DeltaTransformer(MemoryTransformer):
         associations = memory["associations"].unbind(1)
         for layer, (block, mechanism) in enumerate(zip(self.blocks, self.memories, strict=True)):
             asked = None if cache is None else (cache["queries"][layer], positions)
-            h = mechanism.read(h, associations[layer], asked)  # type: ignore[operator]
+            h = mechanism.read(h, associations[layer], asked)
             h = block(h, angles, mask, self.past(cache, layer, positions))
         return h
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.config import ModelConfig
 from model.layers.backbone import WindowCache, slots_for
-from model.layers.blocks import Angles, Block, Past, make_norm
+from model.layers.blocks import Angles, Block, Layers, Past, make_norm
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 
@@ -102,11 +102,11 @@ class MemformerTransformer(MemoryTransformer):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         layers = range(config.n_layers)
-        self.slot_readers = nn.ModuleList(CrossReader(config) for _ in layers)
+        self.slot_readers = Layers(CrossReader(config) for _ in layers)
         self.writer = SlotWriter(config)
         self.encoder_norm = make_norm(config)
-        self.decoder = nn.ModuleList(Block(config) for _ in layers)
-        self.encoder_readers = nn.ModuleList(CrossReader(config) for _ in layers)
+        self.decoder = Layers(Block(config) for _ in layers)
+        self.encoder_readers = Layers(CrossReader(config) for _ in layers)
 
     def initial_memory(self, batch: int) -> MemoryState:
         return MemoryState({"slots": self.writer.initial_slots(batch).to(self.sums)})
@@ -154,9 +154,9 @@ class MemformerTransformer(MemoryTransformer):
     ) -> Tensor:
         heard = encoded["heard"][0, :, None, None, :, 0]
         for layer, (block, reader) in enumerate(zip(self.decoder, self.encoder_readers, strict=True)):
-            h = block.attend(h, angles, mask, past(layer))  # type: ignore[operator]
+            h = block.attend(h, angles, mask, past(layer))
             h = reader(h, encoded["encoded_keys"][layer], encoded["encoded_values"][layer], heard)
-            h = block.think(h)  # type: ignore[operator]
+            h = block.think(h)
         return h
 
     def _encoded(self, tokens: Tensor, heard: Tensor, memory: MemoryState) -> dict[str, Tensor]:
@@ -166,7 +166,7 @@ class MemformerTransformer(MemoryTransformer):
         slots = memory["slots"].to(self.embedding.weight.dtype)
         slots = slots.repeat_interleave(tokens.shape[0] // slots.shape[0], dim=0)
         made = self.encoder_norm(self._read_through(tokens, heard, slots))
-        crossed = [reader.attention.keys_and_values(made) for reader in self.encoder_readers]  # type: ignore[union-attr, operator]
+        crossed = [reader.attention.keys_and_values(made) for reader in self.encoder_readers]
         keys, values = (torch.stack(parts) for parts in zip(*crossed, strict=True))
         return {"encoded_keys": keys, "encoded_values": values, "heard": heard[None, :, :, None]}
 
@@ -176,7 +176,7 @@ class MemformerTransformer(MemoryTransformer):
             self.embedded(tokens), torch.arange(tokens.shape[1], device=tokens.device)[None]
         )
         for block, reader in zip(self.blocks, self.slot_readers, strict=True):
-            h = block.attend(h, angles, heard[:, None, None, :])  # type: ignore[operator]
-            h = reader(h, *reader.attention.keys_and_values(slots))  # type: ignore[union-attr, operator]
-            h = block.think(h)  # type: ignore[operator]
+            h = block.attend(h, angles, heard[:, None, None, :])
+            h = reader(h, *reader.attention.keys_and_values(slots))
+            h = block.think(h)
         return h
