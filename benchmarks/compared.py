@@ -3,7 +3,7 @@
 The rival has the same weights in the same blocks, and full attention in place of a memory: the whole text is one window
 through torch's scaled_dot_product_attention with its causal flag and no mask, and a question's few tokens extend the
 cache (`benchmarks/full_attention.py`). The same text is read into a memory as any text is
-(`model/runtime/read_text.py`), with no segment skipped.
+(`model/runtime/segment_reader.py`), with no segment skipped.
 """
 
 from __future__ import annotations
