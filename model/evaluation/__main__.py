@@ -1,4 +1,4 @@
-"""`python -m model.evaluation`: how much of what was hidden in books is still known, by weights or by a server."""
+"""`python -m model.evaluation`: recall of facts hidden in books, by weights or by a server."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _exams(arguments: argparse.Namespace) -> Iterator[Exam]:
 
 
 def _examined(exams: list[Exam], reader: Reader, arguments: argparse.Namespace) -> Iterator[list[Mark]]:
-    """A server gets several texts at once, and the marks come in the exams' order all the same."""
+    """A server gets several texts at once; the marks keep the order of the exams."""
     if not arguments.url:
         yield from examine_all(exams, lambda exam: examine(reader, exam), arguments.out)
         return

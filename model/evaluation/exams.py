@@ -14,7 +14,7 @@ from model.tasks.haystack import Books
 
 @dataclass(frozen=True)
 class Exam:
-    """A text to be read once, and what is asked behind it with each right answer.
+    """A text to be read once, with questions after it and their right answers.
 
     `name` is the task, such as "qa1"; `length` counts tokens, for associative retrieval pairs.
     """

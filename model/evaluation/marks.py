@@ -1,4 +1,4 @@
-"""Marks: one line of JSON for every answer given, kept so that an examination that was cut off goes on."""
+"""Marks: one line of JSON for every answer, so that an interrupted examination can resume."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def unmarked(exams: Iterable[Exam], path: Path) -> list[Exam]:
 
 
 def examine_all(exams: Iterable[Exam], examine_one: Callable[[Exam], list[Mark]], path: Path) -> Iterator[list[Mark]]:
-    """The marks of each exam in turn; they are written down before they are given out."""
+    """Yields the marks of each exam in order, after writing them to the file."""
     for exam in exams:
         marks = examine_one(exam)
         with path.open("a", encoding="utf-8") as lines:

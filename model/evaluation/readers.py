@@ -40,7 +40,7 @@ def local_reader(loaded: LoadedModel, progress: Callable[[int], object]) -> Read
 
 
 class ParagraphTokens:
-    """Tokens of texts made of the same books: each paragraph's are found once.
+    """Tokens of texts made of the same books: each paragraph is tokenised once.
 
     A paragraph break between two marks is always a token's border, so that joining is exact.
     """
@@ -75,7 +75,7 @@ def paragraphs(text: str) -> list[str]:
 def _read(
     loaded: LoadedModel, ids: Tensor, size: int, progress: Callable[[int], object]
 ) -> tuple[MemoryState, list[int]]:
-    """The memory after tokens (N) of a text of `size` bytes, and the tail that a question's window is to hold."""
+    """The memory after tokens (N) of a text of `size` bytes, and the tail for a question's window."""
     model, step = loaded.model, loaded.model.config.segment_tokens
     memory, whole = model.initial_memory(1), len(ids) // step * step
     reported = 0

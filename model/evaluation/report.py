@@ -1,4 +1,4 @@
-"""What the marks come to: shares with their intervals, as a table and as a picture of recall against length."""
+"""The result of the marks: shares with confidence intervals, as a table and as a plot of recall by length."""
 
 from __future__ import annotations
 

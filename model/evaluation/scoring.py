@@ -1,4 +1,4 @@
-"""When an answer counts as right, and how sure a share of right answers is."""
+"""When an answer counts as right, and the confidence interval of a share of right answers."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from model.runtime.wavefront.cells import Cells, cells_of
 from model.runtime.wavefront.wavefront import Arrival, Flow, Wavefront
 
 LANES = (1, 2, 4)
-# A way that is hardly faster is not taken: it could be another at the next start.
+# A way that is hardly faster is not taken: the next start could measure otherwise.
 CLEARLY = 0.9
 
 

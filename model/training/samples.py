@@ -1,4 +1,4 @@
-"""Batches to learn from: token streams with stories in them, and questions at several places."""
+"""Training batches: token streams with stories in them, and questions at several places."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a batch is to be like: a fact every `fact_tokens` (from and to), `tasks` with the weight of each.
+    """The properties of a batch: a fact every `fact_tokens` (from and to), `tasks` with the weight of each.
 
     Of the sentences between facts, `hard_share` are drawn from `hard`.
     """
@@ -194,7 +194,7 @@ class _Listener:
 
 
 def is_hard(task: int, world: World, question: str) -> bool:
-    """Asked of what was carried on after it was last spoken of, of a place count of twice by its sides, of gifts."""
+    """Questions about objects carried on after their last mention, places with two stated neighbours, and gifts."""
     if task in (2, 3):
         return any(f" {thing}" in question and path[-1] != world.named_at[thing] for thing, path in world.paths.items())
     if task == 4:

@@ -1,4 +1,4 @@
-"""The training loop: steps through the curriculum, can be killed at any moment, and goes on with the same result."""
+"""The training loop: steps through the curriculum; a killed run resumes to the same result."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Trainer:
         }
 
     def _find_hard(self, stage: Stage) -> None:
-        """At the beginning of a stage that wants them, the books are searched for what looks like facts."""
+        """At the start of a stage with hard sentences, searches the books for sentences that look like facts."""
         if stage.hard_share and not self.progress.stage_step and isinstance(self.model, DeltaTransformer):
             self.hard = hard_sentences(self.model, self.tokenizer, self.books, HARD_SENTENCES_MAX)
             (self.folder / HARD).write_text(json.dumps(self.hard, indent=0), encoding="utf-8")
@@ -225,7 +225,7 @@ class MuonByPart(torch.optim.Muon):
 
 
 def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices within, AdamW for all else."""
+    """Muon for the inner matrices, AdamW for all other weights."""
     fused = {id(module.weight): module.widths for module in model.modules() if isinstance(module, FusedLinear)}
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     matrices = [p for name, p in named if p.dim() == 2 and min(p.shape) > 1 and not _beside(name)]

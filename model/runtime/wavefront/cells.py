@@ -18,8 +18,8 @@ from model.memory import MemoryState
 
 
 class Entry(NamedTuple):
-    """Rows at the first layer: their hidden states (B, N, D), what goes along with them through all layers
-    ({name: (B, ...)}), and the part of their memories that lies in no layer, as it is behind the segment.
+    """Rows at the first layer: hidden states (B, N, D), tensors that go through all layers ({name: (B, ...)}), and
+    the parts of their memories that belong to no layer, as they are after the segment.
     """
 
     hidden: Tensor
@@ -28,9 +28,9 @@ class Entry(NamedTuple):
 
 
 class Cells(ABC):
-    """A group of layers: layer l has rows of its own, and its own part of their memories."""
+    """A group of layers: each layer has its own rows, and its own part of their memories."""
 
-    # The parts of a memory that are one value a layer, (B, L, ...); a group has them as (L, B, ...).
+    # The names of the parts of a memory with a value for each layer, (B, L, ...); a group has them as (L, B, ...).
     layered: tuple[str, ...]
 
     def __init__(self, model: MemoryTransformer) -> None:
@@ -43,15 +43,15 @@ class Cells(ABC):
 
     @abstractmethod
     def enter(self, segments: Tensor, session: MemoryState) -> Entry:
-        """Segments (B, T) of rows whose memories have these parts that lie in no layer."""
+        """Enters segments (B, T); `session` has the parts of the rows' memories that belong to no layer."""
 
     @abstractmethod
     def step(
         self, hidden: Tensor, carried: Mapping[str, Tensor], memory: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the rows of every layer but the last are for the next one (L - 1, B, N, D), and the memory as written.
+        """The hidden states (L - 1, B, N, D) for the next layers, and the memory after this step.
 
-        hidden is (L, B, N, D), and all that is carried and remembered (L, B, ...).
+        hidden is (L, B, N, D); everything in `carried` and `memory` is (L, B, ...).
         """
 
 
@@ -106,9 +106,9 @@ class ArmtCells(Cells):
 
 
 def cells_of(model: MemoryTransformer) -> Cells | None:
-    """A model's layers as a group, or None where a segment must be through all layers before the next one can begin.
+    """A model's layers as a group, or None where a segment must pass all layers before the next one can begin.
 
-    So it is with `rmt` and `memformer`: the memory that their first layer reads is written behind the last.
+    `rmt` and `memformer` have none: their first layer reads the memory that the last layer wrote.
     """
     if isinstance(model, DeltaTransformer):
         return DeltaCells(model)

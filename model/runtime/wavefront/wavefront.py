@@ -1,8 +1,8 @@
 """The wavefront: cells of equal layer + segment run together (diagonal batching, Sivtsov et al. 2506.05229).
 
-Layer l of segment s needs only layer l - 1 of s and what layer l has written at s - 1. So while a segment is at one
-layer the next one is at the layer below it, and S segments take S + L - 1 steps of a group of L layers in place of S L
-steps of one.
+Layer l of segment s needs only layer l - 1 of s and the memory that layer l wrote at s - 1. So while a segment is at
+one layer, the next segment is at the layer below, and S segments take S + L - 1 steps of a group of L layers instead of
+S L steps of one layer.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from model.runtime.wavefront.cells import Cells
 class Arrival:
     """A segment (T) that enters the first layer in some lane.
 
-    It brings its session's `memory` (one row), or goes on behind the segment that entered its lane last. `skipped`
-    (1, T) is the last of the skipped segments that were left out before it. `wanted` says whether the memory behind it
-    is to be given out at its departure, and `label` comes back then.
+    It brings its session's `memory` (one row), or follows the segment that entered its lane last. `skipped` (1, T) is
+    the last of the skipped segments directly before it. With `wanted`, its departure has the memory after it; the
+    departure has the same `label`.
     """
 
     segment: Tensor
@@ -35,7 +35,7 @@ class Arrival:
 
 @dataclass(frozen=True, eq=False)
 class Departure:
-    """A segment that has left the last layer, and the memory (one row) behind it where that was wanted."""
+    """A segment that has left the last layer, with the memory (one row) after it if that was wanted."""
 
     label: Hashable
     memory: MemoryState | None
@@ -43,24 +43,23 @@ class Departure:
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """An arrival on its way: what lies in no layer behind it and, where it is wanted, what its layers have written."""
+    """A segment between layers, the parts of its memory of no layer and, if wanted, what its layers wrote."""
 
     arrival: Arrival
     session: MemoryState
     written: tuple[Mapping[str, Tensor], ...] = ()
 
 
-# A row for each layer, with a place for each lane: None where nothing is on its way.
+# A row for each layer, with a place for each lane: None where there is no segment.
 Passages = tuple[tuple[Passage | None, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """All that lies between two steps, as values: a step makes a new one and leaves this one as it is.
+    """The state between two steps, as a value: a step returns a new one and does not change this one.
 
-    hidden (L - 1, B, N, D) is what each layer but the first works on next; so are what is `carried` along, and
-    `passages`. memory is (L, B, ...), and `sessions` has what lies in no layer: a lane keeps what its last segment left
-    until another session comes.
+    hidden (L - 1, B, N, D), `carried` and `passages` are the next inputs of each layer but the first. memory is
+    (L, B, ...); `sessions` has the parts that belong to no layer, as the last segment of each lane left them.
     """
 
     hidden: Tensor
@@ -71,7 +70,7 @@ class Flow:
 
 
 class Wavefront:
-    """Steps of all layers at once, with a fixed number of lanes: always one shape, so that company does not matter.
+    """Steps of all layers at once, with a fixed number of lanes: always one shape, so that other lanes change no bit.
 
     In a lane segments follow each other, of one session or of several one after another. It holds weights only.
     """
@@ -84,7 +83,7 @@ class Wavefront:
         self._nothing = torch.zeros(shape, dtype=torch.int64, device=self.model.device)
 
     def begin(self) -> Flow:
-        """Nothing on its way, and nothing in any lane."""
+        """The state with no segment in any lane or layer."""
         above, lanes = self.layers - 1, self.lanes
         sessions = MemoryState.stack([self._in_no_layer(self._blank)] * lanes)
         entry = self._cells.enter(self._nothing.expand(lanes, -1), sessions)
@@ -98,7 +97,7 @@ class Wavefront:
         )
 
     def step(self, flow: Flow, arrivals: Sequence[Arrival | None]) -> tuple[Flow, list[Departure]]:
-        """One step of every layer, with an arrival for each lane that has one; those behind the last layer depart."""
+        """One step of every layer, with an arrival or None for each lane; returns segments that left the last layer."""
         if len(arrivals) != self.lanes:
             raise ValueError(f"{len(arrivals)} arrivals for {self.lanes} lanes: give None for a lane that has none")
         before = [self._session_before(*both) for both in zip(arrivals, flow.sessions, strict=True)]
@@ -120,7 +119,7 @@ class Wavefront:
         return after, [self._departure(passage) for passage in leaving if passage is not None]
 
     def _session_before(self, arrival: Arrival | None, lane: MemoryState | None) -> MemoryState:
-        """What lies in no layer of the memory in front of a segment."""
+        """The parts of the memory before a segment that belong to no layer."""
         if arrival is None:
             return self._in_no_layer(self._blank) if lane is None else lane
         session = lane if arrival.memory is None else self._in_no_layer(arrival.memory)
@@ -144,7 +143,7 @@ def _row(state: MemoryState, lane: int) -> MemoryState:
 
 
 def _with_what_is_brought(memory: Mapping[str, Tensor], passages: Passages) -> Mapping[str, Tensor]:
-    """The memory in front of a step: of what a session brings, each layer's part is laid down as the wave comes by."""
+    """The memory before a step: each layer takes its part of an arrival's memory when the segment reaches it."""
     brought = [
         (layer, lane, passage.arrival.memory)
         for layer, row in enumerate(passages)
@@ -161,7 +160,7 @@ def _with_what_is_brought(memory: Mapping[str, Tensor], passages: Passages) -> M
 
 
 def _forget_what_nothing_wrote(written: Mapping[str, Tensor], before: Mapping[str, Tensor], passages: Passages) -> None:
-    """Where no segment was, a layer has worked on padding, and the lane's memory stays."""
+    """Where there was no segment, a layer read padding: the lane's memory is restored."""
     for layer, row in enumerate(passages):
         for lane, passage in enumerate(row):
             if passage is None:
@@ -170,7 +169,7 @@ def _forget_what_nothing_wrote(written: Mapping[str, Tensor], before: Mapping[st
 
 
 def _with_what_was_written(passages: Passages, written: Mapping[str, Tensor]) -> Passages:
-    """The passages, those that are wanted with a copy of what their layer has written."""
+    """The passages; wanted ones get a copy of what their layer wrote."""
 
     def after(passage: Passage | None, layer: int, lane: int) -> Passage | None:
         if passage is None or not passage.arrival.wanted:
