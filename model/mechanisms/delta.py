@@ -25,11 +25,11 @@ from model.memory import MemoryState
 # A segment with a score this near the threshold is selected: another batch shape may round it to the other side.
 MARGIN = 1e-2
 
-# Tokens that write are taken so many together, or as many as make this many chunks of a segment.
+# The tokens of a chunk; longer segments have larger chunks, so that there are at most this many.
 CHUNK_TOKENS, CHUNKS_MAX = 16, 16
 
-# Where heads begin to look, as tokens back from and to: "Mary went to the garden" binds what comes first to what comes
-# last, "the garden is north of the hall" also the other way round, "gave the milk to Fred" what stands between.
+# The initial convolution window of each head, as tokens back (from, to): "Mary went to the garden" binds its first word
+# to its last, "the garden is north of the hall" also the last to the first, "gave the milk to Fred" the middle.
 KEYS_LOOK_BACK = ((4, 8), (0, 2), (2, 5), (0, 4), (3, 8), (0, 8), (0, 2), (0, 8))
 VALUES_LOOK_BACK = ((0, 2), (3, 8), (0, 2), (4, 8), (0, 2), (2, 4), (2, 4), (0, 8))
 
@@ -75,10 +75,10 @@ def _at(x: Tensor, places: Tensor) -> Tensor:
 
 
 class DeltaMemory(nn.Module):
-    """One layer's reading and writing weights. It holds no memory: that comes in and goes out as a value.
+    """One layer's reading and writing weights. The memory is an argument and a result.
 
-    Heads have keys, strengths and a part of the values of their own: one binds a thing to who holds it while another
-    binds the same token's place to who is there.
+    Each head has its own keys, strengths and part of the values: one can bind an object to its holder while another
+    binds the same token's place to the person there.
     """
 
     def __init__(self, config: ModelConfig, norm: nn.Module) -> None:
@@ -113,17 +113,17 @@ class DeltaMemory(nn.Module):
         return h + self._joined(found).to(h.dtype)
 
     def step(self, h: Tensor, memory: Tensor, writes: Writes, readers: int | None = None) -> tuple[Tensor, Tensor]:
-        """h (B K, N, D) and the memory A (B, H, P, D/H) after the tokens of K windows of each row, one window after
-        another, have each read and then written.
+        """h (B K, N, D) and the memory A (B, H, P, D/H) after each token of K windows of each row, in order, has read
+        and then written.
 
-        All of them may be a group of layers' instead, (L, B, ...). h_t <- h_t + q_t A_(t-1), so that it does not matter
-        to a fact in which segment an earlier one stood. The context has written with its own segment; here it reads,
-        and lends itself to the keys, queries and values behind it: they are causal convolutions over the last tokens,
-        so that what is said of somebody finds the name said just before. β = gate * σ(w norm(h) + b), for each head.
+        For a group of layers all tensors are (L, B, ...). h_t <- h_t + q_t A_(t-1): a token reads what the token before
+        it wrote, also within a segment. Context tokens wrote with their own segment; here they only read, and take part
+        in the keys, queries and values of the tokens after them, which are causal convolutions over the last tokens.
+        β = gate * σ(w norm(h) + b), for each head.
         Only the first `readers` rows (of a group: layers) read and are returned, where the others' are not used.
 
-        What is written depends on h alone, not on what is read: so all windows are worked on at once, and only the
-        memory goes from one to the next.
+        Writes depend on h alone, not on what is read: so all windows are computed at once, and only the memory goes
+        from one window to the next.
         """
         x, state = self.norm(h), memory.flatten(0, -4)
         windows = x.shape[:-2].numel() // len(state)
@@ -161,7 +161,7 @@ class DeltaMemory(nn.Module):
 
 
 class DeltaTransformer(MemoryTransformer):
-    """A decoder whose every layer reads an associative memory first, and writes to it before it goes on.
+    """A decoder in which every layer reads an associative memory and writes to it before its block.
 
     Its memory: associations (B, L, H, P, D/H), and as context (B, C) the last tokens read.
     """
@@ -175,7 +175,7 @@ class DeltaTransformer(MemoryTransformer):
         for block, mechanism in zip(self.blocks, self.memories, strict=True):
             _start_small(block.attention.out, 0.3)
             _start_small(block.feed_forward.down, 0.3)
-            # What is asked for is found, and what is found is said, before anything is learned.
+            # Queries start equal to keys and values as the identity, so that reading works before training.
             inputs = mechanism.inputs
             with torch.no_grad():
                 nn.init.eye_(inputs.part("value"))
@@ -201,7 +201,7 @@ class DeltaTransformer(MemoryTransformer):
         return self.read_windows(torch.cat([memory["context"], segment], dim=1)[:, None], memory)
 
     def read_windows(self, windows: Tensor, memory: MemoryState, counts: Tensor | None = None) -> MemoryState:
-        """All windows go through a layer at once, and their writes follow each other there."""
+        """All windows pass a layer at once; their writes are made there in order."""
         rows, each, size = windows.shape
         context = memory["context"].shape[1]
         flat = windows.flatten(0, 1)
@@ -223,7 +223,7 @@ class DeltaTransformer(MemoryTransformer):
         return MemoryState({"associations": torch.stack(written, dim=1), "context": behind})
 
     def write_scores(self, windows: Tensor) -> Tensor:
-        """How much each token of windows (B, N) looks worth remembering, as the logit of the gate."""
+        """The write gate's logit (B, N) of each token of windows (B, N)."""
         return self.write_gate(self.embedded(windows))  # type: ignore[no-any-return]
 
     def gates(self, windows: Tensor, first: int = 0) -> Tensor:
@@ -270,7 +270,7 @@ class DeltaTransformer(MemoryTransformer):
         return h
 
     def empty_cache(self, batch: int, slots: int) -> WindowCache:
-        """Beside keys and values the memory's queries before φ, for their convolution."""
+        """Keys and values, and the memory's queries before φ for their convolution."""
         c, cache = self.config, super().empty_cache(batch, slots)
         queries = self._zeros(c.n_layers, batch, slots, c.memory_heads * c.memory_key_dim)
         return WindowCache({**cache.tensors, "queries": queries}, cache.lengths)

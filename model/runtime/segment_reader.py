@@ -26,18 +26,18 @@ class SegmentReader:
 
     def __init__(self, model: MemoryTransformer) -> None:
         self._model = model
-        self._pace: Timings | None = None
+        self._timings: Timings | None = None
         self._wavefronts: dict[int, Wavefront] = {}
 
     def measure(self, windows_max: int) -> None:
         """Times the ways to read up to `windows_max` windows; `read` then takes the fastest."""
         if windows_max > 1:
-            self._pace = measured(self._model, windows_max)
+            self._timings = measured(self._model, windows_max)
 
     def read(self, texts: Sequence[Text]) -> list[MemoryState]:
         """The memory after the windows of each text, in the order of the texts."""
         most = max(len(windows) for windows, _ in texts)
-        if self._pace is None or (way := self._pace.way(len(texts), most)).kind != "wavefront":
+        if self._timings is None or (way := self._timings.way(len(texts), most)).kind != "wavefront":
             return self._in_a_batch(texts, most)
         return read_windows(self._wavefront(way.width), texts)
 
