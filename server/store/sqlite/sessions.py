@@ -148,8 +148,12 @@ def _hinted(connection: apsw.Connection, condition: str, bound: float) -> list[M
     return [manifest for row in rows if (manifest := _undamaged(*row)) is not None]
 
 
-def _undamaged(tenant: bytes, id: bytes, created_at: float, stored_checksum: bytes, value: bytes) -> Manifest | None:
+def _undamaged(
+    tenant: bytes | None, id: bytes | None, created_at: float, stored_checksum: bytes, value: bytes
+) -> Manifest | None:
     """The manifest of a row, unless it is damaged."""
+    if tenant is None or id is None:
+        return None
     key = SessionKey(tenant.decode(errors="replace"), id.decode(errors="replace"))
     return decode(value) if matches(stored_checksum, "session", key, (created_at,), value) else None
 

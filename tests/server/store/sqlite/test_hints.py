@@ -81,3 +81,18 @@ async def test_the_sweep_finds_sessions_by_index(tmp_path: Path) -> None:
         "SEARCH session USING INDEX session_by_size",
     ]
     await store.close()
+
+
+@pytest.mark.parametrize("column", ["tenant", "id"])
+async def test_a_row_without_a_name_does_not_keep_the_store_from_opening(tmp_path: Path, column: str) -> None:
+    store = await filled(tmp_path)
+    # The schema forbids NULL; a damaged page does not.
+    await execute(store, "PRAGMA writable_schema = ON")
+    await execute(store, f"UPDATE sqlite_schema SET sql = replace(sql, '{column} TEXT NOT NULL', '{column} TEXT')")
+    await store.close()
+    store = await SqliteStore.open(tmp_path)
+    await execute(store, f"UPDATE session SET {column} = NULL WHERE id = 'expired'")
+    await store.close()
+    store = await SqliteStore.open(tmp_path)
+    assert await store.expire(at=50.0) == []
+    await store.close()
