@@ -129,11 +129,11 @@ class DeltaMemory(nn.Module):
         windows = x.shape[:-2].numel() // len(state)
         taps = torch.cat([self.query_taps, self.key_taps, self.value_taps], dim=-1)
         mixed = at_least_float32(convolved(self.inputs(x), taps))
-        asked, told = mixed.tensor_split(self.widths[:1], dim=-1)
-        keys, values = torch.split(_at(told, writes.places), self.widths[1:], dim=-1)
-        # The sigmoid comes behind the gathering: the last numbers of an odd count would get other bits.
-        heard = _at(at_least_float32(self.strength(x)), writes.places)
-        strengths = torch.sigmoid(heard) * writes.gates[..., None]
+        asked, written = mixed.tensor_split(self.widths[:1], dim=-1)
+        keys, values = torch.split(_at(written, writes.places), self.widths[1:], dim=-1)
+        # Gathered first: in a count that is no multiple of the vector width, the last sigmoids have other bits.
+        scores = _at(at_least_float32(self.strength(x)), writes.places)
+        strengths = torch.sigmoid(scores) * writes.gates[..., None]
         q = unit_dpfp(self._by_head(asked[:readers, ..., None, :, :], windows), self.rolls, dim=-2)
         k = unit_dpfp(self._by_head(keys, windows), self.rolls, dim=-2)
         v, beta = self._by_head(values, windows), self._by_head(strengths, windows)
