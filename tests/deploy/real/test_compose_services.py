@@ -87,7 +87,7 @@ class Composed:
         if not where.endswith("prometheus.yaml"):
             return where
         text = Path(where).read_text()
-        before, _, _ = text.partition("    # Every server goes by this name")
+        before, _, _ = text.partition("    dns_sd_configs:")
         assert before != text
         (file := self._folder / "prometheus.yaml").write_text(
             before.replace("15s", "1s") + f"    static_configs: [{{targets: ['{HOST}:8000']}}]\n"
