@@ -6,6 +6,7 @@ The module holds weights only. A memory is an argument and a result, never an at
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,15 @@ from torch import Tensor
 from model.layers.backbone import Backbone, WindowCache, slots_for
 from model.layers.blocks import Angles
 from model.memory import MemoryState
+
+
+class Source(NamedTuple):
+    """A range of the text that an answer is drawn from, in bytes as they were sent; a higher score is better."""
+
+    offset: int
+    size: int
+    text: str
+    score: float
 
 
 class MemoryTransformer(Backbone, ABC):

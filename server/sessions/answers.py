@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
+from model.mechanisms.base import Source
 from model.prompt import answer_room, prompt_ids
 from model.sampling import Sampling, Written
 from model.tokenizer import StreamDecoder
@@ -77,7 +78,11 @@ class QueryContext:
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished answer, what it cost, and the memory that it was drawn from."""
+    """A finished answer, what it cost, and the memory that it was drawn from.
+
+    `sources`, best first, are the places of the text that it was drawn from; `found` says whether the text has the
+    answer, None where the mechanism cannot tell.
+    """
 
     context: QueryContext
     text: str
@@ -85,6 +90,8 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     tokens: tuple[Scored, ...] = ()
+    sources: tuple[Source, ...] = ()
+    found: bool | None = None
 
 
 class Answering:
