@@ -47,11 +47,11 @@ class TextTokenizer:
         # No text can name a special token: what looks like one is read as the characters that it is.
         tokenizer.encode_special_tokens = True
         self._special = {token.content: id_ for id_, token in tokenizer.get_added_tokens_decoder().items()}
-        self._bytes_of = {
-            id_: bytes(symbols[symbol] for symbol in token)
-            for token, id_ in tokenizer.get_vocab().items()
-            if token not in self._special
-        }
+        vocabulary = tokenizer.get_vocab()
+        self._pieces = [b""] * (max(vocabulary.values(), default=-1) + 1)
+        for token, id_ in vocabulary.items():
+            if token not in self._special:
+                self._pieces[id_] = bytes(symbols[symbol] for symbol in token)
         own = any(step.get("pattern") == {"Regex": PIECE_PATTERN} for step in _steps(json.loads(tokenizer.to_str())))
         self._pieces_held = 1 if own else _FOREIGN_PIECES_HELD
 
@@ -103,6 +103,11 @@ class TextTokenizer:
             self._tokenizer.encode_special_tokens = True
 
     @property
+    def pieces(self) -> list[bytes]:
+        """The bytes of each token, by id; special tokens, and ids that no token has, are empty."""
+        return self._pieces
+
+    @property
     def entries(self) -> int:
         return self._tokenizer.get_vocab_size()
 
@@ -146,7 +151,7 @@ class TextTokenizer:
 
     def decode(self, ids: Iterable[int]) -> bytes:
         """The bytes that tokens stand for; they need not be whole characters."""
-        return b"".join(self._bytes_of[id_] for id_ in ids if id_ in self._bytes_of)
+        return b"".join(self._pieces[id_] for id_ in ids if 0 <= id_ < len(self._pieces))
 
 
 class StreamDecoder:

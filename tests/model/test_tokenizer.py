@@ -81,6 +81,16 @@ def test_tokens_and_pending_bytes_are_the_text(tokenizer: TextTokenizer, text: s
     assert tokenizer.decode(ids) + pending == text.encode()
 
 
+@pytest.mark.parametrize("style", FOREIGN)
+@given(TEXTS)
+def test_the_pieces_of_tokens_are_the_text_and_special_tokens_have_none(style: str, text: str) -> None:
+    tokenizer = FOREIGN[style]
+    assert b"".join(tokenizer.pieces[id_] for id_ in tokenizer.encode(text)) == text.encode()
+    (end,) = tokenizer.encode_template("<|end|>")
+    assert tokenizer.pieces[end] == b""
+    assert len(tokenizer.pieces) == tokenizer.entries
+
+
 @given(st.text(min_size=1, max_size=60), st.text(max_size=60))
 def test_a_final_token_is_final(tokenizer: TextTokenizer, text: str, more: str) -> None:
     ids, _ = tokenizer.advance(b"", text.encode())
