@@ -49,7 +49,7 @@ COPY model/*.py /app/model/
 COPY model/layers /app/model/layers
 COPY model/mechanisms /app/model/mechanisms
 COPY model/runtime /app/model/runtime
-COPY model/default /app/model/default
+COPY model/babilong /app/model/babilong
 COPY deploy/image/healthcheck.py /app/
 RUN python3 -m compileall -q /app
 

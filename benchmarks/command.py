@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure the speed and the sizes of Onceread; print a table and write JSON.",
     )
     parser.add_argument(
-        "--weights", type=Path, default=Path("model/default"), help="folder of weights (default: %(default)s)"
+        "--weights", type=Path, default=Path("model/babilong"), help="folder of weights (default: %(default)s)"
     )
     parser.add_argument(
         "--tokens-long", type=int, default=250_000, help="tokens of the long text (default: %(default)s)"

@@ -31,7 +31,7 @@ def measure(plan: Plan) -> Section:
     """Both ways at every size, in turn; then the rule's choice, and its rate relative to the better way's."""
     model = plan.loaded.model
     cells = cells_of(model)
-    assert cells is not None, "the default weights are of a mechanism with a wavefront"
+    assert cells is not None, "the bAbI weights are of a mechanism with a wavefront"
     texts = unskipped_segments(model, plan.loaded.tokenizer, SESSIONS[-1] * SEGMENTS[-1])
     texts = texts.view(SESSIONS[-1], SEGMENTS[-1], -1)
     pace = measured(model, TOGETHER, turns=2 * plan.sizes.rounds)

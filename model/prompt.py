@@ -2,7 +2,7 @@
 
 Training and serving both build windows here.
 
-With the default weights (`tail_in_memory`) the tail is first read into a copy of the memory, as a short segment, and
+With the bAbI weights (`tail_in_memory`) the tail is first read into a copy of the memory, as a short segment, and
 is not in the window (LOG.md has the measurement). The papers' models were trained with the tail before the question.
 """
 

@@ -43,7 +43,7 @@ def novel(tmp_path: Path) -> Path:
 
 def test_the_sixty_seconds_of_the_readme(novel: Path, tmp_path: Path) -> None:
     prepare_and_read, ask, _ = commands()
-    server = Server(ROOT / "model" / "default", f"sqlite:///{tmp_path}/data")
+    server = Server(ROOT / "model" / "babilong", f"sqlite:///{tmp_path}/data")
     with server:
         run(prepare_and_read, server, novel)
         before = json.loads(run(ask, server, novel))
@@ -64,7 +64,7 @@ def test_the_client_in_the_shell_and_in_python(novel: Path, tmp_path: Path) -> N
     assert install == "pip install ./clients/python"
     python = re.search(r"```python\n(from pathlib.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert python
-    with Server(ROOT / "model" / "default", f"sqlite:///{tmp_path}/data") as server:
+    with Server(ROOT / "model" / "babilong", f"sqlite:///{tmp_path}/data") as server:
         run(prepare_and_read, server, novel)
         # The command of the tree, in place of the installed wheel's.
         installed = (

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--books", type=Path, required=True, help="plain text that was not trained on")
     parser.add_argument("--babi", type=Path, required=True, help="folder of bAbI 1.2 with its test files")
     parser.add_argument("--out", type=Path, required=True, help="marks, a line an answer; what it has is not redone")
-    parser.add_argument("--weights", type=Path, default=Path("model/default"))
+    parser.add_argument("--weights", type=Path, default=Path("model/babilong"))
     parser.add_argument("--url", help="ask a running server instead of reading here")
     parser.add_argument("--sessions", type=int, default=4, help="texts at once when asking a server")
     parser.add_argument("--tasks", type=int, nargs="*", default=[1, 2, 3, 4, 5], help="bAbI's tasks, 1 to 10")

@@ -1,1 +1,1 @@
-"""Training the default weights, from books and made-up stories to a folder of weights."""
+"""Training the bAbI weights, from books and made-up stories to a folder of weights."""

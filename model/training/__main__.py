@@ -29,7 +29,7 @@ STORIES, STORY_FACTS = 200, 40
 
 
 def default_config() -> ModelConfig:
-    """The default weights' shape: small enough for one core to learn in an hour, and for the repository to hold."""
+    """The bAbI weights' shape: small enough for one core to learn in an hour, and for the repository to hold."""
     first_special = VOCABULARY - 4
     return ModelConfig(
         vocab_size=VOCABULARY,

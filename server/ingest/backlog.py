@@ -7,7 +7,7 @@ from collections import Counter
 from server.engine.fair_queue import has_room
 from server.ingest.session_progress import Progress
 
-# English in the tokenizer of the default weights, until something has been read.
+# English in the tokenizer of the bAbI weights, until something has been read.
 TOKEN_BYTES = 4.0
 
 

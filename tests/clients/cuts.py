@@ -34,7 +34,7 @@ def lives(seed: int, all_bytes: int) -> Iterator[int]:
 
 
 def story(seed: int, size: int) -> bytes:
-    """A text of at least this size, with some facts that the default weights remember."""
+    """A text of at least this size, with some facts that the bAbI weights remember."""
     random = Random(seed)
     people, places = ("Mary", "John", "Sandra", "Daniel"), ("kitchen", "garden", "office", "hallway", "bathroom")
     noise = prose(seed, 20_000)
@@ -74,7 +74,7 @@ def cut_a_hundred_times(server: Server, size: int, read: Callable[[str], str], s
 
 def main() -> None:
     text = story(7, 20_000_000)
-    with tempfile.TemporaryDirectory() as folder, Server(ROOT / "model" / "default", f"sqlite:///{folder}") as server:
+    with tempfile.TemporaryDirectory() as folder, Server(ROOT / "model" / "babilong", f"sqlite:///{folder}") as server:
 
         def read(url: str) -> str:
             with Onceread(url, retries=STUBBORN) as client:

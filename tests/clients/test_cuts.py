@@ -17,8 +17,8 @@ TEXT = cuts.story(43, 2_000_000)
 
 @pytest.fixture(scope="module", params=["sqlite", "valkey"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """With the default weights: they read what says nothing at a megabyte a second."""
-    with served(ROOT / "model" / "default", request.param, tmp_path_factory.mktemp("store")) as server:
+    """With the bAbI weights: they read what says nothing at a megabyte a second."""
+    with served(ROOT / "model" / "babilong", request.param, tmp_path_factory.mktemp("store")) as server:
         yield server
 
 

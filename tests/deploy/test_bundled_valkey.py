@@ -32,7 +32,7 @@ def files(valkey: BundledValkey, tmp_path_factory: pytest.TempPathFactory) -> di
 
 @pytest.fixture(scope="module")
 def server(valkey: BundledValkey, files: dict[str, str]) -> Iterator[Server]:
-    with Server(ROOT / "model" / "default", valkey.url, **files) as server:
+    with Server(ROOT / "model" / "babilong", valkey.url, **files) as server:
         yield server
 
 
@@ -94,7 +94,7 @@ def test_helm_test_passes_if_keys_are_required(tmp_path: Path) -> None:
     keys = {"ONCEREAD_KEYS_FILE": str(tmp_path / "keys.json")}
     command = [sys.executable, "-m", "server", "keys", "create", "--tenant", "default"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **keys}, capture_output=True, timeout=120, check=True)
-    with Server(ROOT / "model" / "default", "memory://", keys_file=keys["ONCEREAD_KEYS_FILE"]) as server:
+    with Server(ROOT / "model" / "babilong", "memory://", keys_file=keys["ONCEREAD_KEYS_FILE"]) as server:
         done = quickstart(server, "false")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "ready, and requires a key\n"

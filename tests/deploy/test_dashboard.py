@@ -28,7 +28,7 @@ SHOWN = (
 @pytest.fixture(scope="module")
 def metrics() -> Iterator[str]:
     """/metrics of a real server that has read, answered and refused something."""
-    with Server(ROOT / "model" / "default", "memory://") as server, client(server) as http:
+    with Server(ROOT / "model" / "babilong", "memory://") as server, client(server) as http:
         session = created(http)
         appended(http, session, b"Mary went to the kitchen. " * 100)
         asked(http, session)

@@ -28,7 +28,7 @@ for package in (model, server):
 assert model.__file__.startswith(FOLDER), model.__file__
 from pathlib import Path
 from model import weights
-weights.load(Path("model/default"))
+weights.load(Path("model/babilong"))
 """
 
 
@@ -126,7 +126,7 @@ def test_the_health_check_fails_without_a_live_server() -> None:
         command = [sys.executable, "-I", "-S", str(ROOT / "deploy" / "image" / "healthcheck.py")]
         return subprocess.run(command, env={"ONCEREAD_PORT": str(port)}, timeout=60, check=False).returncode
 
-    with Server(ROOT / "model" / "default", "memory://") as server:
+    with Server(ROOT / "model" / "babilong", "memory://") as server:
         assert check(server.port) == 0
         server.kill()
         assert check(server.port) == 1
