@@ -1,30 +1,41 @@
-"""`python -m model.attach FOLDER OUT --mechanism armt|delta|rmt`: a fresh memory for a pretrained GPT-2 or Llama.
+"""`python -m model.attach FOLDER OUT --mechanism episodic|armt|delta|rmt`: a memory for a pretrained model.
 
-Before training, the memory of `armt` and `delta` adds nothing: on single segments the outputs are exactly the
-backbone's. `rmt` puts memory tokens before every window, so its outputs differ from the start.
+`episodic` needs no training. Before training, the memory of `armt` and `delta` adds nothing: on single segments the
+outputs are exactly the backbone's. `rmt` puts memory tokens before every window, so its outputs differ from the start.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from model.config import Mechanism, ModelConfig
+from model.config import Mechanism, ModelConfig, SpecialTokens
 from model.convert.assemble import Report, assemble, must_have_room, read_tokenizer, special_tokens
-from model.convert.huggingface import backbone_tensors, read_settings
+from model.convert.huggingface import Settings, backbone_tensors, read_settings
 from model.convert.tensors import ForeignModelError, Inventory, read_tensors
+from model.tokenizer import TextTokenizer
+
+EPISODE_TOKENS = 128
+RECALL_TOKENS = 1024
+# At six bytes a token or less, 64 MiB.
+CAPACITY_TOKENS = 10 * 2**20
+QUESTION_AND_ANSWER_TOKENS = 256
+# Stands where text is left out.
+GAP = "\n[...]\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.attach", description=__doc__)
     parser.add_argument("source", type=Path, metavar="FOLDER", help="Hugging Face folder: config, weights, tokeniser")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write")
-    parser.add_argument("--mechanism", choices=("armt", "delta", "rmt"), default="delta")
-    parser.add_argument("--segment", type=int, default=512, help="tokens of a segment")
+    parser.add_argument("--mechanism", choices=("episodic", "armt", "delta", "rmt"), default="episodic")
+    parser.add_argument("--segment", type=int, help="tokens of a segment (128 for episodic, else 512)")
+    parser.add_argument("--recall", type=int, help="of episodic: tokens that a question reads again")
     parser.add_argument("--memory-tokens", type=int, default=16, help="of armt and rmt")
     parser.add_argument("--key-dim", type=int, default=64, help="of armt and delta")
     arguments = parser.parse_args()
@@ -36,6 +47,7 @@ def main() -> None:
             arguments.segment,
             arguments.memory_tokens,
             arguments.key_dim,
+            arguments.recall,
         )
     except (ForeignModelError, ValueError) as error:
         sys.exit(f"{error}")
@@ -43,7 +55,13 @@ def main() -> None:
 
 
 def attach(
-    source: Path, out: Path, mechanism: Mechanism, segment_tokens: int, memory_tokens: int, key_dim: int
+    source: Path,
+    out: Path,
+    mechanism: Mechanism,
+    segment_tokens: int | None,
+    memory_tokens: int,
+    key_dim: int,
+    recall_tokens: int | None = None,
 ) -> Report:
     """Writes OUT and returns what was found and what was assumed."""
     report: Report = []
@@ -52,17 +70,45 @@ def attach(
     backbone = backbone_tensors(settings, found)
     found.finish()
     tokenizer = read_tokenizer(source)
-    config = ModelConfig(
-        **settings,
-        special=special_tokens(tokenizer, source, None, report),
-        segment_tokens=segment_tokens,
-        mechanism=mechanism,
-        memory_tokens=memory_tokens,
-        memory_key_dim=key_dim,
-    )
+    special = special_tokens(tokenizer, source, None, report)
+    if mechanism == "episodic":
+        config = _episodic_config(settings, special, segment_tokens or EPISODE_TOKENS, recall_tokens, tokenizer)
+    else:
+        config = ModelConfig(
+            **settings,
+            special=special,
+            segment_tokens=segment_tokens or 512,
+            mechanism=mechanism,
+            memory_tokens=memory_tokens,
+            memory_key_dim=key_dim,
+        )
     must_have_room(config, report)
     assemble(out, config, backbone, _zero_values(config), tokenizer, report)
     return report
+
+
+def _episodic_config(
+    settings: Settings, special: SpecialTokens, episode: int, recall: int | None, tokenizer: TextTokenizer
+) -> ModelConfig:
+    """With as much room for recalled text as the context leaves beside a question and its answer."""
+    special = replace(special, gap=tuple(tokenizer.encode(GAP)))
+    left = settings["window_tokens"] - len(special.opening) - episode - QUESTION_AND_ANSWER_TOKENS
+    fitting = left // (episode + len(special.gap)) * episode
+    if fitting < episode:
+        raise ForeignModelError(
+            f"a context of {settings['window_tokens']} tokens is too short: the window of a question needs "
+            f"{settings['window_tokens'] - left + episode + len(special.gap)} at least"
+        )
+    # A larger vocabulary takes four bytes a token in place of two.
+    capacity = CAPACITY_TOKENS if settings["vocab_size"] <= 1 << 16 else CAPACITY_TOKENS * 3 // 4
+    return ModelConfig(
+        **settings,
+        special=special,
+        segment_tokens=episode,
+        mechanism="episodic",
+        recall_tokens=min(recall or RECALL_TOKENS, fitting),
+        capacity_tokens=capacity,
+    )
 
 
 def _zero_values(config: ModelConfig) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from model.memory import MemoryState
+from model.memory import MemoryState, UnsoundMemory
 
 FORMAT = "onceread.checkpoint.1"
 # So many digits a 63-bit count has at most, which every store can keep.
@@ -98,7 +98,7 @@ def encode(checkpoint: Checkpoint, fingerprint: str) -> bytes:
 
 
 def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
-    """The checkpoint in `value`, in host RAM; its memory must have the names, shapes and types of `like` (batch 1).
+    """The checkpoint in `value`, in host RAM; `like` is the model's initial memory (batch 1).
 
     Raises `ForeignCheckpoint` for other weights and `CheckpointError` for anything unsound.
     """
@@ -113,10 +113,13 @@ def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
         raise CheckpointError("the checksum does not match")
     if (found := metadata.get("fingerprint", "")) != fingerprint:
         raise ForeignCheckpoint(found, fingerprint)
-    memory = {name.removeprefix(_MEMORY): t for name, t in tensors.items() if name.startswith(_MEMORY)}
-    _must_resemble(memory, like)
+    try:
+        own = {name.removeprefix(_MEMORY): t for name, t in tensors.items() if name.startswith(_MEMORY)}
+        memory = like.restored(own)
+    except UnsoundMemory as error:
+        raise CheckpointError(f"{error}") from error
     return Checkpoint(
-        MemoryState({name: memory[name] for name in like.tensors}),
+        memory,
         tuple(_row(tensors, "tail", torch.int64)),
         bytes(_row(tensors, "pending", torch.uint8)),
         _count(metadata, "offset"),
@@ -159,12 +162,3 @@ def checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
         whole.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
         whole.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return whole.hexdigest()
-
-
-def _must_resemble(memory: Mapping[str, Tensor], like: MemoryState) -> None:
-    for name, wanted in like.tensors.items():
-        found = memory.get(name)
-        if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
-            raise CheckpointError(f"memory tensor {name} is missing or misshapen")
-        if found.is_floating_point() and not bool(torch.isfinite(found).all()):
-            raise CheckpointError(f"memory tensor {name} is not finite")

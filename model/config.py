@@ -16,7 +16,8 @@ class SpecialTokens:
     """What stands around texts and questions, as ids that no text can ever encode to.
 
     `start` fills the context of a memory that has read nothing. A question's window is `opening`, the tail (where
-    the mechanism wants it there), `question`, the question itself, `answer`; its answer is over at `end`.
+    the mechanism wants it there), `question`, the question itself, `answer`; its answer is over at `end`. `gap` stands
+    where text is left out between two places of it.
     """
 
     start: int
@@ -24,6 +25,7 @@ class SpecialTokens:
     answer: tuple[int, ...]
     end: int
     opening: tuple[int, ...] = ()
+    gap: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class RopeScaling:
 # Fields by the names that they had until 0.1: files keep them, because a fingerprint is made of a file's bytes.
 FORMER_NAMES = {"glance_taps": "write_gate_taps", "glance_dim": "write_gate_dim"}
 
-Mechanism = Literal["delta", "armt", "rmt", "memformer"]
+Mechanism = Literal["episodic", "delta", "armt", "rmt", "memformer"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ class ModelConfig:
     mechanism: Mechanism = "delta"
     # Whether a question's tail is read into a copy of the memory, and not put in front of the question.
     tail_in_memory: bool = False
+    # episodic: how many tokens of text are kept at most, and how many a question reads again.
+    capacity_tokens: int = 10 * 2**20
+    recall_tokens: int = 0
     # delta and armt: the keys of associative memories.
     memory_key_dim: int = 32
     memory_rolls: int = 3
@@ -113,6 +118,8 @@ class ModelConfig:
             raise ValueError("context_tokens must be between 0 and segment_tokens")
         if self.memory_tokens < (self.mechanism == "memformer"):
             raise ValueError("memory_tokens must not be negative, and memformer needs a slot at least")
+        if self.mechanism == "episodic" and self.recall_tokens < self.segment_tokens:
+            raise ValueError(f"recall_tokens {self.recall_tokens} must hold a segment of {self.segment_tokens} tokens")
         if self.window_tokens < self.segment_window_tokens:
             raise ValueError(
                 f"window_tokens {self.window_tokens} must hold a segment and what the mechanism puts around it, "
@@ -135,7 +142,9 @@ class ModelConfig:
 
     @property
     def segment_window_tokens(self) -> int:
-        """How many positions it takes to read a segment."""
+        """How many positions it takes to read a segment, or of `episodic` what is recalled in front of a tail."""
+        if self.mechanism == "episodic":
+            return self.recall_tokens + self.segment_tokens
         behind = self.memory_tokens if self.mechanism in ("armt", "rmt") else 0
         return self.prefix_tokens + self.segment_tokens + behind
 

@@ -1,4 +1,4 @@
-"""A memory as a value: named tensors of fixed size, each with the batch as its first dimension; and padded batches."""
+"""A memory as a value: named tensors, each with the batch as its first dimension; and padded batches."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 Row = TypeVar("Row")
 
 
+class UnsoundMemory(ValueError):
+    """Tensors that are no sound memory of this model; the message says what is wrong."""
+
+
 @dataclass(frozen=True, eq=False)
 class MemoryState:
-    """What a model keeps of the segments that it has read; every tensor is (B, ...)."""
+    """What a model keeps of the segments that it has read; every tensor is (B, ...).
+
+    A mechanism whose rows differ in size has a class of its own (`mechanisms/episodic/memory.py`).
+    """
 
     tensors: Mapping[str, Tensor]
 
@@ -52,22 +59,41 @@ class MemoryState:
         for name, tensor in self.tensors.items():
             tensor[row : row + 1] = state[name]
 
+    def restored(self, tensors: Mapping[str, Tensor]) -> MemoryState:
+        """The state in tensors that were stored; this one, of batch 1, is the initial memory of the same model.
+
+        Raises `UnsoundMemory` where names, shapes, types or values are not those of a memory of this model.
+        """
+        for name, wanted in self.tensors.items():
+            found = tensors.get(name)
+            if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
+                raise UnsoundMemory(f"memory tensor {name} is missing or misshapen")
+            if found.is_floating_point() and not bool(torch.isfinite(found).all()):
+                raise UnsoundMemory(f"memory tensor {name} is not finite")
+        return MemoryState({name: tensors[name] for name in self.tensors})
+
     @staticmethod
     def where(rows: Tensor, these: MemoryState, those: MemoryState) -> MemoryState:
         """The rows (B) that are chosen of one state, and the others of another."""
-        return MemoryState(
-            {
-                name: torch.where(rows.view(-1, *[1] * (one.dim() - 1)), one, those[name])
-                for name, one in these.tensors.items()
-            }
-        )
+        return these.merged(rows, those)
 
     @staticmethod
     def stack(states: Sequence[MemoryState]) -> MemoryState:
         """One state whose rows are those of `states`, in order."""
-        if len(states) == 1:
-            return states[0]
-        return MemoryState({name: torch.cat([state[name] for state in states]) for name in states[0].tensors})
+        return states[0] if len(states) == 1 else states[0].stacked(states)
+
+    def stacked(self, states: Sequence[MemoryState]) -> MemoryState:
+        """`stack` of several states of this class."""
+        return MemoryState({name: torch.cat([state[name] for state in states]) for name in self.tensors})
+
+    def merged(self, rows: Tensor, others: MemoryState) -> MemoryState:
+        """`where` with this state's rows as the chosen ones."""
+        return MemoryState(
+            {
+                name: torch.where(rows.view(-1, *[1] * (own.dim() - 1)), own, others[name])
+                for name, own in self.tensors.items()
+            }
+        )
 
     def equals(self, other: MemoryState) -> bool:
         """Bit for bit: same names, same types, same values."""

@@ -25,5 +25,12 @@ def window_ids(config: ModelConfig, tail: Sequence[int], prompt: Sequence[int]) 
 
 def answer_room(config: ModelConfig, prompt: Sequence[int]) -> int:
     """How many tokens an answer can have behind this prompt, however long the tail is; negative: no room for it."""
-    longest = window_ids(config, [0] * (config.segment_tokens - 1), prompt)
+    longest = window_ids(config, [0] * (config.segment_tokens - 1 + _recalled_max(config)), prompt)
     return config.window_tokens - config.prefix_tokens - len(longest)
+
+
+def _recalled_max(config: ModelConfig) -> int:
+    """How many tokens stand in front of the tail at most: the recalled text, and a mark behind each segment of it."""
+    if config.mechanism != "episodic":
+        return 0
+    return config.recall_tokens + config.recall_tokens // config.segment_tokens * len(config.special.gap)

@@ -6,6 +6,7 @@ Nothing that is stored in the files is executed.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from model.config import ModelConfig
 from model.layers.fused_linear import join_fused, split_fused
 from model.mechanisms import build
 from model.mechanisms.base import MemoryTransformer
+from model.mechanisms.episodic.terms import VERSION as TERMS_VERSION
 from model.tokenizer import TextTokenizer
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "weights.safetensors", "tokenizer.json"
@@ -43,9 +45,16 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over the three files, each by name and content."""
+def fingerprint(folder: Path, config: ModelConfig) -> str:
+    """SHA-256 over what a memory depends on: the three files, each by name and content.
+
+    An episodic memory depends on tokeniser, segments and terms alone: it survives an exchange of the reader.
+    """
     whole = hashlib.sha256()
+    if config.mechanism == "episodic":
+        whole.update(json.dumps([config.mechanism, config.segment_tokens, config.vocab_size, TERMS_VERSION]).encode())
+        whole.update((folder / TOKENIZER).read_bytes())
+        return whole.hexdigest()
     for name in FILES:
         content = hashlib.sha256((folder / name).read_bytes()).digest()
         whole.update(name.encode() + b"\\0" + content)
@@ -88,8 +97,9 @@ def load(folder: Path, device: torch.device | None = None, dtype: torch.dtype = 
         raise WeightsError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {', '.join(wrong)}")
     model.load_state_dict(join_fused(model, tensors))
     model = model.to(device or default_device(), dtype).eval().requires_grad_(False)
+    model.use_vocabulary(tokenizer.pieces)
     model.freeze()
-    return LoadedModel(folder.resolve().name, fingerprint(folder), model, tokenizer)
+    return LoadedModel(folder.resolve().name, fingerprint(folder, config), model, tokenizer)
 
 
 def _present_name(name: str) -> str:

@@ -74,10 +74,14 @@ def random_model(config: ModelConfig, seed: int = 0) -> MemoryTransformer:
                 centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
                 state[name] = centre + 0.4 * torch.randn(shape, generator=generator)
     model.load_state_dict(join_fused(model, state))
+    model.use_vocabulary([f" {id_}".encode() for id_ in range(340)])
     return model.eval().requires_grad_(False)
 
 
-# One shape for each memory mechanism, and the other version of ARMT's φ.
+# A general memory: three of its segments fit a window, and ten are kept.
+EPISODIC = tiny_config(mechanism="episodic", recall_tokens=24, capacity_tokens=80)
+
+# One shape for each memory mechanism that layers read, and the other version of ARMT's φ.
 MECHANISMS = {
     "delta": tiny_config(),
     "armt": tiny_config(mechanism="armt"),

@@ -6,10 +6,12 @@ from model.config import Mechanism, ModelConfig
 from model.mechanisms.armt import ArmtTransformer
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta import DeltaTransformer
+from model.mechanisms.episodic.transformer import EpisodicTransformer
 from model.mechanisms.memformer import MemformerTransformer
 from model.mechanisms.rmt import RmtTransformer
 
 TRANSFORMERS: dict[Mechanism, type[MemoryTransformer]] = {
+    "episodic": EpisodicTransformer,
     "delta": DeltaTransformer,
     "armt": ArmtTransformer,
     "rmt": RmtTransformer,

@@ -6,6 +6,7 @@ The module holds weights only. A memory is an argument and a result, never an at
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,19 @@ class Source(NamedTuple):
     score: float
 
 
+class Recall(NamedTuple):
+    """What a question finds in a memory.
+
+    Its window has `tokens` in front of the tail, and the window's layers read `memory`. `sources` come best first;
+    `found` says whether the text has the answer, None where the mechanism cannot tell.
+    """
+
+    memory: MemoryState
+    tokens: tuple[int, ...] = ()
+    sources: tuple[Source, ...] = ()
+    found: bool | None = None
+
+
 class MemoryTransformer(Backbone, ABC):
     """A decoder with a memory. A mechanism defines what a memory is, how a segment is read and how a question uses it.
 
@@ -33,6 +47,9 @@ class MemoryTransformer(Backbone, ABC):
 
     def freeze(self) -> None:
         """Precomputes what depends on the weights alone. After it they must not change or move to another device."""
+
+    def use_vocabulary(self, pieces: Sequence[bytes]) -> None:
+        """Gives the model the bytes of each token, for a mechanism that reads tokens as text."""
 
     @abstractmethod
     def initial_memory(self, batch: int) -> MemoryState:
@@ -57,12 +74,16 @@ class MemoryTransformer(Backbone, ABC):
         return memory
 
     def select_segments(self, segments: Tensor, memory: MemoryState) -> list[int]:
-        """The indices of those segments (S, T) after a memory of one row that may change the memory."""
+        """The indices of those segments (S, T) after a memory of one row that the layers must read."""
         return list(range(len(segments)))
 
-    def skip(self, segment: Tensor, memory: MemoryState) -> MemoryState:
-        """The memory after segments that are not selected, of which `segment` (1, T) was the last."""
+    def skip(self, segments: Tensor, memory: MemoryState) -> MemoryState:
+        """The memory, of one row, after segments (S, T) none of which is selected."""
         return memory
+
+    def recall(self, question: Sequence[int], memory: MemoryState, tail: Sequence[int]) -> Recall:
+        """What a question, as its tokens, finds in a memory of one row and the tail behind it; no layer runs."""
+        return Recall(memory)
 
     def prefill(self, prompts: Tensor, lengths: Tensor, memory: MemoryState, room: int) -> tuple[Tensor, WindowCache]:
         """The final hidden state (B, D) of each prompt's last token, and the cache, with `room` more slots.

@@ -251,9 +251,9 @@ class DeltaTransformer(MemoryTransformer):
         scores = self._scores(self.windows(segments, memory), memory["context"].shape[1])
         return (scores > self.write_gate.threshold_score - MARGIN).any(dim=1).nonzero()[:, 0].tolist()
 
-    def skip(self, segment: Tensor, memory: MemoryState) -> MemoryState:
+    def skip(self, segments: Tensor, memory: MemoryState) -> MemoryState:
         # A context is never longer than a segment.
-        context = segment[:, segment.shape[1] - memory["context"].shape[1] :]
+        context = segments[-1:, segments.shape[1] - memory["context"].shape[1] :]
         return MemoryState({**memory.tensors, "context": context})
 
     def memory_prefix(self, memory: MemoryState, rows: int) -> Tensor:

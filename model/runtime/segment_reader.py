@@ -67,4 +67,5 @@ def read_all(model: MemoryTransformer, segments: Tensor, memory: MemoryState) ->
     for windows in torch.split(model.windows(segments, memory)[selected], TOGETHER):
         if len(windows):
             memory = model.read_windows(windows[None], memory)
-    return memory if selected[-1:] == [len(segments) - 1] else model.skip(segments[-1:], memory)
+    read = selected[-1] + 1 if selected else 0
+    return model.skip(segments[read:], memory) if read < len(segments) else memory

@@ -181,8 +181,8 @@ class ModelRunner:
 
     def _skip(self, read: _Read) -> ReadProgress:
         """Skips the rest of the scanned segments, none of which is selected."""
-        last = self._tensor([read.segments[read.scanned - 1]])
-        return read.advance(self._model.skip(last, read.memory), read.scanned)
+        rest = self._tensor(read.segments[read.done : read.scanned])
+        return read.advance(self._model.skip(rest, read.memory), read.scanned)
 
     def _prefill(self, works: Sequence[AnswerWork]) -> list[Written]:
         """The first token of each answer; the windows of all prompts are one batch, padded on the right."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
-from model.mechanisms.base import Source
+from model.mechanisms.base import Recall, Source
 from model.prompt import answer_room, prompt_ids
 from model.sampling import Sampling, Written
 from model.tokenizer import StreamDecoder
@@ -192,25 +192,26 @@ class AnswerService:
             )
         return prompt
 
-    def answer(
+    async def answer(
         self, context: QueryContext, prompts: Sequence[Sequence[int]], questions: Sequence[Question], tenant: str
     ) -> list[Answering]:
         """For each question its answer, which must be closed even if it is never iterated.
 
-        All are queued now, or none is and `Overloaded` is raised.
+        All are queued at once, or none is and `Overloaded` is raised.
         """
         config = self._loaded.model.config
+        recalls = await asyncio.to_thread(self._recall, context, questions)
         wanted = [
             AnswerRequest(
-                context.state.memory,
-                context.tail,
+                recall.memory,
+                (*recall.tokens, *context.tail),
                 prompt,
                 question.sampling,
                 min(question.tokens_max, answer_room(config, prompt)),
                 tenant,
                 question.logprobs,
             )
-            for prompt, question in zip(prompts, questions, strict=True)
+            for prompt, question, recall in zip(prompts, questions, recalls, strict=True)
         ]
         try:
             streams = self._engine.answer(wanted)
@@ -220,14 +221,20 @@ class AnswerService:
         self._answers_ended.clear()
         queued_at = time.perf_counter()
         return [
-            Answering(self._written(context, question, request, stream, queued_at), stream, self._answer_ended)
-            for question, request, stream in zip(questions, wanted, streams, strict=True)
+            Answering(self._written(context, question, recall, request, stream, queued_at), stream, self._answer_ended)
+            for question, recall, request, stream in zip(questions, recalls, wanted, streams, strict=True)
         ]
+
+    def _recall(self, context: QueryContext, questions: Sequence[Question]) -> list[Recall]:
+        """What each question finds. Not on the engine's thread: no other answer waits for it."""
+        model, encode = self._loaded.model, self._loaded.tokenizer.encode
+        return [model.recall(encode(question.text), context.state.memory, context.tail) for question in questions]
 
     async def _written(
         self,
         context: QueryContext,
         question: Question,
+        recall: Recall,
         request: AnswerRequest,
         stream: AnswerStream,
         queued_at: float,
@@ -267,7 +274,8 @@ class AnswerService:
             counts = {"offset": context.state.offset, "prompt_tokens": prompt_tokens, "completion_tokens": count}
             span.set_attributes({f"onceread.{name}": value for name, value in counts.items()})
             span.end()
-        yield Answer(context, "".join(parts), reason, prompt_tokens, count, tuple(scored))
+        text, tokens = "".join(parts), tuple(scored)
+        yield Answer(context, text, reason, prompt_tokens, count, tokens, recall.sources, recall.found)
 
     async def _next(self, written: AnswerStream, queued_at: float, count: int) -> Written | None:
         """The next token; None at the end, or when `answer_seconds` are over."""

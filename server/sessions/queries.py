@@ -139,7 +139,7 @@ class QueryService:
         query, context = admitted.query, await self.memory_for_query(admitted)
         if query.earlier:
             context = await self._answers.extend_context(context, query.earlier, query.tenant)
-        return self._answers.answer(context, admitted.prompts, query.questions, query.tenant)
+        return await self._answers.answer(context, admitted.prompts, query.questions, query.tenant)
 
     async def _remember(self, query: Query, question: Question, answer: Answer) -> None:
         if query.remember and query.key is not None:

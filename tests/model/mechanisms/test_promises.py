@@ -12,12 +12,12 @@ from model.checkpoint import Checkpoint, decode, encode
 from model.mechanisms.base import MemoryTransformer
 from model.memory import MemoryState
 from model.tokenizer import TextTokenizer
-from testing.models import MECHANISMS, prose, random_model
+from testing.models import EPISODIC, MECHANISMS, prose, random_model
 
-MODELS = {name: random_model(config) for name, config in MECHANISMS.items()}
-MODEL = MODELS["delta"]
-EXACT = {name: random_model(config).double() for name, config in MECHANISMS.items()}
-mechanisms = pytest.mark.parametrize("name", MECHANISMS)
+CONFIGS = {**MECHANISMS, "episodic": EPISODIC}
+MODELS = {name: random_model(config) for name, config in CONFIGS.items()}
+EXACT = {name: random_model(config).double() for name, config in CONFIGS.items()}
+mechanisms = pytest.mark.parametrize("name", CONFIGS)
 FINGERPRINT = "f" * 64
 
 
@@ -101,9 +101,11 @@ def _read_among(model: MemoryTransformer, mine: list[list[int]], others: Random,
     return memories[place]
 
 
-def test_stacking_and_unstacking_are_inverse() -> None:
-    states = [MODEL.read(torch.randint(340, (1, 8)), MODEL.initial_memory(1)) for _ in range(3)]
+@mechanisms
+def test_stacking_and_unstacking_are_inverse(name: str) -> None:
+    model = MODELS[name]
+    states = [model.read(torch.randint(340, (1, 8)), model.initial_memory(1)) for _ in range(3)]
     stacked = MemoryState.stack(states)
     assert stacked.batch == 3
-    assert stacked.nbytes == 3 * states[0].nbytes
+    assert stacked.nbytes == sum(state.nbytes for state in states)
     assert all(one.equals(other) for one, other in zip(stacked.unstack(), states, strict=True))

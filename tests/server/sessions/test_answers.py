@@ -38,12 +38,12 @@ def service(engine: Engine, tokenizer: TextTokenizer) -> AnswerService:
     return AnswerService(engine, LoadedModel("tiny", "f00d", MODEL, tokenizer), 600.0, Metrics())
 
 
-def asked(service: AnswerService, count: int = 1) -> list[Answering]:
+async def asked(service: AnswerService, count: int = 1) -> list[Answering]:
     """Answers too long to end by themselves within a test."""
     start = Checkpoint.empty(MODEL.initial_memory(1))
     context = service.query_context(time.perf_counter(), start, 0, MemorySource("device", 0.0))
     question = Question("Who came?", 7000, Sampling())
-    return service.answer(context, [service.prompt(question)] * count, [question] * count, "a")
+    return await service.answer(context, [service.prompt(question)] * count, [question] * count, "a")
 
 
 def must_be_idle(engine: Engine, ended: asyncio.Task[None]) -> None:
@@ -61,7 +61,7 @@ async def after_a_turn(service: AnswerService) -> asyncio.Task[None]:
 
 
 async def test_an_answer_closed_before_it_is_iterated_frees_both_places(service: AnswerService, engine: Engine) -> None:
-    first, second = asked(service, 2)
+    first, second = await asked(service, 2)
     await first.aclose()
     await first.aclose()
     drained = await after_a_turn(service)
@@ -72,7 +72,7 @@ async def test_an_answer_closed_before_it_is_iterated_frees_both_places(service:
 
 
 async def test_an_abandoned_answer_frees_both_places(service: AnswerService, engine: Engine) -> None:
-    (answer,) = asked(service)
+    (answer,) = await asked(service)
     await anext(answer)
     await answer.aclose()
     must_be_idle(engine, await after_a_turn(service))
@@ -81,7 +81,7 @@ async def test_an_abandoned_answer_frees_both_places(service: AnswerService, eng
 async def test_an_answer_can_be_closed_while_its_next_piece_is_waited_for(
     service: AnswerService, engine: Engine
 ) -> None:
-    (answer,) = asked(service)
+    (answer,) = await asked(service)
     piece = asyncio.ensure_future(anext(answer))
     await asyncio.sleep(0)
     await answer.aclose()

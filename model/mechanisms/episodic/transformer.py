@@ -1,0 +1,106 @@
+"""The `episodic` mechanism: a pretrained decoder that reads again what a question finds in the text.
+
+No layer runs while text is read: a segment is kept as tokens and terms. Kin: Landmark attention 2305.16300, MemLong
+2408.16967, EM-LLM 2407.09450; the order of the text is kept in the window as in EM-LLM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.mechanisms.base import MemoryTransformer, Recall
+from model.mechanisms.episodic import forgetting
+from model.mechanisms.episodic.finding import find
+from model.mechanisms.episodic.memory import Block, Episodes, EpisodicMemory, Layout
+from model.mechanisms.episodic.terms import as_array, counted, joined
+from model.mechanisms.episodic.vocabulary import Vocabulary
+from model.mechanisms.episodic.window import runs_of, sources_of, window_tokens
+from model.memory import MemoryState
+
+# A full memory is cut down to this share of its capacity at once.
+KEPT_SHARE = 15 / 16
+
+
+class EpisodicTransformer(MemoryTransformer):
+    """A decoder whose memory is the text itself, as tokens, and terms by which a question finds its places."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.layout = Layout(config.segment_tokens, config.vocab_size)
+        self.vocabulary = Vocabulary([b""] * config.vocab_size)
+
+    def use_vocabulary(self, pieces: Sequence[bytes]) -> None:
+        self.vocabulary = Vocabulary([*pieces, *[b""] * (self.config.vocab_size - len(pieces))])
+
+    def initial_memory(self, batch: int) -> EpisodicMemory:
+        return EpisodicMemory([Episodes()] * batch, self.layout)
+
+    def read(self, segment: Tensor, memory: MemoryState) -> EpisodicMemory:
+        assert isinstance(memory, EpisodicMemory)
+        rows = [self._read(row[None], episodes) for row, episodes in zip(segment, memory.rows, strict=True)]
+        return EpisodicMemory(rows, self.layout)
+
+    def select_segments(self, segments: Tensor, memory: MemoryState) -> list[int]:
+        """None: no layer has to run."""
+        return []
+
+    def skip(self, segments: Tensor, memory: MemoryState) -> EpisodicMemory:
+        assert isinstance(memory, EpisodicMemory)
+        return EpisodicMemory([self._read(segments, memory.rows[0])], self.layout)
+
+    def recall(self, question: Sequence[int], memory: MemoryState, tail: Sequence[int]) -> Recall:
+        """Everything that was read where it fits into `recall_tokens`, else the places that were found."""
+        assert isinstance(memory, EpisodicMemory)
+        [episodes] = memory.rows
+        size, budget = self.config.segment_tokens, self.config.recall_tokens
+        text = self._with_tail(episodes, tail)
+        if not len(text):
+            return Recall(self._no_memory(), found=False)
+        finding = find(text, self.vocabulary.text(question), size, budget)
+        whole = len(episodes) * size
+        spans = [span._replace(end=min(span.end, whole + len(tail))) for span in finding.spans]
+        places = [(0, whole)] if whole <= budget else [(span.begin, min(span.end, whole)) for span in spans]
+        tokens = window_tokens(text, runs_of(places), whole, self.config.special.gap)
+        return Recall(self._no_memory(), tokens, sources_of(text, spans, self.vocabulary), finding.found)
+
+    def _no_memory(self) -> MemoryState:
+        """What the layers of a window read: nothing."""
+        return MemoryState({"none": torch.empty(1, 0, device=self.device)})
+
+    def _read(self, segments: Tensor, episodes: Episodes) -> Episodes:
+        """The episodes after segments (S, T) of one text. What is forgotten does not depend on how they are cut."""
+        limit = max(2, self.config.capacity_tokens // self.config.segment_tokens)
+        rows = segments.tolist()
+        while rows:
+            if len(episodes) >= limit:
+                episodes = episodes.kept(forgetting.keep(episodes, int(limit * KEPT_SHARE)))
+            some, rows = rows[: limit - len(episodes)], rows[limit - len(episodes) :]
+            episodes = self._added(some, episodes)
+        return episodes
+
+    def _added(self, rows: Sequence[Sequence[int]], episodes: Episodes) -> Episodes:
+        """With the episodes of these segments, the last of which may be short: its tokens are filled up with zeros."""
+        last = episodes.tokens_of(len(episodes) - 1).tolist() if len(episodes) else []
+        before = self.vocabulary.text(last)
+        offsets, terms, ends = [episodes.read_bytes], list[int](), list[int]()
+        for row in rows:
+            text = self.vocabulary.text(row)
+            terms += counted(joined(before, text))
+            ends.append(len(terms))
+            offsets.append(offsets[-1] + int(self.vocabulary.sizes[row].sum()))
+            before = text
+        filled = [[*row, *[0] * (self.config.segment_tokens - len(row))] for row in rows]
+        block = Block(
+            torch.tensor(filled).to(self.layout.token_type),
+            torch.tensor(offsets[:-1]),
+            torch.from_numpy(as_array(terms)),
+            torch.tensor(ends, dtype=torch.int32),
+        )
+        return episodes.added(block, offsets[-1] - offsets[0])
+
+    def _with_tail(self, episodes: Episodes, tail: Sequence[int]) -> Episodes:
+        return self._added([tail], episodes) if tail else episodes

@@ -1,0 +1,24 @@
+"""The bytes that each token stands for, so that tokens can be read as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+
+class Vocabulary:
+    """`pieces[id]` are a token's bytes, empty for special tokens; `sizes` (V) are their lengths."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.pieces = list(pieces)
+        self.sizes = np.array([len(piece) for piece in self.pieces], dtype=np.int64)
+
+    def bytes_of(self, ids: Iterable[int]) -> bytes:
+        """The text of tokens, as it was sent; it need not begin or end at a whole character."""
+        pieces = self.pieces
+        return b"".join([pieces[id_] for id_ in ids])
+
+    def text(self, ids: Iterable[int]) -> str:
+        """The same as characters; a cut character at either end is left out."""
+        return self.bytes_of(ids).decode(errors="ignore")
