@@ -91,7 +91,7 @@ class EpisodicTransformer(MemoryTransformer):
             text = self.vocabulary.text(row)
             terms += counted(joined(before, text))
             ends.append(len(terms))
-            offsets.append(offsets[-1] + int(self.vocabulary.sizes[row].sum()))
+            offsets.append(offsets[-1] + self.vocabulary.size(row))
             before = text
         filled = [[*row, *[0] * (self.config.segment_tokens - len(row))] for row in rows]
         block = Block(

@@ -8,11 +8,15 @@ import numpy as np
 
 
 class Vocabulary:
-    """`pieces[id]` are a token's bytes, empty for special tokens; `sizes` (V) are their lengths."""
+    """`pieces[id]` are a token's bytes, empty for special tokens."""
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self.pieces = list(pieces)
-        self.sizes = np.array([len(piece) for piece in self.pieces], dtype=np.int64)
+        self._sizes = np.array([len(piece) for piece in self.pieces], dtype=np.int64)
+
+    def size(self, ids: Sequence[int] | np.ndarray) -> int:
+        """How many bytes of text these tokens are."""
+        return int(self._sizes[np.asarray(ids, dtype=np.int64)].sum())
 
     def bytes_of(self, ids: Iterable[int]) -> bytes:
         """The text of tokens, as it was sent; it need not begin or end at a whole character."""

@@ -45,7 +45,7 @@ def sources_of(episodes: Episodes, spans: Iterable[Span], vocabulary: Vocabulary
     for span in spans:
         tokens = tokens_between(episodes, (span.begin, span.end))
         offset = offset_of(episodes, span.begin, vocabulary)
-        size = int(vocabulary.sizes[tokens].sum())
+        size = vocabulary.size(tokens)
         sources.append(Source(offset, size, vocabulary.text(tokens.tolist()), span.score))
     return tuple(sources)
 
@@ -63,4 +63,4 @@ def offset_of(episodes: Episodes, token: int, vocabulary: Vocabulary) -> int:
     """The bytes of text in front of a token."""
     size = episodes.blocks[0].tokens.shape[1]
     episode, behind = divmod(token, size)
-    return episodes.offset_of(episode) + int(vocabulary.sizes[episodes.tokens_of(episode)[:behind]].sum())
+    return episodes.offset_of(episode) + vocabulary.size(episodes.tokens_of(episode)[:behind])
