@@ -93,16 +93,18 @@ def _read(
 
 def _answer(loaded: LoadedModel, memory: MemoryState, tail: list[int], question: str) -> str:
     model, config = loaded.model, loaded.model.config
-    window = window_ids(config, tail, prompt_ids(config, loaded.tokenizer.encode(question)))
+    asked = loaded.tokenizer.encode(question)
+    recall = model.recall(asked, memory, tail)
+    window = window_ids(config, [*recall.tokens, *tail], prompt_ids(config, asked))
     prompt, length = (torch.tensor(ids, device=model.device) for ids in ([window], [len(window)]))
-    hidden, cache = model.prefill(prompt, length, memory, ANSWER_TOKENS_MAX)
+    hidden, cache = model.prefill(prompt, length, recall.memory, ANSWER_TOKENS_MAX)
     decoder, answer = StreamDecoder(loaded.tokenizer), ""
     for _ in range(ANSWER_TOKENS_MAX):
         token = model.logits(hidden[0]).argmax()
         if token == config.special.end:
             break
         answer += decoder.push(int(token))
-        hidden = model.decode_step(token[None], memory, cache)
+        hidden = model.decode_step(token[None], recall.memory, cache)
     return answer + decoder.finish()
 
 

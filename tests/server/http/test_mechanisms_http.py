@@ -11,20 +11,21 @@ from model import weights
 from model.config import ModelConfig
 from model.evaluation.readers import local_reader
 from model.tokenizer import TextTokenizer
-from testing.models import MECHANISMS, prose, random_model
+from testing.models import EPISODIC, MECHANISMS, prose, random_model
 from testing.replies import appended, asked, created
 from testing.serving import Server, client
 
 TEXT = prose(31, 4_000)
 QUESTIONS = ("Who came?", "Where was it, and when?")
 ANSWER_TOKENS = 8
+CONFIGS = {**MECHANISMS, "episodic": EPISODIC}
 
 
-@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_a_session_survives_a_kill_and_answers_as_the_model_does(
     name: str, tokenizer: TextTokenizer, tmp_path: Path
 ) -> None:
-    config: ModelConfig = MECHANISMS[name]
+    config: ModelConfig = CONFIGS[name]
     weights.save(tmp_path / "weights", random_model(config), tokenizer, torch.float32)
     expected = local_reader(weights.load(tmp_path / "weights"), lambda _: None)(TEXT, QUESTIONS)
     data = TEXT.encode()

@@ -1,0 +1,79 @@
+"""What a question finds: the window's text in order, and sources at the offsets as they were sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.mechanisms.episodic.window import runs_of
+from testing.models import prose
+from tests.model.mechanisms.episodic.texts import TOKENIZER, episodic_model, read
+
+MODEL = episodic_model(capacity_tokens=1 << 20)
+
+
+def test_a_short_text_is_read_again_whole() -> None:
+    state = read(MODEL, b"Anna sold the blue boat.\r\nThen she left.")
+    recall = MODEL.recall(TOKENIZER.encode("Who sold the boat?"), state.memory, state.tail)
+    whole = TOKENIZER.decode([*recall.tokens, *state.tail]) + state.pending
+    assert whole == b"Anna sold the blue boat.\r\nThen she left."
+
+
+def test_the_tail_is_a_source_too() -> None:
+    text = b"Anna"
+    tail = TOKENIZER.encode(text.decode())
+    assert len(tail) < MODEL.config.segment_tokens
+    recall = MODEL.recall(TOKENIZER.encode("Where is Anna?"), MODEL.initial_memory(1), tail)
+    assert recall.tokens == ()
+    assert (recall.sources[0].offset, recall.sources[0].size, recall.sources[0].text) == (0, 4, "Anna")
+
+
+def test_a_memory_that_has_read_nothing_has_no_answer() -> None:
+    recall = MODEL.recall(TOKENIZER.encode("Where is Anna?"), MODEL.initial_memory(1), ())
+    assert recall == (recall.memory, (), (), False)
+
+
+@given(st.integers(0, 500), st.integers(0, 60))
+def test_sources_are_the_text_at_their_offsets(seed: int, place: int) -> None:
+    """In a text of many episodes the needle is found, the window keeps the text's order, and nothing is cut."""
+    words = prose(seed, 1500).split()
+    words[place:place] = ["Kofi", "sold", "the", "zebra."]
+    text = " ".join(words).encode()
+    state = read(MODEL, text)
+    recall = MODEL.recall(TOKENIZER.encode("Who sold the zebra? Kofi?"), state.memory, state.tail)
+    assert len(recall.tokens) <= MODEL.config.recall_tokens + 3 * len(MODEL.config.special.gap)
+    for source in recall.sources:
+        piece = text[source.offset : source.offset + source.size]
+        assert source.text == piece.decode(errors="ignore")
+    scores = [source.score for source in recall.sources]
+    assert scores == sorted(scores, reverse=True)
+    window = TOKENIZER.decode([*recall.tokens, *state.tail])
+    assert b"zebra" in window or b"Kofi" in window
+    assert all(text[source.offset : source.offset + source.size] in window for source in recall.sources)
+
+
+def test_a_mark_stands_where_text_is_left_out() -> None:
+    config = replace(MODEL.config, special=replace(MODEL.config.special, gap=(341,)))
+    model = episodic_model(capacity_tokens=1 << 20)
+    model.config = config
+    text = "Kofi sold one zebra. " + prose(3, 600) + " Nobody saw the zebra of Kofi. " + prose(4, 600)
+    state = read(model, text.encode())
+    recall = model.recall(TOKENIZER.encode("Kofi zebra"), state.memory, state.tail)
+    assert recall.tokens.count(341) in (1, 2, 3)
+    assert recall.tokens[-1] == 341
+
+
+@pytest.mark.parametrize(
+    ("places", "runs"),
+    [
+        ([], []),
+        ([(5, 5)], []),
+        ([(8, 16), (0, 8)], [(0, 16)]),
+        ([(16, 24), (0, 8), (4, 12)], [(0, 12), (16, 24)]),
+    ],
+)
+def test_places_become_runs_in_the_text_s_order(places: list[tuple[int, int]], runs: list[tuple[int, int]]) -> None:
+    assert runs_of(places) == runs
