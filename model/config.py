@@ -49,13 +49,17 @@ class RopeScaling:
 FORMER_NAMES = {"glance_taps": "write_gate_taps", "glance_dim": "write_gate_dim"}
 
 Mechanism = Literal["episodic", "delta", "armt", "rmt", "memformer"]
+# Global layers see the whole window; local ones the last `local_tokens`, with rotary positions of their own; unrotated
+# ones the whole window without positions.
+LayerKind = Literal["global", "local", "unrotated"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Sizes of a decoder with a memory mechanism.
 
-    GPT-2's shape is layernorm, learned positions, gelu and biases; Llama's is rmsnorm, rope, swiglu and none.
+    GPT-2's shape is layernorm, learned positions, gelu and biases; Llama's is rmsnorm, rope, swiglu and none. The other
+    families are Llama's shape with the fields from `attention_head_dim` on (`model/convert/families.py`).
     Fields that a mechanism does not name below mean nothing to it.
     """
 
@@ -71,10 +75,32 @@ class ModelConfig:
     positions: Literal["rope", "learned"] = "rope"
     rope_theta: float = 10_000.0
     rope_scaling: RopeScaling | None = None
-    activation: Literal["swiglu", "gelu"] = "swiglu"
+    activation: Literal["swiglu", "geglu", "gelu"] = "swiglu"
     bias: bool = False
     tied_head: bool = True
     embedding_scale: float = 1.0
+    # The width of a head where it is not d_model / n_heads.
+    attention_head_dim: int | None = None
+    # Biases of queries, keys and values where nothing else has one (Qwen2).
+    qkv_bias: bool = False
+    # Norms of each head's queries and keys before they are turned (Qwen3, Gemma 3).
+    query_key_norm: bool = False
+    # Norms of what attention and feed-forward add, besides those before them (Gemma 2 and 3).
+    output_norms: bool = False
+    # Factor of the scores where it is not head_dim ** -0.5.
+    attention_scale: float | None = None
+    # cap * tanh(x / cap) of attention's scores and of the logits (Gemma 2).
+    attention_softcap: float | None = None
+    logit_softcap: float | None = None
+    # The kind of each layer; empty: all are global.
+    layer_kinds: tuple[LayerKind, ...] = ()
+    local_tokens: int | None = None
+    local_rope_theta: float = 10_000.0
+    # How many of a head's features are turned where it is not all (Phi-3).
+    rotary_dim: int | None = None
+    # Global layers: what each rotary frequency is divided by, and a factor of cos and sin (LongRoPE, 2402.13753).
+    rope_divisors: tuple[float, ...] = ()
+    rope_amplitude: float = 1.0
     segment_tokens: int = 128
     window_tokens: int = 512
     mechanism: Mechanism = "delta"
@@ -103,11 +129,16 @@ class ModelConfig:
     slot_temperature: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.d_model % self.n_heads or self.n_heads % self.n_kv_heads:
+        own_width = self.attention_head_dim is not None and self.mechanism != "memformer"
+        if (self.d_model % self.n_heads and not own_width) or self.n_heads % self.n_kv_heads:
             raise ValueError(
                 f"d_model {self.d_model} must be a multiple of n_heads {self.n_heads}, "
                 f"and that a multiple of n_kv_heads {self.n_kv_heads}"
             )
+        if self.layer_kinds and len(self.layer_kinds) != self.n_layers:
+            raise ValueError(f"layer_kinds names {len(self.layer_kinds)} layers, the model has {self.n_layers}")
+        if self.rope_divisors and len(self.rope_divisors) != self.turned_dim // 2:
+            raise ValueError(f"rope_divisors has {len(self.rope_divisors)} numbers, expected {self.turned_dim // 2}")
         if self.d_model % self.memory_heads:
             raise ValueError(f"d_model {self.d_model} must be a multiple of memory_heads {self.memory_heads}")
         if not 0 <= self.write_threshold < 1:
@@ -128,7 +159,18 @@ class ModelConfig:
 
     @property
     def head_dim(self) -> int:
-        return self.d_model // self.n_heads
+        return self.attention_head_dim or self.d_model // self.n_heads
+
+    @property
+    def turned_dim(self) -> int:
+        """How many of a head's features rotary positions turn."""
+        return self.rotary_dim or self.head_dim
+
+    @property
+    def kinds(self) -> tuple[LayerKind, ...]:
+        """The kind of each layer."""
+        everywhere: LayerKind = "global"
+        return self.layer_kinds or (everywhere,) * self.n_layers
 
     @property
     def memory_rows(self) -> int:
@@ -161,9 +203,13 @@ class ModelConfig:
             name: tuple(v) if isinstance(v, list) else v for name, v in values["special"].items()
         }
         scaling = values.get("rope_scaling")
+        listed: dict[str, Any] = {
+            name: tuple(values[name]) for name in ("layer_kinds", "rope_divisors") if name in values
+        }
         return cls(
             **{
                 **values,
+                **listed,
                 "special": SpecialTokens(**special),
                 "rope_scaling": None if scaling is None else RopeScaling(**scaling),
             }

@@ -72,7 +72,7 @@ class WindowCache:
 
 
 class Backbone(nn.Module):
-    """A decoder in GPT-2's, Llama's or Gemma's shape, as its parts: a memory mechanism puts itself between them."""
+    """A decoder in the shape of GPT-2, Llama and their relatives, in parts: a memory mechanism goes between them."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Backbone(nn.Module):
         self.position_embedding = (
             nn.Embedding(config.window_tokens, config.d_model) if config.positions == "learned" else None
         )
-        self.blocks = Layers(Block(config) for _ in range(config.n_layers))
+        self.blocks = Layers(Block(config, layer) for layer in range(config.n_layers))
         self.final_norm = make_norm(config)
         self.head = None if config.tied_head else nn.Linear(config.d_model, config.vocab_size, bias=False)
 
@@ -103,8 +103,7 @@ class Backbone(nn.Module):
         """Vectors (B, N, D) at positions (B or 1, N): learned positions are added, for rotary ones the angles come."""
         if self.position_embedding is not None:
             return vectors + self.position_embedding(positions), None
-        cos, sin = rotary_angles(self.config, positions)
-        return vectors, (cos[:, None].to(vectors.dtype), sin[:, None].to(vectors.dtype))
+        return vectors, rotary_angles(self.config, positions, vectors.dtype)
 
     def placed_first(self, vectors: Tensor) -> tuple[Tensor, Angles | None]:
         """Vectors (B, N, D) at positions 0 to N - 1, as a segment has them."""
@@ -116,7 +115,9 @@ class Backbone(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (..., vocab_size) of the next token, in float32 or better, from final hidden states (..., D)."""
         weight = self.embedding.weight if self.head is None else self.head.weight
-        return at_least_float32(F.linear(hidden, weight))
+        scores = at_least_float32(F.linear(hidden, weight))
+        cap = self.config.logit_softcap
+        return scores if cap is None else cap * torch.tanh(scores / cap)
 
     def empty_cache(self, batch: int, slots: int) -> WindowCache:
         """A cache of `slots` positions for `batch` rows, nothing in it."""

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from model.config import ModelConfig
+from model.config import LayerKind, ModelConfig
 from model.layers.fused_linear import split_fused
 
 
@@ -34,37 +34,53 @@ class PlainBackbone:
 
     def logits(self, x: Tensor) -> Tensor:
         """Scores (vocab_size) from the last layer's output (D)."""
-        return self.weights.get("head.weight", self.weights["embedding.weight"]) @ self.norm("final_norm", x)
+        scores = self.weights.get("head.weight", self.weights["embedding.weight"]) @ self.norm("final_norm", x)
+        cap = self.config.logit_softcap
+        return scores if cap is None else cap * torch.tanh(scores / cap)
 
     def block(self, name: str, h: list[Tensor], causal: bool = True) -> list[Tensor]:
         return self.think(name, self.attend(name, h, causal))
 
     def attend(self, name: str, h: list[Tensor], causal: bool = True) -> list[Tensor]:
         inputs = [self.norm(f"{name}.attention_norm", x) for x in h]
-        mixed = self.attention(f"{name}.attention", inputs, inputs, causal, self.config.positions == "rope")
-        return [x + y for x, y in zip(h, mixed, strict=True)]
+        kind = self.config.kinds[int(name.rpartition(".")[2])]
+        mixed = self.attention(f"{name}.attention", inputs, inputs, causal, kind)
+        return [x + self._normed_output(f"{name}.attention_out_norm", y) for x, y in zip(h, mixed, strict=True)]
 
     def think(self, name: str, h: list[Tensor]) -> list[Tensor]:
-        return [x + self._feed_forward(f"{name}.feed_forward", self.norm(f"{name}.feed_forward_norm", x)) for x in h]
+        made = [self._feed_forward(f"{name}.feed_forward", self.norm(f"{name}.feed_forward_norm", x)) for x in h]
+        return [x + self._normed_output(f"{name}.feed_forward_out_norm", y) for x, y in zip(h, made, strict=True)]
+
+    def _normed_output(self, name: str, x: Tensor) -> Tensor:
+        return self.norm(name, x) if self.config.output_norms else x
 
     def attention(
-        self, name: str, inputs: list[Tensor], others: list[Tensor], causal: bool, rotary: bool
+        self, name: str, inputs: list[Tensor], others: list[Tensor], causal: bool, kind: LayerKind | None
     ) -> list[Tensor]:
-        """Softmax attention of inputs over others, one head and one query at a time (1706.03762)."""
+        """Softmax attention of inputs over others, one head and one query at a time (1706.03762).
+
+        `kind` is that of the layer; None: the others are of another sort, with neither positions nor distances.
+        """
         c = self.config
         queries = [self.linear(f"{name}.query", x).view(c.n_heads, c.head_dim) for x in inputs]
         keys = [self.linear(f"{name}.key", x).view(c.n_kv_heads, c.head_dim) for x in others]
         values = [self.linear(f"{name}.value", x).view(c.n_kv_heads, c.head_dim) for x in others]
-        if rotary:
-            queries = [self._rotated(q, position) for position, q in enumerate(queries)]
-            keys = [self._rotated(k, position) for position, k in enumerate(keys)]
+        if kind is not None and c.query_key_norm:
+            queries = [torch.stack([self.norm(f"{name}.query_norm", head) for head in q]) for q in queries]
+            keys = [torch.stack([self.norm(f"{name}.key_norm", head) for head in k]) for k in keys]
+        if kind in ("global", "local") and c.positions == "rope":
+            queries = [self._rotated(q, position, kind) for position, q in enumerate(queries)]
+            keys = [self._rotated(k, position, kind) for position, k in enumerate(keys)]
+        reach = c.local_tokens if kind == "local" else None
         group = c.n_heads // c.n_kv_heads
         outputs = []
         for position, query in enumerate(queries):
             mixed = []
             for head in range(c.n_heads):
-                seen = range(position + 1 if causal else len(others))
-                scores = [float(query[head] @ keys[s][head // group]) / math.sqrt(c.head_dim) for s in seen]
+                seen = [
+                    s for s in range(position + 1 if causal else len(others)) if reach is None or s > position - reach
+                ]
+                scores = [self._score(float(query[head] @ keys[s][head // group]), kind) for s in seen]
                 shares = [math.exp(score - max(scores)) for score in scores]
                 total = sum(shares)
                 mixed.append(
@@ -73,20 +89,35 @@ class PlainBackbone:
             outputs.append(self.linear(f"{name}.out", torch.cat([torch.as_tensor(m) for m in mixed])))
         return outputs
 
-    def _rotated(self, heads: Tensor, position: int) -> Tensor:
-        """Pairs (i, i + d/2) of each head turned by position * theta^(-2i/d) (2104.09864, halves paired)."""
-        half = self.config.head_dim // 2
+    def _score(self, product: float, kind: LayerKind | None) -> float:
+        """A product of query and key, scaled and capped; across another sort of vectors only scaled."""
+        if kind is None:
+            return product / math.sqrt(self.config.head_dim)
+        scale, cap = self.config.attention_scale, self.config.attention_softcap
+        score = product / math.sqrt(self.config.head_dim) if scale is None else product * scale
+        return score if cap is None else cap * math.tanh(score / cap)
+
+    def _rotated(self, heads: Tensor, position: int, kind: LayerKind) -> Tensor:
+        """Pairs (i, i + d/2) of each head's first d features turned by position * theta^(-2i/d) (2104.09864)."""
+        half = self.config.turned_dim // 2
+        amplitude = self.config.rope_amplitude if kind == "global" else 1.0
         turned = heads.clone()
         for i in range(half):
-            angle = position * self._frequency(i)
+            angle = position * self._frequency(i, kind)
+            cos, sin = amplitude * math.cos(angle), amplitude * math.sin(angle)
             first, second = heads[:, i], heads[:, i + half]
-            turned[:, i] = first * math.cos(angle) - second * math.sin(angle)
-            turned[:, i + half] = second * math.cos(angle) + first * math.sin(angle)
+            turned[:, i] = first * cos - second * sin
+            turned[:, i + half] = second * cos + first * sin
         return turned
 
-    def _frequency(self, i: int) -> float:
+    def _frequency(self, i: int, kind: LayerKind) -> float:
         """Radians a token for pair i; slowed down by Llama 3's rule where the configuration says so (2407.21783)."""
-        frequency: float = self.config.rope_theta ** (-2 * i / self.config.head_dim)
+        exponent = -2 * i / self.config.turned_dim
+        if kind == "local":
+            return float(self.config.local_rope_theta**exponent)
+        frequency: float = self.config.rope_theta**exponent
+        if self.config.rope_divisors:
+            frequency /= self.config.rope_divisors[i]
         scaling = self.config.rope_scaling
         if scaling is None:
             return frequency
@@ -104,8 +135,9 @@ class PlainBackbone:
         if self.config.activation == "swiglu":
             gate = self.linear(f"{name}.gate", x)
             return self.linear(f"{name}.down", gate / (1 + torch.exp(-gate)) * up)
-        inner = math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)
-        return self.linear(f"{name}.down", 0.5 * up * (1 + torch.tanh(inner)))
+        if self.config.activation == "geglu":
+            return self.linear(f"{name}.down", _gelu(self.linear(f"{name}.gate", x)) * up)
+        return self.linear(f"{name}.down", _gelu(up))
 
     def norm(self, name: str, x: Tensor) -> Tensor:
         if self.config.norm == "layernorm":
@@ -117,6 +149,11 @@ class PlainBackbone:
     def linear(self, name: str, x: Tensor) -> Tensor:
         y = self.weights[f"{name}.weight"] @ x
         return y + self.weights[f"{name}.bias"] if f"{name}.bias" in self.weights else y
+
+
+def _gelu(x: Tensor) -> Tensor:
+    """GELU by its tanh formula (1606.08415, section 2)."""
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
 def weighted_sum(values: list[Tensor], shares: list[float]) -> Tensor:

@@ -47,20 +47,20 @@ class StackedLinear(nn.Module):
 
 
 class StackedNorm(nn.Module):
-    """x (L, B, N, D) normalised, with each layer's own scales."""
+    """x (L, B, ..., D) normalised, with each layer's own scales."""
 
     def __init__(self, layers: Sequence[nn.RMSNorm | nn.LayerNorm]) -> None:
         super().__init__()
         first = layers[0]
         normed: Callable[..., Tensor] = F.layer_norm if isinstance(first, nn.LayerNorm) else F.rms_norm
         self._normed = partial(normed, normalized_shape=first.normalized_shape, eps=first.eps)
-        self.weight = _across_rows([layer.weight for layer in layers])
-        biases = [layer.bias for layer in layers if isinstance(layer, nn.LayerNorm)]
-        self.bias = _across_rows(biases) if biases else None
+        self.weight = torch.stack([layer.weight.detach() for layer in layers])[:, None]
+        biases = [layer.bias.detach() for layer in layers if isinstance(layer, nn.LayerNorm)]
+        self.bias = torch.stack(biases)[:, None] if biases else None
 
     def forward(self, x: Tensor) -> Tensor:
-        scaled = self._normed(x) * self.weight
-        return scaled if self.bias is None else scaled + self.bias
+        scaled = self._normed(x).flatten(1, -2) * self.weight
+        return (scaled if self.bias is None else scaled + self.bias).view(x.shape)
 
 
 def _across_rows(parts: Sequence[Tensor]) -> Tensor:

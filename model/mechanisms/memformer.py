@@ -105,7 +105,7 @@ class MemformerTransformer(MemoryTransformer):
         self.slot_readers = Layers(CrossReader(config) for _ in layers)
         self.writer = SlotWriter(config)
         self.encoder_norm = make_norm(config)
-        self.decoder = Layers(Block(config) for _ in layers)
+        self.decoder = Layers(Block(config, layer) for layer in layers)
         self.encoder_readers = Layers(CrossReader(config) for _ in layers)
 
     def initial_memory(self, batch: int) -> MemoryState:

@@ -58,7 +58,7 @@ class MemformerReference(PlainBackbone):
 
     def _crossed(self, name: str, h: list[Tensor], others: list[Tensor]) -> list[Tensor]:
         inputs = [self.norm(f"{name}.norm", x) for x in h]
-        found = self.attention(f"{name}.attention", inputs, others, causal=False, rotary=False)
+        found = self.attention(f"{name}.attention", inputs, others, causal=False, kind=None)
         return [x + y for x, y in zip(h, found, strict=True)]
 
 

@@ -108,8 +108,11 @@ class ArmtCells(Cells):
 def cells_of(model: MemoryTransformer) -> Cells | None:
     """A model's layers as a group, or None where a segment must pass all layers before the next one can begin.
 
-    `rmt` and `memformer` have none: their first layer reads the memory that the last layer wrote.
+    `rmt` and `memformer` have none: their first layer reads the memory that the last layer wrote. Layers of several
+    kinds make no group.
     """
+    if len(set(model.config.kinds)) > 1:
+        return None
     if isinstance(model, DeltaTransformer):
         return DeltaCells(model)
     if isinstance(model, ArmtTransformer):

@@ -19,6 +19,26 @@ GPT2: dict[str, Any] = {
     "n_kv_heads": 4,
 }
 LLAMA3: dict[str, Any] = {"rope_scaling": RopeScaling(8.0, 1.0, 4.0, 24), "rope_theta": 100.0}
+# Every choice that the families beside GPT-2 and Llama make, spread over two shapes.
+QWEN: dict[str, Any] = {
+    "attention_head_dim": 6,
+    "qkv_bias": True,
+    "query_key_norm": True,
+    "rotary_dim": 4,
+    "rope_divisors": (1.5, 3.0),
+    "rope_amplitude": 1.2,
+}
+GEMMA: dict[str, Any] = {
+    "activation": "geglu",
+    "output_norms": True,
+    "attention_scale": 0.7,
+    "attention_softcap": 1.5,
+    "logit_softcap": 2.0,
+    "n_layers": 3,
+    "layer_kinds": ("local", "global", "unrotated"),
+    "local_tokens": 5,
+    "local_rope_theta": 50.0,
+}
 SHAPES = {
     **MECHANISMS,
     "no threshold": tiny_config(write_threshold=0.0),
@@ -28,6 +48,8 @@ SHAPES = {
     "gemma": tiny_config(embedding_scale=4.0, n_kv_heads=1, tied_head=False),
     **{f"{name}, gpt2": replace(config, **GPT2) for name, config in MECHANISMS.items()},
     **{f"{name}, llama 3": replace(config, **LLAMA3) for name, config in MECHANISMS.items()},
+    **{f"{name}, qwen": replace(config, **QWEN) for name, config in MECHANISMS.items()},
+    **{f"{name}, gemma 2": replace(config, **GEMMA) for name, config in MECHANISMS.items()},
     "armt, no memory tokens": tiny_config(mechanism="armt", memory_tokens=0),
     "rmt, no memory tokens": tiny_config(mechanism="rmt", memory_tokens=0),
     "memformer, one slot": tiny_config(mechanism="memformer", memory_tokens=1),

@@ -20,7 +20,7 @@ from model.runtime.wavefront.cells import Cells, cells_of
 from model.runtime.wavefront.pipeline import Next, Pipeline, read_windows
 from model.runtime.wavefront.wavefront import Arrival, Wavefront
 from testing.models import MECHANISMS, REFERENCES, random_model, sometimes_skipping_model, tiny_config
-from tests.model.mechanisms.test_naive import GPT2, LLAMA3, flat, plain_read
+from tests.model.mechanisms.test_naive import GEMMA, GPT2, LLAMA3, QWEN, flat, plain_read
 
 T = 8
 LAYERS = 3
@@ -35,6 +35,8 @@ CONFIGS = {
         "armt, normalized": tiny_config(mechanism="armt", normalize_phi=True),
         "armt, llama 3": replace(tiny_config(mechanism="armt"), **LLAMA3),
         "armt, gpt2": replace(tiny_config(mechanism="armt"), **GPT2),
+        "armt, qwen": replace(tiny_config(mechanism="armt"), **QWEN),
+        "delta, gemma 2 in one kind": replace(tiny_config(), **{**GEMMA, "layer_kinds": ("local",) * LAYERS}),
     }.items()
 }
 names = pytest.mark.parametrize("name", CONFIGS)
@@ -276,6 +278,10 @@ def test_few_layers(layers: int, mechanism: str) -> None:
 @pytest.mark.parametrize("name", ["rmt", "memformer"])
 def test_mechanisms_whose_first_layer_reads_what_the_last_layer_wrote_have_no_wavefront(name: str) -> None:
     assert cells_of(random_model(MECHANISMS[name])) is None
+
+
+def test_layers_of_several_kinds_have_no_wavefront() -> None:
+    assert cells_of(random_model(replace(tiny_config(), **GEMMA))) is None
 
 
 def test_a_refused_step_changes_nothing() -> None:
