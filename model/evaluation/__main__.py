@@ -1,10 +1,14 @@
-"""`python -m model.evaluation`: recall of facts hidden in books, by weights or by a server."""
+"""`python -m model.evaluation`: recall of facts hidden in books, by weights or by a server.
+
+`python -m model.evaluation finding` examines how often the place of an answer is found.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,14 +18,25 @@ from tqdm import tqdm
 from model import weights
 from model.evaluation import report
 from model.evaluation.exams import Exam, associative_exams, babilong_exams
+from model.evaluation.finding import command as finding
 from model.evaluation.marks import Mark, examine, examine_all, read_marks, unmarked
 from model.evaluation.readers import Reader, http_reader, local_reader
 from model.tasks.babilong import BYTES_PER_TOKEN
 from model.tasks.haystack import Books
 
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"finding": finding.main}
+
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        COMMANDS[sys.argv[1]](sys.argv[2:])
+    else:
+        recall(sys.argv[1:])
+
+
+def recall(given: Sequence[str]) -> None:
+    """BABILong and associative retrieval."""
+    arguments = _parser().parse_args(given)
     torch.set_num_threads(arguments.threads)
     exams = list(_exams(arguments))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from model.evaluation.exams import Exam
+from model.evaluation.lines import append_lines, read_lines
 from model.evaluation.readers import Reader
 from model.evaluation.scoring import exact, lenient
 
@@ -40,15 +40,7 @@ def examine(reader: Reader, exam: Exam) -> list[Mark]:
 
 def read_marks(path: Path) -> list[Mark]:
     """The marks of a file, none if it is not there."""
-    marks = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
-        try:
-            marks.append(Mark(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{path} line {number} is no mark ({error}); take that line out, or give another --out"
-            ) from None
-    return marks
+    return read_lines(path, Mark)
 
 
 def unmarked(exams: Iterable[Exam], path: Path) -> list[Exam]:
@@ -61,6 +53,5 @@ def examine_all(exams: Iterable[Exam], examine_one: Callable[[Exam], list[Mark]]
     """Yields the marks of each exam in order, after writing them to the file."""
     for exam in exams:
         marks = examine_one(exam)
-        with path.open("a", encoding="utf-8") as lines:
-            lines.write("".join(json.dumps(asdict(mark)) + "\n" for mark in marks))
+        append_lines(path, marks)
         yield marks
