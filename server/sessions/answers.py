@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
@@ -28,6 +28,9 @@ from server.observability.metrics import Metrics
 from server.observability.request_notes import note
 from server.sessions import errors
 from server.sessions.stop_strings import StopCut
+
+# The answer to a question about a text that does not have it.
+NOT_IN_THE_TEXT = "Not in the text."
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class QueryContext:
     """The memory that questions are put to, and the tail behind it.
 
     `asked_at` is when the request arrived, by a monotonic clock: TTFT counts from there. `read_tokens` were read into
-    the memory for these questions alone.
+    the memory for these questions alone. Where `of_session` is false there is no text to keep to, and the model answers
+    what its memory does not have too.
     """
 
     asked_at: float
@@ -70,6 +74,7 @@ class QueryContext:
     origin: MemorySource
     tail: tuple[int, ...]
     read_tokens: int = 0
+    of_session: bool = True
 
     @property
     def memory_tokens(self) -> int:
@@ -101,7 +106,7 @@ class Answering:
     """
 
     def __init__(
-        self, parts: AsyncGenerator[Piece | Answer, None], stream: AnswerStream, ended: Callable[[], None]
+        self, parts: AsyncGenerator[Piece | Answer, None], stream: AnswerStream | None, ended: Callable[[], None]
     ) -> None:
         self._parts, self._stream, self._ended = parts, stream, ended
         self._closed = self._waiting = False
@@ -125,7 +130,8 @@ class Answering:
         if not self._closed:
             self._closed = True
             self._ended()
-        await self._stream.aclose()
+        if self._stream is not None:
+            await self._stream.aclose()
         # A generator that is running cannot be closed from outside: the task that waits for its piece ends it.
         if not self._waiting:
             await self._parts.aclose()
@@ -151,7 +157,7 @@ class AnswerService:
     def empty_context(self, asked_at: float) -> QueryContext:
         """The context of questions to a memory that has read nothing."""
         empty = Checkpoint.empty(self._loaded.model.initial_memory(1))
-        return self.query_context(asked_at, empty, 0, MemorySource("device", 0.0))
+        return replace(self.query_context(asked_at, empty, 0, MemorySource("device", 0.0)), of_session=False)
 
     def query_context(
         self, asked_at: float, state: Checkpoint, version: int, origin: MemorySource, read_tokens: int = 0
@@ -172,13 +178,14 @@ class AnswerService:
             raise ReaderStopped("the server is shutting down before the prompt was read")
         tokens = len(advance.segments) * segment_tokens
         self._metrics.read_tokens.inc(tokens)
-        return self.query_context(
+        after = self.query_context(
             context.asked_at,
             advance.finish(read.memory),
             context.version,
             context.origin,
             context.read_tokens + tokens,
         )
+        return replace(after, of_session=context.of_session)
 
     def prompt(self, question: Question) -> list[int]:
         """The prompt's token ids; `InvalidField` when they leave no room for the answer in the window."""
@@ -199,31 +206,43 @@ class AnswerService:
 
         All are queued at once, or none is and `Overloaded` is raised.
         """
-        config = self._loaded.model.config
         recalls = await asyncio.to_thread(self._recall, context, questions)
-        wanted = [
-            AnswerRequest(
-                recall.memory,
-                (*recall.tokens, *context.tail),
-                prompt,
-                question.sampling,
-                min(question.tokens_max, answer_room(config, prompt)),
-                tenant,
-                question.logprobs,
-            )
-            for prompt, question, recall in zip(prompts, questions, recalls, strict=True)
+        requests = [
+            self._request(context, recall, prompt, question, tenant)
+            for recall, prompt, question in zip(recalls, prompts, questions, strict=True)
         ]
         try:
-            streams = self._engine.answer(wanted)
+            streams = iter(self._engine.answer([request for request in requests if request is not None]))
         except EngineBusy as busy:
             raise _overloaded(str(busy)) from None
-        self._answers += len(streams)
+        self._answers += len(requests)
         self._answers_ended.clear()
         queued_at = time.perf_counter()
-        return [
-            Answering(self._written(context, question, recall, request, stream, queued_at), stream, self._answer_ended)
-            for question, recall, request, stream in zip(questions, recalls, wanted, streams, strict=True)
-        ]
+        answers = []
+        for question, recall, request in zip(questions, recalls, requests, strict=True):
+            if request is None:
+                parts, stream = _not_in_the_text(context, recall), None
+            else:
+                stream = next(streams)
+                parts = self._written(context, question, recall, request, stream, queued_at)
+            answers.append(Answering(parts, stream, self._answer_ended))
+        return answers
+
+    def _request(
+        self, context: QueryContext, recall: Recall, prompt: Sequence[int], question: Question, tenant: str
+    ) -> AnswerRequest | None:
+        """What the engine is asked; None where the session's text does not have the answer."""
+        if recall.found is False and context.of_session and context.memory_tokens:
+            return None
+        return AnswerRequest(
+            recall.memory,
+            (*recall.tokens, *context.tail),
+            prompt,
+            question.sampling,
+            min(question.tokens_max, answer_room(self._loaded.model.config, prompt)),
+            tenant,
+            question.logprobs,
+        )
 
     def _recall(self, context: QueryContext, questions: Sequence[Question]) -> list[Recall]:
         """What each question finds. Not on the engine's thread: no other answer waits for it."""
@@ -301,6 +320,12 @@ class AnswerService:
     async def answers_end(self) -> None:
         """Returns when no answer is being decoded or queued."""
         await self._answers_ended.wait()
+
+
+async def _not_in_the_text(context: QueryContext, recall: Recall) -> AsyncGenerator[Piece | Answer, None]:
+    """The answer where the text does not have it: the model is not asked."""
+    yield Piece(NOT_IN_THE_TEXT, ())
+    yield Answer(context, NOT_IN_THE_TEXT, "stop", context.read_tokens, 0, (), recall.sources, False)
 
 
 def _overloaded(reason: str) -> errors.Overloaded:
