@@ -116,6 +116,7 @@ def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
     try:
         own = {name.removeprefix(_MEMORY): t for name, t in tensors.items() if name.startswith(_MEMORY)}
         memory = like.restored(own)
+        memory.must_cover(_count(metadata, "segments"), _count(metadata, "offset"))
     except UnsoundMemory as error:
         raise CheckpointError(f"{error}") from error
     return Checkpoint(

@@ -72,6 +72,9 @@ class MemoryState:
                 raise UnsoundMemory(f"memory tensor {name} is not finite")
         return MemoryState({name: tensors[name] for name in self.tensors})
 
+    def must_cover(self, segments: int, size: int) -> None:
+        """Raises `UnsoundMemory` where this state cannot be that of so many segments of a text of `size` bytes."""
+
     @staticmethod
     def where(rows: Tensor, these: MemoryState, those: MemoryState) -> MemoryState:
         """The rows (B) that are chosen of one state, and the others of another."""

@@ -55,6 +55,11 @@ class MemoryTransformer(Backbone, ABC):
     def initial_memory(self, batch: int) -> MemoryState:
         """The memory of `batch` rows that have read nothing."""
 
+    @property
+    def memory_bytes_max(self) -> int:
+        """The bytes that the memory of one row can grow to."""
+        return self.initial_memory(1).nbytes
+
     @abstractmethod
     def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
         """The memory after reading one segment (B, T) of token ids per row; `memory` itself is left as it was."""

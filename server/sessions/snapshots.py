@@ -137,8 +137,8 @@ class SnapshotService:
     @property
     def file_bytes_max(self) -> int:
         """The largest file that a valid memory can have."""
-        config = self._loaded.model.config
-        return self._initial.nbytes + 8 * config.segment_tokens + (1 << 20)
+        model = self._loaded.model
+        return model.memory_bytes_max + 8 * model.config.segment_tokens + (1 << 20)
 
     async def _now(self, key: SessionKey) -> tuple[SessionRecord, StoredCheckpoint]:
         """The record, and the memory as of everything acknowledged before now as a value."""

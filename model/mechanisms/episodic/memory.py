@@ -132,6 +132,11 @@ class Layout:
     def token_type(self) -> torch.dtype:
         return torch.uint16 if self.vocab_size <= 1 << 16 else torch.int32
 
+    @property
+    def episode_bytes_max(self) -> int:
+        """The bytes of an episode whose tokens are all different words: tokens, terms, offset, and where terms end."""
+        return self.segment_tokens * (self.token_type.itemsize + 4) + 8 + 4
+
 
 class EpisodicMemory(MemoryState):
     """The episodes of each row, in host RAM on every device."""
@@ -165,6 +170,11 @@ class EpisodicMemory(MemoryState):
     def merged(self, rows: Tensor, others: MemoryState) -> EpisodicMemory:
         pairs = zip(rows.tolist(), self.rows, _episodic(others).rows, strict=True)
         return EpisodicMemory([mine if own else other for own, mine, other in pairs], self.layout)
+
+    def must_cover(self, segments: int, size: int) -> None:
+        [episodes] = self.rows
+        if episodes.read_segments != segments or episodes.read_bytes > size:
+            raise UnsoundMemory("the episodes are not those of the text that the checkpoint covers")
 
     def restored(self, tensors: Mapping[str, Tensor]) -> EpisodicMemory:
         rest = dict(tensors)

@@ -39,6 +39,14 @@ class EpisodicTransformer(MemoryTransformer):
     def initial_memory(self, batch: int) -> EpisodicMemory:
         return EpisodicMemory([Episodes()] * batch, self.layout)
 
+    @property
+    def memory_bytes_max(self) -> int:
+        return self._episodes_max * self.layout.episode_bytes_max + self.initial_memory(1).nbytes
+
+    @property
+    def _episodes_max(self) -> int:
+        return max(2, self.config.capacity_tokens // self.config.segment_tokens)
+
     def read(self, segment: Tensor, memory: MemoryState) -> EpisodicMemory:
         assert isinstance(memory, EpisodicMemory)
         rows = [self._read(row[None], episodes) for row, episodes in zip(segment, memory.rows, strict=True)]
@@ -73,8 +81,7 @@ class EpisodicTransformer(MemoryTransformer):
 
     def _read(self, segments: Tensor, episodes: Episodes) -> Episodes:
         """The episodes after segments (S, T) of one text. What is forgotten does not depend on how they are cut."""
-        limit = max(2, self.config.capacity_tokens // self.config.segment_tokens)
-        rows = segments.tolist()
+        rows, limit = segments.tolist(), self._episodes_max
         while rows:
             if len(episodes) >= limit:
                 episodes = episodes.kept(forgetting.keep(episodes, int(limit * KEPT_SHARE)))

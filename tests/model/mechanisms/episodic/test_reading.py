@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model import weights
+from model.checkpoint import CheckpointError, decode, encode
 from model.tokenizer import TextTokenizer
 from testing.models import EPISODIC, prose, random_model
 from tests.model.mechanisms.episodic.texts import TOKENIZER, episodic, episodic_model, read
@@ -57,3 +60,21 @@ def test_a_memory_survives_another_reader_and_not_another_tokeniser(tokenizer: T
     first = saved("one", 1, tokenizer)
     assert saved("another reader", 2, tokenizer) == first
     assert saved("another tokeniser", 1, TOKENIZER) != first
+
+
+def test_no_text_makes_a_memory_larger_than_its_bound() -> None:
+    """Not even one of which every token is a word of its own."""
+    model = episodic_model(capacity_tokens=80)
+    model.use_vocabulary([f" w{id_}".encode() for id_ in range(340)])
+    memory = model.skip(torch.arange(96).view(12, 8), model.initial_memory(1))
+    assert model.memory_bytes_max - 100 < memory.nbytes + model.layout.episode_bytes_max
+    assert memory.nbytes <= model.memory_bytes_max
+
+
+def test_a_checkpoint_of_another_text_is_refused() -> None:
+    model = episodic_model()
+    state = read(model, prose(6, 400).encode())
+    decode(encode(state, "one"), "one", model.initial_memory(1))
+    for wrong in (replace(state, segments=state.segments + 1), replace(state, offset=3)):
+        with pytest.raises(CheckpointError, match="not those of the text"):
+            decode(encode(wrong, "one"), "one", model.initial_memory(1))
