@@ -32,6 +32,11 @@ class EpisodicTransformer(MemoryTransformer):
         super().__init__(config)
         self.layout = Layout(config.segment_tokens, config.vocab_size)
         self.vocabulary = Vocabulary([b""] * config.vocab_size)
+        self._nothing = _nothing(self.device)
+
+    def freeze(self) -> None:
+        super().freeze()
+        self._nothing = _nothing(self.device)
 
     def use_vocabulary(self, pieces: Sequence[bytes]) -> None:
         self.vocabulary = Vocabulary([*pieces, *[b""] * (self.config.vocab_size - len(pieces))])
@@ -67,17 +72,13 @@ class EpisodicTransformer(MemoryTransformer):
         size, budget = self.config.segment_tokens, self.config.recall_tokens
         text = self._with_tail(episodes, tail)
         if not len(text):
-            return Recall(self._no_memory(), found=False)
+            return Recall(self._nothing, found=False)
         finding = find(text, self.vocabulary.text(question), size, budget)
         whole = len(episodes) * size
         spans = [span._replace(end=min(span.end, whole + len(tail))) for span in finding.spans]
         places = [(0, whole)] if whole <= budget else [(span.begin, min(span.end, whole)) for span in spans]
         tokens = window_tokens(text, runs_of(places), whole, self.config.special.gap)
-        return Recall(self._no_memory(), tokens, sources_of(text, spans, self.vocabulary), finding.found)
-
-    def _no_memory(self) -> MemoryState:
-        """What the layers of a window read: nothing."""
-        return MemoryState({"none": torch.empty(1, 0, device=self.device)})
+        return Recall(self._nothing, tokens, sources_of(text, spans, self.vocabulary), finding.found)
 
     def _read(self, segments: Tensor, episodes: Episodes) -> Episodes:
         """The episodes after segments (S, T) of one text. What is forgotten does not depend on how they are cut."""
@@ -111,3 +112,8 @@ class EpisodicTransformer(MemoryTransformer):
 
     def _with_tail(self, episodes: Episodes, tail: Sequence[int]) -> Episodes:
         return self._added([tail], episodes) if tail else episodes
+
+
+def _nothing(device: torch.device) -> MemoryState:
+    """The memory that the layers of a window read: all answers share it."""
+    return MemoryState({"nothing": torch.empty(1, 0, device=device)})
