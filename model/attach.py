@@ -1,4 +1,6 @@
-"""`python -m model.attach FOLDER OUT --mechanism episodic|armt|delta|rmt`: a memory for a pretrained model.
+"""`python -m model.attach SOURCE OUT --mechanism episodic|armt|delta|rmt`: a memory for a pretrained model.
+
+SOURCE is a Hugging Face folder or a GGUF file.
 
 `episodic` needs no training. Before training, the memory of `armt` and `delta` adds nothing: on single segments the
 outputs are exactly the backbone's. `rmt` puts memory tokens before every window, so its outputs differ from the start.
@@ -15,9 +17,10 @@ import torch
 from torch import Tensor
 
 from model.config import Mechanism, ModelConfig, SpecialTokens
-from model.convert.assemble import Report, assemble, must_have_room, read_tokenizer, special_tokens
-from model.convert.huggingface import Settings, backbone_tensors, read_settings
-from model.convert.tensors import ForeignModelError, Inventory, read_tensors
+from model.convert.assemble import Report, assemble, must_have_room, special_tokens
+from model.convert.huggingface import Settings
+from model.convert.pretrained import read_pretrained
+from model.convert.tensors import ForeignModelError
 from model.tokenizer import TextTokenizer
 
 EPISODE_TOKENS = 128
@@ -31,13 +34,16 @@ GAP = "\n[...]\n"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.attach", description=__doc__)
-    parser.add_argument("source", type=Path, metavar="FOLDER", help="Hugging Face folder: config, weights, tokeniser")
+    parser.add_argument(
+        "source", type=Path, metavar="SOURCE", help="a Hugging Face folder (config, weights, tokeniser) or a .gguf file"
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     parser.add_argument("--mechanism", choices=("episodic", "armt", "delta", "rmt"), default="episodic")
     parser.add_argument("--segment", type=int, help="tokens of a segment (128 for episodic, else 512)")
     parser.add_argument("--recall", type=int, help="of episodic: tokens that a question reads again")
     parser.add_argument("--memory-tokens", type=int, default=16, help="of armt and rmt")
     parser.add_argument("--key-dim", type=int, default=64, help="of armt and delta")
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the file")
     arguments = parser.parse_args()
     try:
         report = attach(
@@ -48,6 +54,7 @@ def main() -> None:
             arguments.memory_tokens,
             arguments.key_dim,
             arguments.recall,
+            getattr(torch, arguments.dtype),
         )
     except (ForeignModelError, ValueError) as error:
         sys.exit(f"{error}")
@@ -62,15 +69,13 @@ def attach(
     memory_tokens: int,
     key_dim: int,
     recall_tokens: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Report:
-    """Writes OUT and returns what was found and what was assumed."""
+    """Writes OUT, its weights stored as `dtype`, and returns what was found and what was assumed."""
     report: Report = []
-    settings = read_settings(source)
-    found = Inventory(read_tensors(source))
-    backbone = backbone_tensors(settings, found)
-    found.finish()
-    tokenizer = read_tokenizer(source)
-    special = special_tokens(tokenizer, source, None, report)
+    found = read_pretrained(source)
+    settings, tokenizer = found.settings, found.tokenizer
+    special = special_tokens(tokenizer, found.frame, None, report)
     if mechanism == "episodic":
         config = _episodic_config(settings, special, segment_tokens or EPISODE_TOKENS, recall_tokens, tokenizer)
     else:
@@ -83,7 +88,7 @@ def attach(
             memory_key_dim=key_dim,
         )
     must_have_room(config, report)
-    assemble(out, config, backbone, _zero_values(config), tokenizer, report)
+    assemble(out, config, found.tensors, _zero_values(config), tokenizer, report, dtype)
     return report
 
 

@@ -75,6 +75,8 @@ def save(
     save_file(tensors, folder / (WEIGHTS + ".new"))
     (folder / (CONFIG + ".new")).write_text(model.config.to_json(), encoding="utf-8")
     (folder / (TOKENIZER + ".new")).write_text(tokenizer.to_json(), encoding="utf-8")
+    # safetensors makes a file that nobody else may read.
+    (folder / (WEIGHTS + ".new")).chmod((folder / (CONFIG + ".new")).stat().st_mode)
     for name in FILES:
         os.replace(folder / (name + ".new"), folder / name)
 

@@ -73,7 +73,7 @@ def convert(
         )
     config = ModelConfig(
         **settings,
-        special=special_tokens(tokenizer, folder, answer_mark, report),
+        special=special_tokens(tokenizer, None, answer_mark, report),
         segment_tokens=segment_tokens,
         mechanism=wrapped.mechanism,
         memory_tokens=len(wrapped.memory["memory_tokens"]),

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from model import weights
 from model.config import ModelConfig, SpecialTokens
-from model.convert.huggingface import chat_frame
 from model.convert.tensors import ForeignModelError, fit
 from model.layers.fused_linear import join_fused, split_fused
 from model.mechanisms import build
@@ -35,8 +34,10 @@ def read_tokenizer(folder: Path) -> TextTokenizer:
         raise ForeignModelError(f"{path}: {error}") from error
 
 
-def special_tokens(tokenizer: TextTokenizer, folder: Path, answer_mark: str | None, report: Report) -> SpecialTokens:
-    """The marks around tail and question: the folder's chat template, or a mark that training put before answers."""
+def special_tokens(
+    tokenizer: TextTokenizer, frame: tuple[str, str] | None, answer_mark: str | None, report: Report
+) -> SpecialTokens:
+    """The marks around tail and question: a chat template's frame, or a mark that training put before answers."""
     end = tokenizer.special_id(*END_TOKENS)
     if end is None:
         raise ForeignModelError("the tokeniser has no special token that could end an answer")
@@ -44,7 +45,6 @@ def special_tokens(tokenizer: TextTokenizer, folder: Path, answer_mark: str | No
         mark = tuple(tokenizer.encode(answer_mark)[:1])
         report.append(f"assumed: an answer begins behind token {mark[0]} ({answer_mark!r}) and ends at {end}")
         return SpecialTokens(start=end, question=(), answer=mark, end=end)
-    frame = chat_frame(folder)
     if frame is None:
         report.append(f"assumed: no chat template; an answer follows its question and a line break, ends at {end}")
         return SpecialTokens(start=end, question=(), answer=tuple(tokenizer.encode("\n")), end=end)
@@ -60,8 +60,9 @@ def assemble(
     memory: Mapping[str, Tensor],
     tokenizer: TextTokenizer,
     report: Report,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Writes a folder of weights; what `memory` does not give of the mechanism stays at its start."""
+    """Writes a folder of weights, as `dtype`; what `memory` does not give of the mechanism stays at its start."""
     if tokenizer.entries > config.vocab_size:
         raise ForeignModelError(
             f"the tokeniser has {tokenizer.entries} entries, the model {config.vocab_size}: they do not belong together"
@@ -77,7 +78,7 @@ def assemble(
     if extra := sorted(set(tensors) - set(expected)):
         raise ForeignModelError("not known: " + ", ".join(extra))
     model.load_state_dict(join_fused(model, {name: tensor.float() for name, tensor in tensors.items()}))
-    weights.save(out, model, tokenizer, torch.float32)
+    weights.save(out, model, tokenizer, dtype)
     report.append(f"written: {out}, {sum(t.numel() for t in tensors.values()):,} weights, mechanism {config.mechanism}")
 
 

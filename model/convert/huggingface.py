@@ -174,8 +174,8 @@ def _head(settings: Settings, found: Inventory) -> dict[str, Tensor]:
     return {"head.weight": found.take("lm_head.weight")}
 
 
-def chat_frame(folder: Path) -> tuple[str, str] | None:
-    """What a folder's chat template puts before and behind what a user says, up to where the answer begins."""
+def folder_chat_frame(folder: Path) -> tuple[str, str] | None:
+    """`chat_frame` of a folder's template; None where it has none."""
     path = folder / "tokenizer_config.json"
     given = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     beside = folder / "chat_template.jinja"
@@ -183,13 +183,21 @@ def chat_frame(folder: Path) -> tuple[str, str] | None:
     if not isinstance(template, str):
         return None
     names = {name: _content(given.get(name)) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    return chat_frame(template, names, folder)
+
+
+def chat_frame(template: str, names: Mapping[str, str], place: Path) -> tuple[str, str]:
+    """What a chat template puts before and behind what a user says, up to where the answer begins.
+
+    `names` are the special tokens that the template can name; `place` is for the error.
+    """
     try:
         # A template is a program: it runs in a sandbox, on one message, once.
         compiled = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
         messages = [{"role": "user", "content": _TEXT}]
         before, _, behind = compiled.render(messages=messages, add_generation_prompt=True, **names).partition(_TEXT)
     except TemplateError as error:
-        raise ForeignModelError(f"the chat template of {folder} cannot be rendered: {error}") from error
+        raise ForeignModelError(f"the chat template of {place} cannot be rendered: {error}") from error
     return before, behind
 
 
