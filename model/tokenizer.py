@@ -3,7 +3,8 @@
 A token is final only when no later byte can change it. The pattern of our own pre-tokeniser has no look-ahead and
 bounds every match, so a piece of text that another piece follows is final; only the last one waits, as at most
 a few dozen characters. The patterns of GPT-2 and Llama look ahead and join ("'l" and "l", line breaks across blanks),
-so of a foreign tokeniser three pieces wait.
+so of a foreign tokeniser three pieces wait. Our own tokeniser normalizes line ends and spaces first; pending bytes are
+normalized already, but for a CR at their end, which waits for the LF that may follow.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from model.text_normalization import normalized, normalized_part
 
 # Letters, digits or signs with at most one space in front; else white space. Bounded, so that a text
 # without any boundary cannot hold back its tokens for ever.
@@ -52,8 +55,9 @@ class TextTokenizer:
         for token, id_ in vocabulary.items():
             if token not in self._special:
                 self._pieces[id_] = bytes(symbols[symbol] for symbol in token)
-        own = any(step.get("pattern") == {"Regex": PIECE_PATTERN} for step in _steps(json.loads(tokenizer.to_str())))
-        self._pieces_held = 1 if own else _FOREIGN_PIECES_HELD
+        steps = _steps(json.loads(tokenizer.to_str()))
+        self._own = any(step.get("pattern") == {"Regex": PIECE_PATTERN} for step in steps)
+        self._pieces_held = 1 if self._own else _FOREIGN_PIECES_HELD
 
     @classmethod
     def from_json(cls, text: str) -> TextTokenizer:
@@ -116,10 +120,10 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a whole text, none held back."""
-        return self._tokenizer.encode(text).ids
+        return self._tokenizer.encode(normalized(text) if self._own else text).ids
 
     def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
-        """The tokens of a whole text, and for each the offset in characters at which it ends."""
+        """The tokens of a whole text, normalized already, and for each the offset in characters at which it ends."""
         encoding = self._tokenizer.encode(text)
         return encoding.ids, [end for _, end in encoding.offsets]
 
@@ -130,6 +134,7 @@ class TextTokenizer:
         bytes are the same. Raises `InvalidText`.
         """
         text, cut_character = _decoded(pending + data)
+        text, carriage_return = normalized_part(text) if self._own else (text, "")
         ids: list[int] = []
         start, size = 0, ENCODE_CHARACTERS_MAX
         while part := text[start : start + size]:
@@ -143,7 +148,7 @@ class TextTokenizer:
                 break
             # Pieces of a foreign tokeniser have no bound: a part that makes nothing final is too short.
             size = ENCODE_CHARACTERS_MAX if final else 2 * size
-        return Tokens(ids, text[start:].encode() + cut_character)
+        return Tokens(ids, (text[start:] + carriage_return).encode() + cut_character)
 
     def flush(self, pending: bytes) -> list[int]:
         """The tokens of pending bytes as if the text ended here; a cut character is left out."""

@@ -15,7 +15,8 @@ from testing.models import EPISODIC, MECHANISMS, prose, random_model
 from testing.replies import appended, asked, created
 from testing.serving import Server, client
 
-TEXT = prose(31, 4_000)
+# Ends so that its last tokens, which wait for the next byte, are in the same segment as those before them.
+TEXT = prose(32, 4_000)
 QUESTIONS = ("Who came?", "Where was it, and when?")
 ANSWER_TOKENS = 8
 CONFIGS = {**MECHANISMS, "episodic": EPISODIC}
