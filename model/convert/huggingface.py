@@ -1,4 +1,4 @@
-"""GPT-2 and Llama as Hugging Face's files have them, in our blocks' names: configuration, tensors, chat template."""
+"""Models as Hugging Face's files have them, in our blocks' names: configuration, tensors, chat template."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from torch import Tensor
 
-from model.config import RopeScaling
+from model.convert import families
 from model.convert.tensors import ForeignModelError, Inventory
 
-Settings = dict[str, Any]
+Settings = families.Settings
 _TEXT = "\N{SYMBOL FOR START OF TEXT}"
 
 
@@ -31,80 +32,13 @@ def read_settings(folder: Path) -> Settings:
 def settings_of(given: Mapping[str, Any]) -> Settings:
     """The same from a configuration's own fields."""
     kind = given.get("model_type")
+    family = families.FAMILIES.get(str(kind))
+    if family is None:
+        raise ForeignModelError(f"model_type {kind!r} is not supported; supported are {', '.join(families.FAMILIES)}")
     try:
-        if kind == "gpt2":
-            return _gpt2_settings(given)
-        if kind == "llama":
-            return _llama_settings(given)
+        return family(given)
     except KeyError as error:
-        raise ForeignModelError(f"the configuration lacks {error}") from error
-    raise ForeignModelError(f"model_type {kind!r} is neither gpt2 nor llama")
-
-
-def _gpt2_settings(given: Mapping[str, Any]) -> Settings:
-    _must_be(given, "activation_function", "gelu_new", "gelu_new", "gelu_pytorch_tanh")
-    _must_be(given, "scale_attn_weights", True, True)
-    _must_be(given, "scale_attn_by_inverse_layer_idx", False, False)
-    return {
-        "vocab_size": given["vocab_size"],
-        "d_model": given["n_embd"],
-        "n_layers": given["n_layer"],
-        "n_heads": given["n_head"],
-        "n_kv_heads": given["n_head"],
-        "d_ff": given.get("n_inner") or 4 * given["n_embd"],
-        "norm": "layernorm",
-        "norm_epsilon": given.get("layer_norm_epsilon", 1e-5),
-        "positions": "learned",
-        "activation": "gelu",
-        "bias": True,
-        "tied_head": given.get("tie_word_embeddings", True),
-        "window_tokens": given["n_positions"],
-    }
-
-
-def _llama_settings(given: Mapping[str, Any]) -> Settings:
-    _must_be(given, "hidden_act", "silu", "silu")
-    _must_be(given, "attention_bias", False, False)
-    _must_be(given, "mlp_bias", False, False)
-    size = given["hidden_size"] // given["num_attention_heads"]
-    _must_be(given, "head_dim", size, size, None)
-    rope = {**given, **(given.get("rope_scaling") or {}), **(given.get("rope_parameters") or {})}
-    return {
-        "vocab_size": given["vocab_size"],
-        "d_model": given["hidden_size"],
-        "n_layers": given["num_hidden_layers"],
-        "n_heads": given["num_attention_heads"],
-        "n_kv_heads": given.get("num_key_value_heads") or given["num_attention_heads"],
-        "d_ff": given["intermediate_size"],
-        "norm": "rmsnorm",
-        "norm_epsilon": given["rms_norm_eps"],
-        "positions": "rope",
-        "rope_theta": float(rope.get("rope_theta", 10_000.0)),
-        "rope_scaling": _rope_scaling(rope),
-        "activation": "swiglu",
-        "bias": False,
-        "tied_head": given.get("tie_word_embeddings", False),
-        "window_tokens": given["max_position_embeddings"],
-    }
-
-
-def _rope_scaling(rope: Mapping[str, Any]) -> RopeScaling | None:
-    kind = rope.get("rope_type") or rope.get("type") or "default"
-    if kind == "default":
-        return None
-    if kind != "llama3":
-        raise ForeignModelError(f"rope_type {kind!r} is neither default nor llama3")
-    return RopeScaling(
-        float(rope["factor"]),
-        float(rope["low_freq_factor"]),
-        float(rope["high_freq_factor"]),
-        int(rope["original_max_position_embeddings"]),
-    )
-
-
-def _must_be(given: Mapping[str, Any], name: str, default: object, *allowed: object) -> None:
-    if given.get(name, default) not in allowed:
-        raise ForeignModelError(f"{name} {given[name]!r} is not supported, only {' or '.join(map(repr, allowed))}")
+        raise ForeignModelError(f"the configuration of a {kind} lacks {error}") from error
 
 
 def backbone_tensors(settings: Settings, found: Inventory) -> dict[str, Tensor]:
@@ -142,25 +76,61 @@ def _gpt2_tensors(settings: Settings, found: Inventory) -> dict[str, Tensor]:
 
 
 def _llama_tensors(settings: Settings, found: Inventory) -> dict[str, Tensor]:
+    """Of all families but GPT-2. Those with norms behind each part, Gemma's, keep the scales of norms less one."""
+    gemma = settings.get("output_norms", False)
+    norms = {"attention_norm": "input_layernorm", "feed_forward_norm": "post_attention_layernorm"}
+    if gemma:
+        norms |= {
+            "attention_out_norm": "post_attention_layernorm",
+            "feed_forward_norm": "pre_feedforward_layernorm",
+            "feed_forward_out_norm": "post_feedforward_layernorm",
+        }
+    if settings.get("query_key_norm"):
+        norms |= {"attention.query_norm": "self_attn.q_norm", "attention.key_norm": "self_attn.k_norm"}
     prefix = "" if "embed_tokens.weight" in found else "model."
-    named = {
-        "embedding.weight": found.take(f"{prefix}embed_tokens.weight"),
-        "final_norm.weight": found.take(f"{prefix}norm.weight"),
-    }
-    parts = {
-        "attention_norm": "input_layernorm",
-        "feed_forward_norm": "post_attention_layernorm",
-        **{
-            f"attention.{o}": f"self_attn.{t}_proj"
-            for o, t in zip(("query", "key", "value", "out"), "qkvo", strict=True)
-        },
-        **{f"feed_forward.{name}": f"mlp.{name}_proj" for name in ("gate", "up", "down")},
-    }
+    named = {"final_norm.weight": found.take(f"{prefix}norm.weight")}
     for layer in range(settings["n_layers"]):
-        for ours, theirs in parts.items():
-            named[f"blocks.{layer}.{ours}.weight"] = found.take(f"{prefix}layers.{layer}.{theirs}.weight")
-        found.drop(f"{prefix}layers.{layer}.self_attn.rotary_emb.inv_freq")
-    return named | _head(settings, found)
+        ours, theirs = f"blocks.{layer}", f"{prefix}layers.{layer}"
+        for norm, name in norms.items():
+            named[f"{ours}.{norm}.weight"] = found.take(f"{theirs}.{name}.weight")
+    if gemma:
+        named = {name: 1 + scale.float() for name, scale in named.items()}
+    for layer in range(settings["n_layers"]):
+        ours, theirs = f"blocks.{layer}", f"{prefix}layers.{layer}"
+        named |= _attention_tensors(settings, found, f"{ours}.attention", f"{theirs}.self_attn")
+        named |= _feed_forward_tensors(found, f"{ours}.feed_forward", f"{theirs}.mlp")
+        found.drop(f"{theirs}.self_attn.rotary_emb.inv_freq")
+    return {"embedding.weight": found.take(f"{prefix}embed_tokens.weight"), **named, **_head(settings, found)}
+
+
+def _attention_tensors(settings: Settings, found: Inventory, ours: str, theirs: str) -> dict[str, Tensor]:
+    named = {f"{ours}.out.weight": found.take(f"{theirs}.o_proj.weight")}
+    parts = {f"{ours}.query": "q_proj", f"{ours}.key": "k_proj", f"{ours}.value": "v_proj"}
+    if f"{theirs}.qkv_proj.weight" in found:
+        head_dim = settings["attention_head_dim"] or settings["d_model"] // settings["n_heads"]
+        queries, keys = head_dim * settings["n_heads"], head_dim * settings["n_kv_heads"]
+        sizes = dict(zip(parts, (queries, keys, keys), strict=True))
+        return named | _split(found.take(f"{theirs}.qkv_proj.weight"), sizes)
+    for part, name in parts.items():
+        named[f"{part}.weight"] = found.take(f"{theirs}.{name}.weight")
+        if settings.get("qkv_bias"):
+            named[f"{part}.bias"] = found.take(f"{theirs}.{name}.bias")
+    return named
+
+
+def _feed_forward_tensors(found: Inventory, ours: str, theirs: str) -> dict[str, Tensor]:
+    named = {f"{ours}.down.weight": found.take(f"{theirs}.down_proj.weight")}
+    if f"{theirs}.gate_up_proj.weight" in found:
+        whole = found.take(f"{theirs}.gate_up_proj.weight")
+        return named | _split(whole, dict.fromkeys((f"{ours}.gate", f"{ours}.up"), len(whole) // 2))
+    return named | {f"{ours}.{part}.weight": found.take(f"{theirs}.{part}_proj.weight") for part in ("gate", "up")}
+
+
+def _split(whole: Tensor, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """The rows of several parts kept as one; where they are not as many, each part is the whole, which fits none."""
+    if len(whole) != sum(sizes.values()):
+        return {f"{part}.weight": whole for part in sizes}
+    return {f"{part}.weight": rows for part, rows in zip(sizes, torch.split(whole, list(sizes.values())), strict=True)}
 
 
 def _both(ours: str, theirs: str, found: Inventory) -> dict[str, Tensor]:

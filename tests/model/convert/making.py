@@ -71,24 +71,68 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, tied": ("llama", {**LLAMA, "tie_word_embeddings": True}),
     "llama 3": ("llama", {**LLAMA, "rope_parameters": LLAMA3_ROPE}),
 }
+# Each other family's own choices, with windows of less than 40 tokens where there is one.
+DEEP = {**LLAMA, "num_hidden_layers": 4}
+GEMMA = {**DEEP, "head_dim": 12, "query_pre_attn_scalar": 20, "sliding_window": 7, "max_position_embeddings": 96}
+SHORT, LONG = [1.0, 1.5, 2.0], [2.0, 4.0, 8.0]
+LONGROPE = {"rope_type": "longrope", "rope_theta": 500.0, "short_factor": SHORT, "long_factor": LONG}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    **SHAPES,
+    "llama, linear": (
+        "llama",
+        {**LLAMA, "rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0}},
+    ),
+    "qwen 2": ("qwen2", LLAMA),
+    "qwen 2, sliding": ("qwen2", {**DEEP, "use_sliding_window": True, "sliding_window": 7, "max_window_layers": 2}),
+    "qwen 3": ("qwen3", {**LLAMA, "head_dim": 12}),
+    "mistral": ("mistral", {**LLAMA, "sliding_window": None}),
+    "mistral, sliding": ("mistral", {**LLAMA, "sliding_window": 7}),
+    "smollm 3": ("smollm3", {**DEEP, "num_hidden_layers": 5, "pad_token_id": 0}),
+    "phi 3": ("phi3", {**LLAMA, "pad_token_id": 0, "sliding_window": 50}),
+    "phi 3, longrope": (
+        "phi3",
+        {
+            **LLAMA,
+            "pad_token_id": 0,
+            "original_max_position_embeddings": 60,
+            "partial_rotary_factor": 0.75,
+            "rope_parameters": {**LONGROPE, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 60},
+        },
+    ),
+    "gemma 2": ("gemma2", {**GEMMA, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}),
+    "gemma 3": ("gemma3_text", {**GEMMA, "sliding_window_pattern": 3}),
+    "gemma 3, linear": (
+        "gemma3_text",
+        {
+            **GEMMA,
+            "final_logit_softcapping": 3.0,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+            },
+        },
+    ),
+}
 CHAT = (
     "{% for m in messages %}{{ '<|end|>' + m.role + '\\n' + m.content + '<|end|>\\n' }}{% endfor %}{{ 'assistant\\n' }}"
 )
 
 
 def pretrained(shape: str) -> nn.Module:
-    """A random model of transformers' own, in float64, its weights large enough to matter."""
+    """A random model of transformers' own, its weights large enough to matter."""
     import transformers
 
-    kind, sizes = SHAPES[shape]
-    config = {"gpt2": transformers.GPT2Config, "llama": transformers.LlamaConfig}[kind](
-        vocab_size=400, bos_token_id=0, eos_token_id=0, attn_implementation="eager", **sizes
-    )
+    kind, sizes = FAMILIES[shape]
+    ids = {"bos_token_id": 0, "eos_token_id": 0, "attn_implementation": "eager"}
+    config = transformers.AutoConfig.for_model(kind, **{"vocab_size": 400, **ids, **sizes})
     torch.manual_seed(1)
     model = transformers.AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
+            if kind.startswith("gemma"):
+                # So that float32 has its scales, 1 + w, without rounding.
+                parameter.mul_(4096).round_().div_(4096)
     return model.eval()  # type: ignore[no-any-return]
 
 
