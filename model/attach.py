@@ -10,26 +10,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from model.config import Mechanism, ModelConfig, SpecialTokens
+from model.config import Mechanism, ModelConfig
 from model.convert.assemble import Report, assemble, must_have_room, special_tokens
-from model.convert.huggingface import Settings
+from model.convert.episodic import episodic_config
 from model.convert.pretrained import read_pretrained
 from model.convert.tensors import ForeignModelError
-from model.tokenizer import TextTokenizer
-
-EPISODE_TOKENS = 128
-RECALL_TOKENS = 1024
-# At six bytes a token or less, 64 MiB.
-CAPACITY_TOKENS = 10 * 2**20
-QUESTION_AND_ANSWER_TOKENS = 256
-# Stands where text is left out.
-GAP = "\n[...]\n"
 
 
 def main() -> None:
@@ -77,7 +67,7 @@ def attach(
     settings, tokenizer = found.settings, found.tokenizer
     special = special_tokens(tokenizer, found.frame, None, report)
     if mechanism == "episodic":
-        config = _episodic_config(settings, special, segment_tokens or EPISODE_TOKENS, recall_tokens, tokenizer)
+        config = episodic_config(settings, special, tokenizer, segment_tokens, recall_tokens)
     else:
         config = ModelConfig(
             **settings,
@@ -90,30 +80,6 @@ def attach(
     must_have_room(config, report)
     assemble(out, config, found.tensors, _zero_values(config), tokenizer, report, dtype)
     return report
-
-
-def _episodic_config(
-    settings: Settings, special: SpecialTokens, episode: int, recall: int | None, tokenizer: TextTokenizer
-) -> ModelConfig:
-    """With as much room for recalled text as the context leaves beside a question and its answer."""
-    special = replace(special, gap=tuple(tokenizer.encode(GAP)))
-    left = settings["window_tokens"] - len(special.opening) - episode - QUESTION_AND_ANSWER_TOKENS
-    fitting = left // (episode + len(special.gap)) * episode
-    if fitting < episode:
-        raise ForeignModelError(
-            f"a context of {settings['window_tokens']} tokens is too short: the window of a question needs "
-            f"{settings['window_tokens'] - left + episode + len(special.gap)} at least"
-        )
-    # A larger vocabulary takes four bytes a token in place of two.
-    capacity = CAPACITY_TOKENS if settings["vocab_size"] <= 1 << 16 else CAPACITY_TOKENS * 3 // 4
-    return ModelConfig(
-        **settings,
-        special=special,
-        segment_tokens=episode,
-        mechanism="episodic",
-        recall_tokens=min(recall or RECALL_TOKENS, fitting),
-        capacity_tokens=capacity,
-    )
 
 
 def _zero_values(config: ModelConfig) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -98,11 +97,6 @@ class Episodes:
         some = [block.chosen(part) for block, part in zip(self.blocks, parts, strict=True)]
         left = Episodes().added(Block.joined(some), 0)
         return Episodes(left.blocks, self.read_segments, self.read_bytes)
-
-    @cached_property
-    def tokens(self) -> np.ndarray:
-        """The tokens (n, T) of all episodes, copied."""
-        return np.concatenate([block.tokens.numpy() for block in self.blocks])
 
     def tokens_of(self, episode: int) -> np.ndarray:
         block, index = divmod(episode, BLOCK_EPISODES)
