@@ -206,17 +206,21 @@ class AnswerService:
 
         All are queued at once, or none is and `Overloaded` is raised.
         """
-        recalls = await asyncio.to_thread(self._recall, context, questions)
-        requests = [
-            self._request(context, recall, prompt, question, tenant)
-            for recall, prompt, question in zip(recalls, prompts, questions, strict=True)
-        ]
-        try:
-            streams = iter(self._engine.answer([request for request in requests if request is not None]))
-        except EngineBusy as busy:
-            raise _overloaded(str(busy)) from None
-        self._answers += len(requests)
+        # They count from here on: a server that drains waits for what was begun.
+        self._answers += len(questions)
         self._answers_ended.clear()
+        try:
+            recalls = await asyncio.to_thread(self._recall, context, questions)
+            requests = [
+                self._request(context, recall, prompt, question, tenant)
+                for recall, prompt, question in zip(recalls, prompts, questions, strict=True)
+            ]
+            streams = iter(self._engine.answer([request for request in requests if request is not None]))
+        except BaseException as error:
+            self._release(len(questions))
+            if isinstance(error, EngineBusy):
+                raise _overloaded(str(error)) from None
+            raise
         queued_at = time.perf_counter()
         answers = []
         for question, recall, request in zip(questions, recalls, requests, strict=True):
@@ -225,7 +229,7 @@ class AnswerService:
             else:
                 stream = next(streams)
                 parts = self._written(context, question, recall, request, stream, queued_at)
-            answers.append(Answering(parts, stream, self._answer_ended))
+            answers.append(Answering(parts, stream, self._release))
         return answers
 
     def _request(
@@ -312,8 +316,8 @@ class AnswerService:
     def _late(self, queued_at: float) -> bool:
         return time.perf_counter() - queued_at >= self._answer_seconds
 
-    def _answer_ended(self) -> None:
-        self._answers -= 1
+    def _release(self, count: int = 1) -> None:
+        self._answers -= count
         if not self._answers:
             self._answers_ended.set()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from model.checkpoint import Checkpoint
+from model.mechanisms.base import Recall
 from model.sampling import Sampling
 from model.tokenizer import TextTokenizer
 from model.weights import LoadedModel
@@ -88,3 +90,25 @@ async def test_an_answer_can_be_closed_while_its_next_piece_is_waited_for(
     must_be_idle(engine, await after_a_turn(service))
     piece.cancel()
     await asyncio.wait({piece})
+
+
+async def test_an_answer_counts_while_its_question_still_searches_the_memory(
+    service: AnswerService, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that drains waits for it; where the question is given up, nothing is left behind."""
+    released = threading.Event()
+
+    def searching(*_: object) -> Recall:
+        assert released.wait(60)
+        return Recall(MODEL.initial_memory(1))
+
+    monkeypatch.setattr(MODEL, "recall", searching)
+    asking = asyncio.create_task(asked(service))
+    await asyncio.sleep(0)
+    drained = await after_a_turn(service)
+    assert not drained.done()
+    asking.cancel()
+    released.set()
+    await asyncio.wait({asking})
+    await drained
+    must_be_idle(engine, drained)
