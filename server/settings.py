@@ -57,7 +57,7 @@ class StoreSettings(BaseModel):
 class ModelSettings(BaseModel):
     """Model"""
 
-    weights: Path = Field(Path("model/babilong"), description="folder with weights, configuration and tokenizer")
+    weights: Path = Field(Path("model/smollm2"), description="folder with weights, configuration and tokenizer")
     device: str | None = Field(None, description="cpu, cuda or cuda:N; CUDA by default where available")
     threads: int = Field(
         default_factory=lambda: max(1, len(os.sched_getaffinity(0)) - 1),

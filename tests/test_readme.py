@@ -12,13 +12,14 @@ from testing.models import prose
 from testing.serving import ROOT, Server
 
 ADDRESS = "http://127.0.0.1:8000"
+WEIGHTS = ROOT / "model" / "babilong"
 
 
 def commands() -> list[str]:
     """The shell blocks of the section, but for the one that starts the server."""
     section = (ROOT / "README.md").read_text().split("## Sixty seconds")[1].split("\n## ")[0]
     first, *rest = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-    assert first == "make serve\n"
+    assert first == f"ONCEREAD_WEIGHTS={WEIGHTS.relative_to(ROOT)} make serve\n"
     return rest
 
 
@@ -43,7 +44,7 @@ def novel(tmp_path: Path) -> Path:
 
 def test_the_sixty_seconds_of_the_readme(novel: Path, tmp_path: Path) -> None:
     prepare_and_read, ask, _ = commands()
-    server = Server(ROOT / "model" / "babilong", f"sqlite:///{tmp_path}/data")
+    server = Server(WEIGHTS, f"sqlite:///{tmp_path}/data")
     with server:
         run(prepare_and_read, server, novel)
         before = json.loads(run(ask, server, novel))
@@ -64,7 +65,7 @@ def test_the_client_in_the_shell_and_in_python(novel: Path, tmp_path: Path) -> N
     assert install == "pip install ./clients/python"
     python = re.search(r"```python\n(from pathlib.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert python
-    with Server(ROOT / "model" / "babilong", f"sqlite:///{tmp_path}/data") as server:
+    with Server(WEIGHTS, f"sqlite:///{tmp_path}/data") as server:
         run(prepare_and_read, server, novel)
         # The command of the tree, in place of the installed wheel's.
         installed = (

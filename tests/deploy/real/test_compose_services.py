@@ -104,6 +104,9 @@ def composed(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     stand_in(services["valkey"]["image"], BINARIES["valkey9"](), "/usr/local/bin/valkey-server")
     stand_in(services["prometheus"]["image"], Path(require("prometheus")), "/bin/prometheus", "/bin/prometheus")
     services["onceread"]["image"] = IMAGE
+    # They answer with one word.
+    environment = services["onceread"]["environment"]
+    services["onceread"]["environment"] = {**environment, "ONCEREAD_WEIGHTS": "model/babilong"}
     with Composed(tmp_path_factory.mktemp("compose"), services) as composed:
         try:
             until(lambda: answers(f"{SERVER}/readyz"), "the server is ready", 120)

@@ -44,6 +44,7 @@ class Pod:
                 "keys": {"open": True},
                 "store": {"url": valkey.url},
                 "replicas": 1,
+                "weights": {"path": "model/babilong"},
             },
             f"{self.name}-onceread",
         )
@@ -98,7 +99,7 @@ def test_the_rendered_pod_runs_and_loses_nothing_when_it_is_killed(
         assert container["Config"]["User"].startswith("10001")
         assert container["HostConfig"]["ReadonlyRootfs"] is True
         assert not container["EffectiveCaps"]
-        assert container["HostConfig"]["Memory"] == 4 << 30
+        assert container["HostConfig"]["Memory"] == 6 << 30
         session = created(http)
         appended(http, session, TEXT)
         before = asked(http, session, question="Where is Mary?")

@@ -126,6 +126,10 @@ def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
     must_fail(refused_start(tmp_path, "memory://"), 1, str(tmp_path), "weights.safetensors")
 
 
+def test_weights_that_are_not_there_are_refused_with_what_to_run(tmp_path: Path) -> None:
+    must_fail(refused_start(tmp_path / "none", "memory://"), 1, f"no folder {tmp_path / 'none'}", "make weights")
+
+
 def test_an_unknown_setting_is_named(tiny_weights: Path) -> None:
     must_fail(refused_start(tiny_weights, "memory://", ONCEREAD_PROT="1"), 2, "ONCEREAD_PROT")
 
