@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from fastapi.sse import format_sse_event
 
 from server.http.openai_schemas import (
+    Annotation,
     ChatAnswer,
     ChatChoice,
     ChatCompletion,
@@ -21,6 +22,7 @@ from server.http.openai_schemas import (
     CompletionLogprobs,
     OpenAIUsage,
 )
+from server.http.sources import citations
 from server.sessions.answers import Answer, Piece
 
 DONE = format_sse_event(data_str="[DONE]")
@@ -55,7 +57,7 @@ class AnswerEncoder(ABC):
     def piece(self, piece: Piece) -> bytes: ...
 
     @abstractmethod
-    def end(self, finish_reason: str) -> bytes: ...
+    def end(self, answer: Answer) -> bytes: ...
 
     def usage(self, answer: Answer) -> bytes:
         return self._chunk([], usage=_usage(answer).model_dump())
@@ -66,14 +68,18 @@ class AnswerEncoder(ABC):
 
 
 class ChatEncoder(AnswerEncoder):
-    """The answers of /v1/chat/completions."""
+    """The answers of /v1/chat/completions, with at most `sources_max` places of the session's text as annotations."""
 
     id_prefix = "chatcmpl"
     chunk_object = "chat.completion.chunk"
 
+    def __init__(self, model: str, logprobs: bool, session: str | None, sources_max: int) -> None:
+        super().__init__(model, logprobs)
+        self._session, self._sources_max = session, sources_max
+
     def whole(self, answer: Answer) -> ChatCompletion:
         choice = ChatChoice(
-            message=ChatAnswer(content=answer.text),
+            message=ChatAnswer(content=answer.text, annotations=self._annotations(answer)),
             logprobs=_chat_logprobs(answer) if self._logprobs else None,
             finish_reason=answer.finish_reason,
         )
@@ -88,10 +94,14 @@ class ChatEncoder(AnswerEncoder):
         logprobs = _chat_logprobs(piece).model_dump() if piece.tokens else None
         return self._choice({"content": piece.text}, logprobs=logprobs)
 
-    def end(self, finish_reason: str) -> bytes:
-        return self._choice({}, finish_reason=finish_reason)
+    def end(self, answer: Answer) -> bytes:
+        cited = [annotation.model_dump() for annotation in self._annotations(answer)]
+        return self._choice({"annotations": cited} if cited else {}, finish_reason=answer.finish_reason)
 
-    def _choice(self, delta: dict[str, str], **members: Any) -> bytes:
+    def _annotations(self, answer: Answer) -> list[Annotation]:
+        return citations(answer, self._session, self._sources_max)
+
+    def _choice(self, delta: dict[str, Any], **members: Any) -> bytes:
         return self._chunk([{"index": 0, "logprobs": None, "finish_reason": None, "delta": delta} | members])
 
 
@@ -112,8 +122,8 @@ class CompletionEncoder(AnswerEncoder):
     def piece(self, piece: Piece) -> bytes:
         return self._choice(piece.text, None)
 
-    def end(self, finish_reason: str) -> bytes:
-        return self._choice("", finish_reason)
+    def end(self, answer: Answer) -> bytes:
+        return self._choice("", answer.finish_reason)
 
     def _choice(self, text: str, finish_reason: str | None) -> bytes:
         return self._chunk([{"index": 0, "logprobs": None, "finish_reason": finish_reason, "text": text}])

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from server.http.schemas import SessionId, StopString
+from server.http.schemas import SOURCES, AnswerSource, SessionId, SourcesCount, StopString
 
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
@@ -62,6 +62,7 @@ class ChatRequest(Wanted):
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool | None = False
     top_logprobs: int | None = Field(None, ge=0, le=0)
+    sources: SourcesCount = SOURCES
 
     @model_validator(mode="after")
     def has_a_question(self) -> Self:
@@ -109,9 +110,25 @@ class ChatLogprobs(BaseModel):
     content: list[ChatLogprob]
 
 
+class UrlCitation(BaseModel):
+    start_index: int
+    end_index: int
+    title: str
+    url: str
+
+
+class Annotation(BaseModel):
+    """A source in the one form that OpenAI's clients have for a citation; `source` is an extension."""
+
+    type: Literal["url_citation"] = "url_citation"
+    url_citation: UrlCitation
+    source: AnswerSource
+
+
 class ChatAnswer(BaseModel):
     role: Literal["assistant"] = "assistant"
     content: str
+    annotations: list[Annotation]
 
 
 class ChatChoice(BaseModel):

@@ -12,7 +12,11 @@ MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
 SnapshotName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+SourcesCount = Annotated[int, Field(ge=0, le=16)]
 TtlSeconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
+
+# How many sources an answer has at most, where the request does not say.
+SOURCES = 3
 
 
 class Body(BaseModel):
@@ -104,6 +108,7 @@ class Ask(Body):
     remember: bool = False
     min_offset: int | None = Field(None, ge=0, lt=2**63)
     snapshot: SnapshotName | None = None
+    sources: SourcesCount = SOURCES
 
     @model_validator(mode="after")
     def one_way_of_asking(self) -> Self:
@@ -193,28 +198,40 @@ class TokenScore(BaseModel):
     logprob: float
 
 
-class AnswerOne(BaseModel):
-    object: Literal["answer"] = "answer"
-    session: str
-    answer: str
-    finish_reason: Literal["stop", "length"]
-    logprobs: list[TokenScore] | None = None
-    usage: Usage
-    memory: MemoryUsed
+class AnswerSource(BaseModel):
+    """A place of the text that an answer was drawn from, in bytes as they were sent; a higher score is better."""
+
+    offset: int
+    bytes: int
+    document: str | None = None
+    text: str
+    score: float
 
 
 class AnswerPart(BaseModel):
-    """One of several answers."""
+    """One of several answers; `logprobs` is absent unless requested.
+
+    `found` says whether the text has the answer, null where the model's memory cannot tell; `sources` come best first.
+    """
 
     answer: str
     finish_reason: Literal["stop", "length"]
-    logprobs: list[TokenScore] | None = None
+    found: bool | None
+    sources: list[AnswerSource]
+    logprobs: list[TokenScore] | None = Field(None, exclude_if=lambda scores: scores is None)
     usage: Usage
 
 
-class AnswerMany(BaseModel):
+class Answered(BaseModel):
     object: Literal["answer"] = "answer"
     session: str
+
+
+class AnswerOne(AnswerPart, Answered):
+    memory: MemoryUsed
+
+
+class AnswerMany(Answered):
     answers: list[AnswerPart]
     usage: Usage
     memory: MemoryUsed

@@ -298,7 +298,8 @@ class AnswerService:
             span.set_attributes({f"onceread.{name}": value for name, value in counts.items()})
             span.end()
         text, tokens = "".join(parts), tuple(scored)
-        yield Answer(context, text, reason, prompt_tokens, count, tokens, recall.sources, recall.found)
+        found = recall.found if context.memory_tokens else False
+        yield Answer(context, text, reason, prompt_tokens, count, tokens, recall.sources, found)
 
     async def _next(self, written: AnswerStream, queued_at: float, count: int) -> Written | None:
         """The next token; None at the end, or when `answer_seconds` are over."""

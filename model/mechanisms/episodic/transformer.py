@@ -111,7 +111,9 @@ class EpisodicTransformer(MemoryTransformer):
         return episodes.added(block, offsets[-1] - offsets[0])
 
     def _with_tail(self, episodes: Episodes, tail: Sequence[int]) -> Episodes:
-        return self._added([tail], episodes) if tail else episodes
+        """The tail as further episodes: with the tokens of what is pending it may be longer than a segment."""
+        size = self.config.segment_tokens
+        return self._added([tail[at : at + size] for at in range(0, len(tail), size)], episodes) if tail else episodes
 
 
 def _nothing(device: torch.device) -> MemoryState:

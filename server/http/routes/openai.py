@@ -65,7 +65,8 @@ async def create_chat_completion(
     tokens_max = body.max_completion_tokens or body.max_tokens or TOKENS
     question = _question(body, body.messages[last].text, tokens_max, bool(body.logprobs), "messages")
     query = _query(services.loaded.name, body, question, identity, session, f"\n{earlier}\n" if earlier else "")
-    encoder = ChatEncoder(services.loaded.name, question.logprobs)
+    named = None if query.key is None else query.key.id
+    encoder = ChatEncoder(services.loaded.name, question.logprobs, named, body.sources)
     return await _answer(request, services, body, query, encoder)
 
 
@@ -134,7 +135,7 @@ async def _events(
                 if isinstance(part, Piece):
                     yield encoder.piece(part)
                     continue
-                yield encoder.end(part.finish_reason)
+                yield encoder.end(part)
                 if usage:
                     yield encoder.usage(part)
                 yield DONE

@@ -25,8 +25,9 @@ from server.http.routes.shared import (
     while_connected,
 )
 from server.http.schemas import AnswerMany, AnswerOne, AnswerPart, Ask, MemoryUsed, TokenScore, Usage
+from server.http.sources import shown_sources
 from server.sessions import errors
-from server.sessions.answers import Answer, Piece, Question, Scored
+from server.sessions.answers import Answer, Piece, Question
 from server.sessions.queries import Query
 from server.settings import Settings
 from server.store.base import SessionKey
@@ -60,10 +61,10 @@ async def ask_question(
     admitted = await while_connected(request, queries.admit(query))
     if body.stream:
         request_id = request.scope["state"]["request_id"]
-        return event_stream(_events(key, body.logprobs, queries.stream(admitted), request_id), settings)
+        return event_stream(_events(key, body, queries.stream(admitted), request_id), settings)
     answers = await while_connected(request, queries.answer(admitted))
-    whole = _one(key, answers[0], body.logprobs) if body.questions is None else _many(key, answers, body.logprobs)
-    return JSONResponse(whole.model_dump(exclude_none=True))
+    whole = _one(key, answers[0], body) if body.questions is None else _many(key, answers, body)
+    return JSONResponse(whole.model_dump())
 
 
 def _questions(body: Ask, settings: Settings) -> tuple[Question, ...]:
@@ -88,7 +89,7 @@ def _questions(body: Ask, settings: Settings) -> tuple[Question, ...]:
 
 
 async def _events(
-    key: SessionKey, logprobs: bool, answer: AsyncGenerator[Piece | Answer, None], request_id: str
+    key: SessionKey, body: Ask, answer: AsyncGenerator[Piece | Answer, None], request_id: str
 ) -> AsyncGenerator[bytes, None]:
     """The answer's pieces as `delta` events, then `done` or `error`."""
     try:
@@ -97,7 +98,7 @@ async def _events(
                 if isinstance(part, Piece):
                     yield event("delta", {"text": part.text})
                 else:
-                    yield event("done", _one(key, part, logprobs).model_dump(exclude_none=True))
+                    yield event("done", _one(key, part, body).model_dump())
     except Exception as error:
         yield event("error", error_response(error).body(request_id))
 
@@ -120,29 +121,22 @@ def _memory(answer: Answer) -> MemoryUsed:
     )
 
 
-def _scores(tokens: tuple[Scored, ...], wanted: bool) -> list[TokenScore] | None:
-    return [TokenScore(token=text, logprob=logprob) for text, logprob in tokens] if wanted else None
-
-
-def _one(key: SessionKey, answer: Answer, logprobs: bool) -> AnswerOne:
-    return AnswerOne(
-        session=key.id,
+def _part(answer: Answer, body: Ask) -> AnswerPart:
+    scores = [TokenScore(token=text, logprob=logprob) for text, logprob in answer.tokens]
+    return AnswerPart(
         answer=answer.text,
         finish_reason=answer.finish_reason,
-        logprobs=_scores(answer.tokens, logprobs),
+        found=answer.found,
+        sources=shown_sources(answer.sources, body.sources),
+        logprobs=scores if body.logprobs else None,
         usage=_usage([answer]),
-        memory=_memory(answer),
     )
 
 
-def _many(key: SessionKey, answers: list[Answer], logprobs: bool) -> AnswerMany:
-    parts = [
-        AnswerPart(
-            answer=answer.text,
-            finish_reason=answer.finish_reason,
-            logprobs=_scores(answer.tokens, logprobs),
-            usage=_usage([answer]),
-        )
-        for answer in answers
-    ]
+def _one(key: SessionKey, answer: Answer, body: Ask) -> AnswerOne:
+    return AnswerOne(session=key.id, memory=_memory(answer), **dict(_part(answer, body)))
+
+
+def _many(key: SessionKey, answers: list[Answer], body: Ask) -> AnswerMany:
+    parts = [_part(answer, body) for answer in answers]
     return AnswerMany(session=key.id, answers=parts, usage=_usage(answers), memory=_memory(answers[0]))

@@ -45,7 +45,9 @@ def streamed(http: httpx.Client, session: str, **body: Any) -> list[tuple[str, d
 def test_an_answer_has_every_field(http: httpx.Client, session: str) -> None:
     before = shown(http, session)
     answer = asked(http, session)
-    assert answer.keys() == {"object", "session", "answer", "finish_reason", "usage", "memory"}
+    assert [*answer] == ["object", "session", "answer", "finish_reason", "found", "sources", "usage", "memory"]
+    # This memory is a few matrices: it cannot say where something stands, nor whether it is there.
+    assert (answer["found"], answer["sources"]) == (None, [])
     assert (answer["object"], answer["session"]) == ("answer", session)
     assert isinstance(answer["answer"], str)
     assert answer["finish_reason"] in ("stop", "length")
@@ -69,7 +71,7 @@ def test_several_questions_get_the_answers_that_each_gets_alone(http: httpx.Clie
     alone = [asked(http, session, question=question, max_tokens=1) for question in questions]
     assert [part["answer"] for part in several["answers"]] == [answer["answer"] for answer in alone]
     for part in several["answers"]:
-        assert part.keys() == {"answer", "finish_reason", "usage"}
+        assert [*part] == ["answer", "finish_reason", "found", "sources", "usage"]
     for count in ("prompt_tokens", "completion_tokens"):
         assert several["usage"][count] == sum(answer["usage"][count] for answer in alone)
     assert several["usage"]["memory_tokens"] == alone[0]["usage"]["memory_tokens"]
@@ -135,6 +137,8 @@ def test_one_token_ends_with_finish_reason_length(http: httpx.Client, session: s
         ({"question": "Who?", "top_k": -1}, "top_k"),
         ({"question": "Who?", "seed": -1}, "seed"),
         ({"question": "Who?", "seed": 2**63}, "seed"),
+        ({"question": "Who?", "sources": -1}, "sources"),
+        ({"question": "Who?", "sources": 17}, "sources"),
         ({"question": "Who?", "colour": "red"}, "colour"),
     ],
 )
@@ -178,6 +182,7 @@ def test_a_question_sees_all_text_acknowledged_before_it(http: httpx.Client) -> 
 def test_a_session_without_text_answers(http: httpx.Client) -> None:
     answer = asked(http, created(http))
     assert answer["usage"]["memory_tokens"] == 0
+    assert (answer["found"], answer["sources"]) == (False, [])
     assert answer["memory"] | {"restored_from": "", "restore_seconds": 0} == {
         "version": 0,
         "offset": 0,

@@ -31,6 +31,18 @@ def test_the_tail_is_a_source_too() -> None:
     assert (recall.sources[0].offset, recall.sources[0].size, recall.sources[0].text) == (0, 4, "Anna")
 
 
+@pytest.mark.parametrize("characters", range(20, 60, 3))
+def test_a_tail_with_pending_tokens_may_be_longer_than_a_segment(characters: int) -> None:
+    """The server puts the tokens of pending bytes behind the tail at a question."""
+    text = (prose(8, characters) + " quoted zebra").encode()
+    state = read(MODEL, prose(9, 400).encode())
+    tail = [*state.tail, *TOKENIZER.encode(text.decode())]
+    assert len(tail) > MODEL.config.segment_tokens
+    recall = MODEL.recall(TOKENIZER.encode("Which zebra?"), state.memory, tail)
+    places = sorted((source.offset, source.text) for source in recall.sources)
+    assert "zebra" in "".join(found for _, found in places)
+
+
 def test_a_memory_that_has_read_nothing_has_no_answer() -> None:
     recall = MODEL.recall(TOKENIZER.encode("Where is Anna?"), MODEL.initial_memory(1), ())
     assert recall == (recall.memory, (), (), False)
