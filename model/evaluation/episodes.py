@@ -46,6 +46,11 @@ class EpisodicText:
     def __len__(self) -> int:
         return len(self.cuts) - 1
 
+    def tail(self, episode_tokens: int) -> list[int]:
+        """The tokens after the last full episode."""
+        tokens: list[int] = self.ids[len(self.ids) // episode_tokens * episode_tokens :].tolist()
+        return tokens
+
     def place(self, episode: int) -> tuple[int, int]:
         return int(self.cuts[episode]), int(self.cuts[episode + 1])
 

@@ -1,6 +1,7 @@
 """`python -m model.evaluation finding`: how often the place of an answer is found in a long text.
 
-SQuAD's articles and FairytaleQA's stories, each as one text. Rows: BM25, a sentence encoder, and both.
+SQuAD's articles and FairytaleQA's stories, each as one text. Rows: BM25, a sentence encoder, both, and what the
+mechanism finds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from model.evaluation.corpora import Corpus, read_fairytales, read_squad
 from model.evaluation.episodes import EpisodicText
 from model.evaluation.finding import report
 from model.evaluation.finding.dense import installed
-from model.evaluation.finding.finders import Find, baselines
+from model.evaluation.finding.finders import OURS, Find, baselines, mechanism
 from model.evaluation.finding.ranks import Rank, ranked
 from model.evaluation.lines import append_lines, read_lines
 from model.weights import LoadedModel
@@ -101,3 +102,7 @@ def _rank(key: tuple[str, int, str, int], find: Find, corpus: Corpus, episode_to
 
 def _rows(text: EpisodicText, loaded: LoadedModel, given: argparse.Namespace) -> Iterator[tuple[str, Find]]:
     yield from baselines(text, loaded.model.config.segment_tokens, given.dense)
+    if loaded.model.config.mechanism == "episodic":
+        yield OURS, mechanism(loaded, text)
+    else:
+        print(f"no row of ours: the mechanism {loaded.model.config.mechanism} finds no places", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from model import weights
 from model.evaluation.__main__ import COMMANDS
 from model.tokenizer import TextTokenizer
-from testing.models import random_model, tiny_config
+from testing.models import EPISODIC, random_model
 from tests.model.evaluation.making import write_fairytales, write_squad
 
 
@@ -21,7 +22,7 @@ def given(tmp_path: Path, tokenizer: TextTokenizer) -> list[str]:
         "--squad", str(write_squad(tmp_path / "squad.json.xz")),
         "--fairytale", str(write_fairytales(tmp_path / "tales.jsonl")),
     ]  # fmt: skip
-    config = tiny_config(segment_tokens=64, window_tokens=256)
+    config = replace(EPISODIC, segment_tokens=64, recall_tokens=512, window_tokens=1200, capacity_tokens=1 << 20)
     weights.save(tmp_path / "weights", random_model(config), tokenizer, torch.float32)
     settings = ["--weights", str(tmp_path / "weights"), "--recall-tokens", "512", "--no-dense"]
     return [*files, *settings, "--out", str(tmp_path / "ranks.jsonl")]
@@ -36,10 +37,20 @@ def test_the_table_has_each_text_and_row(given: list[str], tmp_path: Path, capsy
         ("squad", "BM25", 3),
         ("squad", "BM25 +n", 3),
     ]
-    assert all(row["read"] == 3 and row["among"]["16"] == 3 for row in rows if row["row"] == "BM25 +n")
+    assert {row["row"] for row in rows} == {"BM25", "BM25 +n", "ours"}
+    assert all(row["read"] == 3 and row["among"]["16"] == 3 for row in rows if row["row"] != "BM25")
     assert "| BM25 +n |" in table
     assert "3 questions" in table
     assert picture.read_text().lstrip().startswith("<?xml")
+
+
+def test_a_mechanism_that_finds_no_places_has_no_row(
+    given: list[str], tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    COMMANDS["finding"]([*given, "--weights", str(tiny_weights)])
+    shown = capsys.readouterr()
+    assert "no row of ours: the mechanism delta finds no places" in shown.err
+    assert "| ours |" not in shown.out
 
 
 def test_an_interrupted_examination_resumes(given: list[str], tmp_path: Path) -> None:
