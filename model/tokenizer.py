@@ -2,28 +2,31 @@
 
 A token is final only when no later byte can change it. The pattern of our own pre-tokeniser has no look-ahead and
 bounds every match, so a piece of text that another piece follows is final; only the last one waits, as at most
-a few dozen characters. The patterns of GPT-2 and Llama look ahead and join ("'l" and "l", line breaks across blanks),
-so of a foreign tokeniser three pieces wait. Our own tokeniser normalizes line ends and spaces first; pending bytes are
-normalized already, but for a CR at their end, which waits for the LF that may follow.
+a few dozen characters. The patterns of GPT-2, Llama 3 and Qwen look ahead and join ("'l" and "l", line breaks across
+blanks), so of a foreign byte-level tokeniser three pieces wait. Our own tokeniser normalizes line ends and spaces
+first; pending bytes are normalized already, but for a CR at their end, which waits for the LF that may follow.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from model.text_normalization import normalized, normalized_part
+from model.tokenizer_json import SPACED_PATTERN, adapted, byte_symbols, byte_tokens, steps, with_every_byte
 
 # Letters, digits or signs with at most one space in front; else white space. Bounded, so that a text
 # without any boundary cannot hold back its tokens for ever.
 PIECE_PATTERN = r" ?\p{L}{1,32}| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]{1,8}|\s{1,16}"
 ENCODE_CHARACTERS_MAX = 1 << 16
 _FOREIGN_PIECES_HELD = 3
+_SYMBOLS = byte_symbols()
+_BYTE_TOKENS = {token: byte for byte, token in enumerate(byte_tokens())}
 
 
 class InvalidText(ValueError):
@@ -42,37 +45,35 @@ class Tokens(NamedTuple):
 
 
 class TextTokenizer:
-    """A byte-level BPE (Sennrich et al. 1508.07909) over pieces that are stable under cuts."""
+    """A BPE (Sennrich et al. 1508.07909) over bytes, or with a token for each, in pieces that are stable under cuts."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        symbols = _byte_symbols()
         self._tokenizer = tokenizer
         # No text can name a special token: what looks like one is read as the characters that it is.
         tokenizer.encode_special_tokens = True
         self._special = {token.content: id_ for id_, token in tokenizer.get_added_tokens_decoder().items()}
         vocabulary = tokenizer.get_vocab()
         self._pieces = [b""] * (max(vocabulary.values(), default=-1) + 1)
+        given = json.loads(tokenizer.to_str())
+        bytes_of = _bytes_of_characters if given["model"]["byte_fallback"] else _bytes_of_symbols
         for token, id_ in vocabulary.items():
             if token not in self._special:
-                self._pieces[id_] = bytes(symbols[symbol] for symbol in token)
-        steps = _steps(json.loads(tokenizer.to_str()))
-        self._own = any(step.get("pattern") == {"Regex": PIECE_PATTERN} for step in steps)
-        self._pieces_held = 1 if self._own else _FOREIGN_PIECES_HELD
+                self._pieces[id_] = bytes_of(token)
+        patterns = [step.get("pattern") for step in steps(given["pre_tokenizer"])]
+        self._own = {"Regex": PIECE_PATTERN} in patterns
+        self._pieces_held = 1 if self._own or {"Regex": SPACED_PATTERN} in patterns else _FOREIGN_PIECES_HELD
 
     @classmethod
     def from_json(cls, text: str) -> TextTokenizer:
-        """A byte-level BPE from tokenizer.json; what would make a token depend on where a text is cut is refused."""
-        given = json.loads(text)
-        for name in ("normalizer", "truncation", "padding"):
-            if given.get(name) is not None:
-                raise ValueError(f"a tokeniser with a {name} changes the text: it cannot be used")
-        byte_level = [step for step in _steps(given) if step.get("type") == "ByteLevel"]
-        if given["model"]["type"] != "BPE" or not byte_level:
-            raise ValueError("only byte-level BPE tokenisers can be used")
-        for step in byte_level:
-            step["add_prefix_space"] = False
-        # Nothing is put around a text, and offsets count white space.
-        return cls(Tokenizer.from_str(json.dumps({**given, "post_processor": None})))
+        """The tokeniser of a tokenizer.json, `adapted`; one that would lose or change text is refused (ValueError)."""
+        return cls(_read(adapted(text)))
+
+    def within(self, entries: int, used: Collection[int]) -> TextTokenizer:
+        """With a token for every byte, for a model with so many entries that needs the special tokens `used`.
+
+        Raises ValueError where that cannot be.
+        """
+        return TextTokenizer(_read(with_every_byte(self.to_json(), entries, used)))
 
     @classmethod
     def read(cls, path: Path) -> TextTokenizer:
@@ -187,10 +188,11 @@ class StreamDecoder:
         return shown
 
 
-def _steps(given: dict[str, Any]) -> list[dict[str, Any]]:
-    """The steps of a tokenizer.json's pre-tokeniser."""
-    whole = given["pre_tokenizer"] or {}
-    return whole.get("pretokenizers", [whole])  # type: ignore[no-any-return]
+def _read(text: str) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:
+        raise ValueError(f"not a tokenizer.json: {error}") from error
 
 
 def _decoded(data: bytes) -> tuple[str, bytes]:
@@ -203,11 +205,11 @@ def _decoded(data: bytes) -> tuple[str, bytes]:
     return text, decoder.getstate()[0]
 
 
-def _byte_symbols() -> dict[str, int]:
-    """The printable symbol that byte-level BPE writes for each byte, as `tokenizers` does it.
+def _bytes_of_symbols(token: str) -> bytes:
+    """The bytes of a byte-level token; none where it is not made of bytes, because then no text has it."""
+    return bytes(_SYMBOLS[symbol] for symbol in token) if all(symbol in _SYMBOLS for symbol in token) else b""
 
-    Printable Latin-1 bytes stand for themselves; the others, in order, for U+0100 and on.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+def _bytes_of_characters(token: str) -> bytes:
+    byte = _BYTE_TOKENS.get(token)
+    return token.encode() if byte is None else bytes([byte])

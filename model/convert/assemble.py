@@ -24,7 +24,7 @@ END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<
 
 
 def read_tokenizer(folder: Path) -> TextTokenizer:
-    """A folder's tokenizer.json, which must be a byte-level BPE."""
+    """A folder's tokenizer.json, of one of the kinds that `model/tokenizer_json.py` names."""
     path = folder / "tokenizer.json" if folder.is_dir() else folder
     if not path.is_file():
         raise ForeignModelError(f"{path} is not there: give the tokeniser's file with --tokenizer")
@@ -63,6 +63,9 @@ def assemble(
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Writes a folder of weights, as `dtype`; what `memory` does not give of the mechanism stays at its start."""
+    special = config.special
+    used = {special.start, special.end, *special.opening, *special.question, *special.answer, *special.gap}
+    tokenizer = tokenizer.within(config.vocab_size, used)
     if tokenizer.entries > config.vocab_size:
         raise ForeignModelError(
             f"the tokeniser has {tokenizer.entries} entries, the model {config.vocab_size}: they do not belong together"

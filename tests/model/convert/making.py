@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
 from model.tokenizer import TextTokenizer
@@ -18,17 +18,32 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+# Phi-4's, with case.
+O200K = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def cut_by(pattern: str) -> pre_tokenizers.PreTokenizer:
+    """A pattern's pieces, written as bytes."""
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
 STYLES = {
     "gpt2": pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
     "smollm2": pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     ),
-    "llama3": pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(LLAMA3), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    ),
+    "llama3": cut_by(LLAMA3),
+    "qwen2": cut_by(LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")),
+    "phi4": cut_by(O200K),
 }
 
 
@@ -36,6 +51,8 @@ def foreign_tokenizer(style: str) -> TextTokenizer:
     """A byte-level BPE of 400 entries and one special token, made as others make theirs."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = STYLES[style]
+    if style == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
     trainer = trainers.BpeTrainer(
@@ -46,6 +63,45 @@ def foreign_tokenizer(style: str) -> TextTokenizer:
     )
     tokenizer.train_from_iterator([prose(2, 20_000), "I'll we're they've don't \n \n  x"], trainer)
     return TextTokenizer.from_json(tokenizer.to_str())
+
+
+# How tokenisers made by SentencePiece mark spaces in their tokenizer.json; those of "llama2" have no line breaks.
+MARK_SPACES = normalizers.Replace(" ", "▁")
+SPACED = {
+    "gemma": (MARK_SPACES, pre_tokenizers.Split(" ", "merged_with_previous")),
+    "llama2": (normalizers.Sequence([normalizers.Prepend("▁"), MARK_SPACES]), None),
+    "mistral": (None, pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False)),
+}
+
+
+def spaced_original(style: str) -> Tokenizer:
+    """A BPE over characters with a token for every byte, two special tokens and one that is not, as its file has it."""
+    trained: Tokenizer = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r" *[^ \n]+|\n+| +"), "isolated"),
+            pre_tokenizers.Metaspace("▁", prepend_scheme="never", split=False),
+        ]
+    )
+    words = " " + prose(2, 20_000).replace("\n", "\n" if style == "gemma" else " ")
+    trained.train_from_iterator(
+        [words, *["        ", "   "] * 50], trainers.BpeTrainer(vocab_size=300, limit_alphabet=40, show_progress=False)
+    )
+    learned = json.loads(trained.to_str())["model"]
+    first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokens = [*first, *sorted(learned["vocab"], key=lambda token: learned["vocab"][token]), "<b>"]
+    merges = [(left, right) for left, right in learned["merges"]]
+    model = models.BPE(
+        {token: id_ for id_, token in enumerate(tokens)}, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True
+    )
+    tokenizer: Tokenizer = Tokenizer(model)
+    if SPACED[style][0] is not None:
+        tokenizer.normalizer = SPACED[style][0]
+    if SPACED[style][1] is not None:
+        tokenizer.pre_tokenizer = SPACED[style][1]
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>", "<|end|>"])
+    tokenizer.add_tokens([AddedToken("<b>", normalized=False), AddedToken("<think>", normalized=False)])
+    return tokenizer
 
 
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 96, "n_inner": 48}

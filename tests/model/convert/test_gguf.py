@@ -86,7 +86,7 @@ def test_the_tokeniser_is_the_one_that_the_file_was_made_from(style: str, tmp_pa
         ({"split__count": 2}, "several parts"),
         ({"llama__expert_count": 8}, "expert_count 8"),
         ({"llama__rope__scaling__type": "yarn"}, "'yarn'"),
-        ({"llama__rope__dimension_count": 4}, "head_dim 4"),
+        ({"llama__rope__dimension_count": 4}, r"query.weight: \[32, 32\], expected \[16, 32\]"),
         ({"llama__attention__head_count": [4, 2]}, "different llama.attention.head_count"),
         ({"llama__block_count": None}, "lacks the field llama.block_count"),
         ({"llama__block_count": 1}, "not known: model.layers.1"),
