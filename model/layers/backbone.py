@@ -83,7 +83,9 @@ class Backbone(nn.Module):
         )
         self.blocks = Layers(Block(config, layer) for layer in range(config.n_layers))
         self.final_norm = make_norm(config)
-        self.head = None if config.tied_head else nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.head: nn.Module | None = (
+            None if config.tied_head else nn.Linear(config.d_model, config.vocab_size, bias=False)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -114,8 +116,8 @@ class Backbone(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (..., vocab_size) of the next token, in float32 or better, from final hidden states (..., D)."""
-        weight = self.embedding.weight if self.head is None else self.head.weight
-        scores = at_least_float32(F.linear(hidden, weight))
+        made = F.linear(hidden, self.embedding.weight) if self.head is None else self.head(hidden)
+        scores = at_least_float32(made)
         cap = self.config.logit_softcap
         return scores if cap is None else cap * torch.tanh(scores / cap)
 

@@ -123,14 +123,16 @@ class Attention(nn.Module):
     def forward(self, h: Tensor, angles: Angles | None, mask: Tensor | None = None, past: Past | None = None) -> Tensor:
         """What h (B, T, D) finds: (B, T, D). The caches of `past` are changed in place at its slots.
 
-        mask (B, 1, T, S) is true where a query may look; None means causal with T = S.
+        mask (B, 1, T, S) is true where a query may look at a slot; None means causal over these tokens alone.
         """
         queries, keys, values = self.projected(h, angles)
         if past is not None:
             cached_keys, cached_values, slots = past
             index = slots[:, None, :, None].expand(-1, keys.shape[1], -1, keys.shape[3])
-            keys = cached_keys.scatter_(2, index, keys)
-            values = cached_values.scatter_(2, index, values)
+            cached_keys.scatter_(2, index, keys)
+            cached_values.scatter_(2, index, values)
+            if mask is not None:
+                keys, values = cached_keys, cached_values
         if self.reach_tokens is not None and keys.shape[2] > self.reach_tokens:
             places = torch.arange(keys.shape[2], device=h.device)[None] if past is None else past[2]
             mask = self._within_reach(mask, places, keys.shape[2])

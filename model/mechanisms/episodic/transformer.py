@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from model.config import ModelConfig
+from model.layers.backbone import WindowCache
 from model.mechanisms.base import MemoryTransformer, Recall
 from model.mechanisms.episodic import forgetting
 from model.mechanisms.episodic.finding import find
@@ -79,6 +80,14 @@ class EpisodicTransformer(MemoryTransformer):
         places = [(0, whole)] if whole <= budget else [(span.begin, min(span.end, whole)) for span in spans]
         tokens = window_tokens(text, runs_of(places), whole, self.config.special.gap)
         return Recall(self._nothing, tokens, sources_of(text, spans, self.vocabulary), finding.found)
+
+    @staticmethod
+    def visible(cache: WindowCache | None, positions: Tensor) -> Tensor | None:
+        """None for a window too: it begins at position 0, so that nothing in the cache is in front of its tokens.
+
+        Attention by a mask over all slots takes about twice as long as causal attention.
+        """
+        return MemoryTransformer.visible(cache, positions) if positions.shape[1] == 1 else None
 
     def _read(self, segments: Tensor, episodes: Episodes) -> Episodes:
         """The episodes after segments (S, T) of one text. What is forgotten does not depend on how they are cut."""
