@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from model import weights
+from model.runtime.precision import set_precision
 from server import VERSION
 from server.engine.engine import Engine
 from server.engine.model_runner import ModelRunner
@@ -40,6 +42,7 @@ from server.store import StoreOptions, open_store
 from server.store.open import load_keys
 from server.store.redis.topology import Access
 
+log = logging.getLogger("server")
 ROUTERS = (sessions.router, text.router, queries.router, snapshots.router, openai.router, operation.router)
 DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, and questions are answered from it."
 
@@ -75,6 +78,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     torch.set_num_threads(settings.threads)
     device = None if settings.device is None else torch.device(settings.device)
     loaded = await asyncio.to_thread(weights.load, settings.weights, device)
+    plan = await asyncio.to_thread(set_precision, loaded.model, settings.precision)
+    log.info("weights: %s", plan)
     ring = await asyncio.to_thread(load_keys, settings.store, settings.seal_keys_file)
     store = InstrumentedStore(await open_store(settings.store, store_options(settings)), metrics)
     scheduler = Scheduler(settings.step_tokens, settings.answers_max, loaded.model.config.segment_tokens)

@@ -59,6 +59,9 @@ class ModelSettings(BaseModel):
 
     weights: Path = Field(Path("model/smollm2"), description="folder with weights, configuration and tokenizer")
     device: str | None = Field(None, description="cpu, cuda or cuda:N; CUDA by default where available")
+    precision: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
+        "auto", description="weights of a pretrained model on a CPU; auto: the fastest by measurement at startup"
+    )
     threads: int = Field(
         default_factory=lambda: max(1, len(os.sched_getaffinity(0)) - 1),
         ge=1,

@@ -8,16 +8,17 @@ the rows beside it. 7 bits, because processors without VNNI add pairs of product
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Packing = Literal["float16", "bfloat16", "int8"]
+Packing = Literal["float32", "float16", "bfloat16", "int8"]
+# x (M, in) times a packed matrix (out, in), transposed: (M, out) in float32.
+Product = Callable[[Tensor], Tensor]
 
 # Input rows are rounded to steps of 1 / STEPS of their largest value, what is left over to 1 / (2 * STEPS) of a step.
 STEPS = 63
@@ -25,21 +26,21 @@ WEIGHT_STEPS = 127
 ENGINE = "fbgemm"
 # No input row is divided by zero.
 SMALLEST = 1e-30
+# So many input rows, a batch of decode, are multiplied as few, more of them as many.
+FEW_ROWS = 8
 
-M = TypeVar("M", bound=nn.Module)
 
-
-class Product(ABC):
-    """x (M, in) times a packed matrix (out, in), transposed: (M, out) in float32."""
+class Float32Product:
+    """Nothing is packed."""
 
     def __init__(self, weight: Tensor) -> None:
-        """Packs the weight (out, in)."""
+        self._weight = weight
 
-    @abstractmethod
-    def __call__(self, rows: Tensor) -> Tensor: ...
+    def __call__(self, rows: Tensor) -> Tensor:
+        return F.linear(rows, self._weight)
 
 
-class Float16Product(Product):
+class Float16Product:
     """Weights in float16, sums in float32."""
 
     def __init__(self, weight: Tensor) -> None:
@@ -51,7 +52,7 @@ class Float16Product(Product):
         return torch.ops.quantized.linear_dynamic_fp16(rows, self._packed)  # type: ignore[no-any-return]
 
 
-class BFloat16Product(Product):
+class BFloat16Product:
     """Weights and inputs in bfloat16, as processors with AVX-512 BF16 or AMX multiply them."""
 
     def __init__(self, weight: Tensor) -> None:
@@ -61,7 +62,7 @@ class BFloat16Product(Product):
         return F.linear(rows.to(torch.bfloat16), self._weight).float()
 
 
-class Int8Product(Product):
+class Int8Product:
     """Weights in 8 bits by row, inputs in two parts of 7 bits by row, sums in int32."""
 
     def __init__(self, weight: Tensor) -> None:
@@ -86,7 +87,8 @@ class Int8Product(Product):
         return torch.add(made[:count], made[count:], alpha=1 / (2 * STEPS)).mul_(sizes)
 
 
-PRODUCTS: Mapping[Packing, type[Product]] = {
+PRODUCTS: Mapping[Packing, Callable[[Tensor], Product]] = {
+    "float32": Float32Product,
     "float16": Float16Product,
     "bfloat16": BFloat16Product,
     "int8": Int8Product,
@@ -94,34 +96,39 @@ PRODUCTS: Mapping[Packing, type[Product]] = {
 
 
 class PackedLinear(nn.Module):
-    """In place of nn.Linear where weights learn no more: x (..., in), float32, to (..., out)."""
+    """In place of nn.Linear where weights learn no more: x (..., in), float32, to (..., out).
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, packing: Packing) -> None:
+    Few rows take as long as the matrix takes to be fetched, many as long as the sums: the packing may differ.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, many: Packing, few: Packing) -> None:
         super().__init__()
         self.in_features, self.out_features = weight.shape[1], weight.shape[0]
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
-        self._product = PRODUCTS[packing](weight.detach())
+        self._many = PRODUCTS[many](weight.detach())
+        self._few = self._many if few == many else PRODUCTS[few](weight.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        made = self._product(x.reshape(-1, self.in_features))
+        rows = x.reshape(-1, self.in_features)
+        made = (self._few if len(rows) <= FEW_ROWS else self._many)(rows)
         if self.bias is not None:
             made += self.bias
         return made.view(*x.shape[:-1], self.out_features)
 
 
-def packed(module: M, packing: Packing) -> M:
-    """The module itself, every nn.Linear in it replaced; each matrix is freed before the next is packed."""
-    for name, linear in list(module.named_modules()):
-        if isinstance(linear, nn.Linear):
-            module.set_submodule(name, PackedLinear(linear.weight, linear.bias, packing))
-    return module
+def pack(module: nn.Module, many: Packing, few: Packing) -> None:
+    """Replaces every nn.Linear in the module; each matrix is freed before the next is packed."""
+    for name in [name for name, each in module.named_modules() if isinstance(each, nn.Linear)]:
+        linear = module.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        module.set_submodule(name, PackedLinear(linear.weight, linear.bias, many, few))
 
 
 def packings() -> tuple[Packing, ...]:
-    """Those that this processor can compute."""
+    """Those that this processor can compute, the exact one first."""
     of_engine: tuple[Packing, ...] = ("float16", "int8") if ENGINE in torch.backends.quantized.supported_engines else ()
     native: tuple[Packing, ...] = ("bfloat16",) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ()
-    return of_engine + native
+    return ("float32", *native, *of_engine)
 
 
 @contextmanager
