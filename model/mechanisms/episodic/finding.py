@@ -1,19 +1,26 @@
-"""Which places of a memory a question is about: BM25 over the terms of all episodes, and of their neighbours.
+"""Which places of a memory a question is about: the best episodes by their terms, and their best sentences.
 
-Source: Robertson and Zaragoza 2009, The Probabilistic Relevance Framework.
+All episodes are scanned (`scanning.py`); the text of the best few is looked at again (`rescoring.py`). No model runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from model.mechanisms.episodic.memory import Episodes
-from model.mechanisms.episodic.terms import COUNT_MAX, as_array, term, words
+from model.mechanisms.episodic.passages import Passages, passages
+from model.mechanisms.episodic.question import Question, parsed
+from model.mechanisms.episodic.rescoring import features, scored
+from model.mechanisms.episodic.scanning import Hits, bm25, idf, rarity, scan, smoothed
+from model.mechanisms.episodic.vocabulary import Vocabulary
 
-K1, B = 0.9, 0.4
-NEIGHBOUR = 0.5
+CANDIDATES = 128
+# Where no sentence has more than this share of the question near by, the text does not have the answer.
+COVERED, COVERED_WITHOUT_A_NAME = 0.28, 0.4
+EPISODES_WEIGHED = 512
 
 
 class Span(NamedTuple):
@@ -31,38 +38,80 @@ class Finding(NamedTuple):
     found: bool | None
 
 
-def find(episodes: Episodes, question: str, segment_tokens: int, budget_tokens: int) -> Finding:
-    """At most `budget_tokens` tokens to read again for a question."""
-    scores = smoothed(bm25(episodes, sorted({term(word) for word in words(question)})))
-    best = np.argsort(-scores, kind="stable")[: budget_tokens // segment_tokens]
-    spans = [Span(n * segment_tokens, (n + 1) * segment_tokens, float(scores[n])) for n in best.tolist()]
-    return Finding(tuple(spans), False if not scores.any() else None)
+class Text(NamedTuple):
+    """Episodes, of which the last `tail` tokens are the tail, and how their tokens are read."""
+
+    episodes: Episodes
+    vocabulary: Vocabulary
+    tokens: int
+    tail: int
 
 
-def bm25(episodes: Episodes, wanted: list[int]) -> np.ndarray:
-    """The score (n) of each episode for the terms that are wanted."""
-    keys = np.sort(as_array(wanted))
-    counts = np.concatenate([_counts(block.terms.numpy(), block.ends.numpy(), keys) for block in episodes.blocks])
-    lengths = np.concatenate([np.diff(block.ends.numpy(), prepend=0) for block in episodes.blocks]).astype(float)
-    present = (counts > 0).sum(axis=0)
-    idf = np.log(1 + (len(counts) - present + 0.5) / (present + 0.5))
-    norm = K1 * (1 - B + B * lengths / lengths.mean())
-    found: np.ndarray = (counts * (K1 + 1) / (counts + norm[:, None]) * idf).sum(axis=1)
-    return found
+def find(text: Text, question: str, budget: int, gap: int) -> Finding:
+    """At most `budget` tokens to read again for a question, where a place that is left out costs `gap` tokens."""
+    asked = parsed(question)
+    hits = scan(text.episodes, asked.terms)
+    if not len(hits.episode):
+        # What a text is about stands at its beginning.
+        begin = Span(0, min(budget, text.tokens), 0.0)
+        return Finding((), False) if asked.specific else Finding((begin,), None)
+    weights = rarity(hits, len(asked.terms))
+    some = candidates(smoothed(bm25(hits, weights)))
+    found = passages(text.episodes, text.vocabulary, some, text.tokens)
+    places = [*_places(hits, found, some, asked, text.episodes.blocks[0].tokens.shape[1])]
+    scores = scored(features(found, places, weights), found.begin / text.tokens, asked.latest)
+    has = False if asked.specific and is_missing(asked, hits, found, places) else None
+    return Finding(tuple(chosen(found, scores, budget, gap, text.tokens - text.tail)), has)
 
 
-def _counts(terms: np.ndarray, ends: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """How often each episode of a block has each key: (n, Q)."""
-    counts = np.zeros((len(ends), len(keys)))
-    bare = terms & ~np.int32(COUNT_MAX)
-    for column, key in enumerate(keys):
-        at = np.flatnonzero(bare == key)
-        counts[np.searchsorted(ends, at, side="right"), column] = terms[at] & COUNT_MAX
-    return counts
+def candidates(scores: np.ndarray) -> np.ndarray:
+    """The best episodes by their scores, in the text's order; of equal ones the later."""
+    return np.sort(np.argsort(scores, kind="stable")[-CANDIDATES:])
 
 
-def smoothed(scores: np.ndarray) -> np.ndarray:
-    """Each score with half of its better neighbour's."""
-    beside = np.pad(scores, 1)
-    found: np.ndarray = scores + NEIGHBOUR * np.maximum(beside[:-2], beside[2:])
-    return found
+def _places(hits: Hits, found: Passages, some: np.ndarray, asked: Question, size: int) -> Iterator[np.ndarray]:
+    """For each term the tokens at which it stands, in order: in an episode that was not looked at, the middle."""
+    outside = ~np.isin(hits.episode, some)
+    order = np.argsort(found.term, kind="stable")
+    sorted_terms = found.term[order]
+    for number, term in enumerate(asked.terms):
+        first, last = np.searchsorted(sorted_terms, [term, term + 1])
+        middle = hits.episode[outside & (hits.term == number)] * size + size // 2
+        yield np.sort(np.concatenate([found.at[order[first:last]], middle]))
+
+
+def chosen(found: Passages, scores: np.ndarray, budget: int, gap: int, tail: int) -> Iterator[Span]:
+    """The best sentences that fit, of equal ones the later first; those of the tail, at `tail` and behind, are free.
+
+    A sentence that stands alone costs `gap` tokens more than one beside another. The last one may be cut.
+    """
+    begins, ends = {tail}, set[int]()
+    for n in np.lexsort((-found.begin, -scores)).tolist():
+        begin, end = int(found.begin[n]), int(found.end[n])
+        if begin < tail:
+            end = min(end, tail)
+            left = budget - gap * (1 - (begin in ends) - (end in begins))
+            if end - begin > left:
+                # The rest is left out: nothing follows at once.
+                left = budget - gap * (begin not in ends)
+                end = begin + left
+            if begin >= end:
+                break
+            budget = left - (end - begin)
+            begins.add(begin)
+            ends.add(end)
+        yield Span(begin, end, float(scores[n]))
+
+
+def is_missing(asked: Question, hits: Hits, found: Passages, places: list[np.ndarray]) -> bool:
+    """Whether it is nearly certain that the text does not have the answer: no place has most of the question's terms.
+
+    The thresholds are measured (LOG.md). That a text has the answer is never certain by its terms: questions that it
+    nearly answers share as many.
+    """
+    present = np.bincount(hits.term, minlength=len(places))
+    # In a short text a term that is there would weigh next to nothing.
+    weights = idf(present, max(len(hits.lengths), EPISODES_WEIGHED))
+    covered = features(found, places, weights)[:, 0].max() / weights.sum()
+    nameless = bool(np.array(asked.names)[present == 0].any())
+    return bool(covered < (COVERED_WITHOUT_A_NAME if nameless else COVERED))

@@ -15,7 +15,7 @@ from model.config import ModelConfig
 from model.layers.backbone import WindowCache
 from model.mechanisms.base import MemoryTransformer, Recall
 from model.mechanisms.episodic import forgetting
-from model.mechanisms.episodic.finding import find
+from model.mechanisms.episodic.finding import Text, find
 from model.mechanisms.episodic.memory import Block, Episodes, EpisodicMemory, Layout
 from model.mechanisms.episodic.terms import as_array, counted, joined
 from model.mechanisms.episodic.vocabulary import Vocabulary
@@ -71,15 +71,16 @@ class EpisodicTransformer(MemoryTransformer):
         assert isinstance(memory, EpisodicMemory)
         [episodes] = memory.rows
         size, budget = self.config.segment_tokens, self.config.recall_tokens
-        text = self._with_tail(episodes, tail)
+        text, whole, gap = self._with_tail(episodes, tail), len(episodes) * size, self.config.special.gap
         if not len(text):
             return Recall(self._nothing, found=False)
-        finding = find(text, self.vocabulary.text(question), size, budget)
-        whole = len(episodes) * size
-        spans = [span._replace(end=min(span.end, whole + len(tail))) for span in finding.spans]
-        places = [(0, whole)] if whole <= budget else [(span.begin, min(span.end, whole)) for span in spans]
-        tokens = window_tokens(text, runs_of(places), whole, self.config.special.gap)
-        return Recall(self._nothing, tokens, sources_of(text, spans, self.vocabulary), finding.found)
+        # The window has room for the marks behind as many episodes as fit.
+        room = budget + budget // size * len(gap)
+        known = Text(text, self.vocabulary, whole + len(tail), len(tail))
+        finding = find(known, self.vocabulary.text(question), room, len(gap))
+        places = [(0, whole)] if whole <= budget else [(span.begin, min(span.end, whole)) for span in finding.spans]
+        tokens = window_tokens(text, runs_of(places), whole, gap)
+        return Recall(self._nothing, tokens, sources_of(text, finding.spans, self.vocabulary), finding.found)
 
     @staticmethod
     def visible(cache: WindowCache | None, positions: Tensor) -> Tensor | None:

@@ -16,7 +16,12 @@ class Vocabulary:
 
     def size(self, ids: Sequence[int] | np.ndarray) -> int:
         """How many bytes of text these tokens are."""
-        return int(self._sizes[np.asarray(ids, dtype=np.int64)].sum())
+        return int(self.sizes(ids).sum())
+
+    def sizes(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """How many bytes of text each of these tokens is."""
+        found: np.ndarray = self._sizes[np.asarray(ids, dtype=np.int64)]
+        return found
 
     def bytes_of(self, ids: Iterable[int]) -> bytes:
         """The text of tokens, as it was sent; it need not begin or end at a whole character."""

@@ -36,7 +36,7 @@ def test_what_the_text_does_not_have_is_said_and_the_model_is_not_asked(http: ht
     answer = asked(http, session, question="Zyzzyva qophs?", max_tokens=4)
     assert answer["answer"] == NOT_IN_THE_TEXT
     assert answer["usage"]["completion_tokens"] == 0
-    body = {"questions": ["Zyzzyva qophs?", "Who came upon the house?"], "max_tokens": 4}
+    body = {"questions": ["Zyzzyva qophs?", "Who could know the little morning upon the river?"], "max_tokens": 4}
     both = http.post(f"/v1/sessions/{session}/queries", json=body).json()["answers"]
     assert both[0]["answer"] == NOT_IN_THE_TEXT
     assert both[1]["usage"]["completion_tokens"] > 0
