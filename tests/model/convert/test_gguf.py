@@ -88,6 +88,7 @@ def test_the_tokeniser_is_the_one_that_the_file_was_made_from(style: str, tmp_pa
         ({"llama__rope__scaling__type": "yarn"}, "'yarn'"),
         ({"llama__rope__dimension_count": 4}, r"query.weight: \[32, 32\], expected \[16, 32\]"),
         ({"llama__attention__head_count": [4, 2]}, "different llama.attention.head_count"),
+        ({"llama__attention__head_count": 0}, "llama.attention.head_count is 0"),
         ({"llama__block_count": None}, "lacks the field llama.block_count"),
         ({"llama__block_count": 1}, "not known: model.layers.1"),
         ({"llama__block_count": 3}, "missing: model.layers.2"),
@@ -121,6 +122,10 @@ def test_tensors_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     stretched = {"rope_freqs.weight": (np.ones(4, dtype=np.float32), Kind.F32)}
     path = write_gguf(tmp_path / "b.gguf", tensors | stretched, metadata)
     with pytest.raises(ForeignModelError, match="stretched positions"):
+        attach(path, tmp_path / "out", "armt", 24, 3, 4)
+    uneven = {"blk.0.attn_k.weight": (np.ones((18, 32), dtype=np.float32), Kind.F32)}
+    path = write_gguf(tmp_path / "d.gguf", tensors | uneven, metadata)
+    with pytest.raises(ForeignModelError, match=r"18 rows of blk\.0\.attn_k\.weight are not 2 heads"):
         attach(path, tmp_path / "out", "armt", 24, 3, 4)
     biased = {"blk.0.attn_q.bias": (np.ones(32, dtype=np.float32), Kind.F32)}
     path = write_gguf(tmp_path / "c.gguf", tensors | biased, metadata)
