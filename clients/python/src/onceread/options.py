@@ -24,7 +24,7 @@ class AskOptions(TypedDict, total=False):
     """Options of an answer; the server's default where one is missing.
 
     `remember` appends question and answer to the text; `min_offset` waits until the text is acknowledged and read up to
-    this offset; `snapshot` asks the memory of a snapshot.
+    this offset; `snapshot` asks the memory of a snapshot; `sources` is the largest number of sources, 0 to 16.
     """
 
     max_tokens: int
@@ -37,6 +37,7 @@ class AskOptions(TypedDict, total=False):
     remember: bool
     min_offset: int
     snapshot: str
+    sources: int
 
 
 def new_id() -> str:

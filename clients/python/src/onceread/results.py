@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 
@@ -88,14 +88,33 @@ class TokenScore:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A place of the text that an answer was drawn from.
+
+    `offset` and `bytes` count bytes of the text as it was sent; a higher `score` is better within one answer.
+    """
+
+    offset: int
+    bytes: int
+    text: str
+    score: float
+    document: str | None = None
+
+
+@dataclass(frozen=True)
 class Answer:
-    """An answer, its token counts and its memory; `logprobs` if they were requested."""
+    """An answer, its sources, its token counts and its memory; `logprobs` if they were requested.
+
+    `sources` come best first. `found` says whether the text has the answer, None where the server's memory cannot tell.
+    """
 
     text: str
     finish_reason: str
     usage: Usage
     memory: MemoryUsed
     logprobs: list[TokenScore] | None = None
+    found: bool | None = None
+    sources: list[Source] = field(default_factory=list)
 
 
 AsyncAnswer: TypeAlias = Awaitable[Answer]

@@ -14,6 +14,7 @@ from onceread._sync.session import Session
 from onceread.cli.exit_codes import reported
 from onceread.cli.options import Json, SessionName, address
 from onceread.cli.output import Output
+from onceread.cli.source_lines import source_lines
 from onceread.options import AskOptions, without_none
 
 HISTORY_LINES = 1000
@@ -33,9 +34,12 @@ def ask(
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer; may be repeated.")] = None,
     snapshot: Annotated[str | None, typer.Option(help="Ask this snapshot instead of the current memory.")] = None,
     remember: Annotated[bool, typer.Option("--remember", help="Append question and answer to the text.")] = False,
+    sources: Annotated[
+        int | None, typer.Option(min=0, max=16, help="Number of sources to show under the answer.", show_default="1")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Ask a session; the answer is shown as it is generated.
+    """Ask a session; the answer is shown as it is generated, and under it the place of the text that it is from.
 
     Without a question it reads questions from standard input.
 
@@ -50,6 +54,7 @@ def ask(
             stop=stop or None,
             snapshot=snapshot,
             remember=remember or None,
+            sources=sources if sources is not None or json else 1,
         )
     )
     with reported(output), address(context).client() as client:
@@ -72,6 +77,9 @@ def _answer(output: Output, session: Session, question: str, options: AskOptions
         for piece in pieces:
             print(piece, end="", flush=True)
     print(flush=True)
+    if pieces.answer is not None:
+        for line in source_lines(pieces.answer):
+            print(line, flush=True)
 
 
 def _questions(output: Output) -> Iterator[str]:

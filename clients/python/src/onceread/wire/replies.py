@@ -115,6 +115,7 @@ def _answer(body: Mapping[str, Any], memory: Mapping[str, Any]) -> results.Answe
         usage=_parsed(results.Usage, _field(body, "usage")),
         memory=_parsed(results.MemoryUsed, memory),
         logprobs=None if scores is None else [_parsed(results.TokenScore, score) for score in scores],
+        sources=[_parsed(results.Source, source) for source in body.get("sources") or []],
     )
 
 
