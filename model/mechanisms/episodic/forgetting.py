@@ -22,8 +22,13 @@ _MULTIPLIERS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 def keep(episodes: Episodes, count: int) -> np.ndarray:
-    """Which episodes (n) to keep so that `count` are left; the newer of two that are worth the same."""
-    order = np.lexsort((np.arange(len(episodes)), rarity(episodes), ~repeated(episodes)))
+    """Which episodes (n) to keep so that `count` are left; the newer of two that are worth the same.
+
+    The newest stays: what is read next may go on with its last word.
+    """
+    worth = rarity(episodes)
+    worth[-1] = np.inf
+    order = np.lexsort((np.arange(len(episodes)), worth, ~repeated(episodes)))
     kept = np.zeros(len(episodes), dtype=bool)
     kept[order[len(episodes) - count :]] = True
     return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from server.sessions.answers import NOT_IN_THE_TEXT
 from testing.models import EPISODIC, prose, random_model
 from testing.replies import appended, asked, created
 from testing.serving import Server, client
+from tests.model.mechanisms.episodic.texts import TOKENIZER
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,24 @@ def test_without_a_text_the_model_answers_from_its_weights(http: httpx.Client) -
     model = http.get("/v1/models").json()["data"][0]["id"]
     reply = http.post("/v1/chat/completions", json={"model": model, "messages": [message], "max_tokens": 4})
     assert reply.json()["usage"]["completion_tokens"] > 0, reply.text
+
+
+def test_a_session_survives_another_reader_and_no_other_tokeniser(tokenizer: TextTokenizer, tmp_path: Path) -> None:
+    for name, seed, own in [("one", 1, tokenizer), ("other", 2, tokenizer), ("foreign", 1, TOKENIZER)]:
+        weights.save(tmp_path / name, random_model(EPISODIC, seed), own, torch.float32)
+    store, text = f"sqlite:///{tmp_path / 'store'}", prose(3, 2_000)
+    question = " ".join(text.split()[20:30])
+    with Server(tmp_path / "one", store) as server, client(server) as http:
+        session = created(http)
+        appended(http, session, text.encode())
+        before = asked(http, session, question=question, max_tokens=4)
+    with Server(tmp_path / "other", store) as server, client(server) as http:
+        after = asked(http, session, question=question, max_tokens=4)
+        assert (after["sources"], after["memory"]["offset"]) == (before["sources"], before["memory"]["offset"])
+        appended(http, session, b" More text.")
+    with Server(tmp_path / "foreign", store) as server, client(server) as http:
+        refused = http.post(f"/v1/sessions/{session}/queries", json={"question": question})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "fingerprint_mismatch")
 
 
 def test_a_question_in_another_language_is_answered_or_not_in_the_text(http: httpx.Client) -> None:
