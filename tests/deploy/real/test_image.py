@@ -69,9 +69,7 @@ def test_the_image_answers_without_configuration_and_contains_neither_training_n
         assert container.python("from importlib.util import find_spec; print(find_spec('gguf'))").strip() == "None"
         with container.client() as http:
             session = created(http)
-            appended(
-                http, session, b"The harbour lay quiet. " * 200 + b"The captain had left his blue coat at the inn."
-            )
+            appended(http, session, b"The harbour lay quiet. The captain had left his blue coat at the inn.")
             assert "blue" in asked(http, session, question="What colour was the captain's coat?")["answer"]
 
 
