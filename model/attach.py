@@ -65,7 +65,7 @@ def attach(
     report: Report = []
     found = read_pretrained(source)
     settings, tokenizer = found.settings, found.tokenizer
-    special = special_tokens(tokenizer, found.frame, None, report)
+    special = special_tokens(tokenizer, found.frame, None, report, found.opening, found.eos)
     if mechanism == "episodic":
         config = episodic_config(settings, special, tokenizer, segment_tokens, recall_tokens)
     else:

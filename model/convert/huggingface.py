@@ -1,4 +1,4 @@
-"""Models as Hugging Face's files have them, in our blocks' names: configuration, tensors, chat template."""
+"""Models as Hugging Face's files have them, in our blocks' names: configuration and tensors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from torch import Tensor
 
 from model.convert import families
 from model.convert.tensors import ForeignModelError, Inventory
 
 Settings = families.Settings
-_TEXT = "\N{SYMBOL FOR START OF TEXT}"
 
 
 def read_settings(folder: Path) -> Settings:
@@ -142,35 +139,3 @@ def _head(settings: Settings, found: Inventory) -> dict[str, Tensor]:
         found.drop("lm_head.weight")
         return {}
     return {"head.weight": found.take("lm_head.weight")}
-
-
-def folder_chat_frame(folder: Path) -> tuple[str, str] | None:
-    """`chat_frame` of a folder's template; None where it has none."""
-    path = folder / "tokenizer_config.json"
-    given = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    beside = folder / "chat_template.jinja"
-    template = beside.read_text(encoding="utf-8") if beside.is_file() else given.get("chat_template")
-    if not isinstance(template, str):
-        return None
-    names = {name: _content(given.get(name)) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
-    return chat_frame(template, names, folder)
-
-
-def chat_frame(template: str, names: Mapping[str, str], place: Path) -> tuple[str, str]:
-    """What a chat template puts before and behind what a user says, up to where the answer begins.
-
-    `names` are the special tokens that the template can name; `place` is for the error.
-    """
-    try:
-        # A template is a program: it runs in a sandbox, on one message, once.
-        compiled = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
-        messages = [{"role": "user", "content": _TEXT}]
-        before, _, behind = compiled.render(messages=messages, add_generation_prompt=True, **names).partition(_TEXT)
-    except TemplateError as error:
-        raise ForeignModelError(f"the chat template of {place} cannot be rendered: {error}") from error
-    return before, behind
-
-
-def _content(token: object) -> str:
-    """A special token's text, given plain or with its properties."""
-    return str(token["content"]) if isinstance(token, Mapping) else str(token or "")

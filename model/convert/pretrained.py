@@ -7,15 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from model.convert.assemble import read_tokenizer
-from model.convert.huggingface import (
-    Settings,
-    backbone_tensors,
-    chat_frame,
-    folder_chat_frame,
-    read_settings,
-    settings_of,
-)
+from model.convert.assemble import read_tokenizer, text_opening
+from model.convert.chat import ChatFrame, chat_frame, folder_chat_frame, special_names
+from model.convert.huggingface import Settings, backbone_tensors, read_settings, settings_of
 from model.convert.tensors import ForeignModelError, Inventory, read_tensors
 from model.tokenizer import TextTokenizer
 
@@ -24,13 +18,16 @@ from model.tokenizer import TextTokenizer
 class Pretrained:
     """The backbone's part of a `ModelConfig`, its tensors by our names, its tokeniser.
 
-    `frame` is what its chat template puts before and behind a user's message; None where it has no template.
+    `frame` is what its chat template puts around a user's message; None where it has no template. `opening` are the
+    tokens that stand in front of every text where there is no template, and `eos` is what ends one.
     """
 
     settings: Settings
     tensors: dict[str, Tensor]
     tokenizer: TextTokenizer
-    frame: tuple[str, str] | None
+    frame: ChatFrame | None
+    opening: tuple[int, ...] = ()
+    eos: str = ""
 
 
 def read_pretrained(source: Path) -> Pretrained:
@@ -39,7 +36,8 @@ def read_pretrained(source: Path) -> Pretrained:
         return _from_gguf(source)
     settings = read_settings(source)
     tensors = _taken(settings, read_tensors(source))
-    return Pretrained(settings, tensors, read_tokenizer(source), folder_chat_frame(source))
+    tokenizer, eos = read_tokenizer(source), special_names(source).get("eos_token", "")
+    return Pretrained(settings, tensors, tokenizer, folder_chat_frame(source), text_opening(source), eos)
 
 
 def _from_gguf(path: Path) -> Pretrained:
@@ -55,7 +53,7 @@ def _from_gguf(path: Path) -> Pretrained:
     tokenizer = TextTokenizer.from_json(tokenizer_json(file))
     template, names = chat_template(file)
     frame = None if template is None else chat_frame(template, names, path)
-    return Pretrained(settings, _taken(settings, file.tensors()), tokenizer, frame)
+    return Pretrained(settings, _taken(settings, file.tensors()), tokenizer, frame, eos=names.get("eos_token", ""))
 
 
 def _taken(settings: Settings, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
