@@ -23,7 +23,8 @@ check: $(VENV)/develop  ## Lint, format, types, layers.
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/develop  ## Benchmarks, as JSON in build/bench.json and as a table.
+bench: $(VENV)/develop weights  ## Benchmarks, as JSON in build/bench.json and as a table.
+	$(INSTALL) --constraint constraints.txt --no-deps xllamacpp
 	$(BIN)/python -m benchmarks
 
 reliability: $(VENV)/develop  ## The long run of every fault check, into reliability/ledger.jsonl.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from benchmarks import (
     floor,
     host_memory,
     length,
+    llama_cpp,
     load,
     machine,
     matrix_rate,
     mechanisms,
     overhead,
+    questions,
     rate,
     replaying,
     restart,
@@ -48,6 +51,8 @@ MEASUREMENTS = {
         answering,
         mechanisms,
         compared,
+        llama_cpp,
+        questions,
         replaying,
         length,
         rate,
@@ -77,7 +82,9 @@ def main() -> int:
     # The bare model gets as many threads as the server.
     torch.set_num_threads(settings.threads)
     size = quick(options.tokens_short) if options.quick else Sizes(options.tokens_short, options.tokens_long)
-    plan = Plan(options.weights, loaded, settings, size)
+    if options.question_tokens:
+        size = replace(size, question_tokens=tuple(options.question_tokens))
+    plan = Plan(options.weights, loaded, settings, size, options.pretrained)
     host = machine.description()
     if host["load_average"] > BUSY_LOAD:
         print(f"the machine is busy (load {host['load_average']}): the figures will be worse than on an idle one")
@@ -117,10 +124,23 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", type=Path, default=Path("model/babilong"), help="folder of weights (default: %(default)s)"
     )
     parser.add_argument(
+        "--pretrained",
+        type=Path,
+        default=Path("model/smollm2"),
+        help="folder of a pretrained model with the general memory (default: %(default)s)",
+    )
+    parser.add_argument(
         "--tokens-long", type=int, default=250_000, help="tokens of the long text (default: %(default)s)"
     )
     parser.add_argument(
         "--tokens-short", type=int, default=10_000, help="tokens of the short text (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--question-tokens",
+        type=int,
+        action="append",
+        metavar="TOKENS",
+        help="a length after which `questions` asks; repeatable (default: 10,000, 1,000,000 and 10,000,000)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("build/bench.json"), help="JSON file to write (default: %(default)s)"

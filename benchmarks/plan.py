@@ -21,6 +21,8 @@ class Sizes:
     windows: int = 40
     rounds: int = 5
     questions: int = 100
+    question_tokens: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
+    long_questions: int = 30
     appends: int = 100
     restarts: int = 5
     mechanism_segments: tuple[int, ...] = (16, 128, 1024)
@@ -41,6 +43,8 @@ def quick(short_tokens: int) -> Sizes:
         windows=10,
         rounds=3,
         questions=20,
+        question_tokens=(short_tokens, 2 * short_tokens),
+        long_questions=3,
         appends=20,
         restarts=2,
         mechanism_segments=(2, 16),
@@ -54,12 +58,16 @@ def quick(short_tokens: int) -> Sizes:
 
 @dataclass(frozen=True)
 class Plan:
-    """`weights` is the folder of `loaded`; `settings` are the server's defaults."""
+    """`weights` is the folder of `loaded`; `settings` are the server's defaults.
+
+    `pretrained` is a folder of a pretrained model with the general memory.
+    """
 
     weights: Path
     loaded: LoadedModel
     settings: Settings
     sizes: Sizes
+    pretrained: Path = Path("model/smollm2")
 
     @property
     def segment_tokens(self) -> int:
