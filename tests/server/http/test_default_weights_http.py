@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-from server.settings import Settings
 from testing.replies import appended, asked, created
-from testing.serving import ROOT, Server, client
-from tests.pretrained import gguf_file
+from testing.serving import Server, client
 
 FACT = "Captain Alder had left his blue coat at the inn. "
 PARAGRAPHS = (
@@ -21,17 +14,6 @@ PARAGRAPHS = (
     "A cart with barrels of salt came down the hill, drawn by two old horses that knew the way. ",
     "The schoolmaster read a long letter from his brother, who was building a bridge in the north. ",
 )
-
-
-@pytest.fixture(scope="module")
-def default_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights") / Settings().weights.name
-    found = re.search(r"-m model\.attach \S+ \S+ (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert found
-    command = [sys.executable, "-m", "model.attach", str(gguf_file()), str(folder), *found[1].split()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 def test_the_default_weights_find_the_place_in_a_long_text_and_answer_from_a_short_one(default_weights: Path) -> None:
