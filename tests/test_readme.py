@@ -15,9 +15,9 @@ ADDRESS = "http://127.0.0.1:8000"
 WEIGHTS = ROOT / "model" / "babilong"
 
 
-def commands(section: str) -> list[str]:
+def commands(section: str, document: str = "README.md") -> list[str]:
     """The shell blocks of a section."""
-    text = (ROOT / "README.md").read_text().split(f"## {section}")[1].split("\n## ")[0]
+    text = (ROOT / document).read_text().split(f"## {section}")[1].split("\n## ")[0]
     return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
 
 
@@ -33,12 +33,16 @@ def run(block: str, server: Server, folder: Path) -> str:
     return done.stdout
 
 
+def book() -> str:
+    """A generated text of some hundred kilobytes, with a fact in the middle."""
+    fact = "\n\nLouisa fell on the pavement of the Lower Cobb, and was taken up lifeless.\n\n"
+    return prose(8, 60_000) + fact + prose(9, 60_000)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """With generated texts of a few hundred kilobytes: `novel.txt`, and `book.txt` with a fact in the middle."""
     (tmp_path / "novel.txt").write_text(prose(7, 120_000))
-    fact = "\n\nLouisa fell on the pavement of the Lower Cobb, and was taken up lifeless.\n\n"
-    (tmp_path / "book.txt").write_text(prose(8, 60_000) + fact + prose(9, 60_000))
+    (tmp_path / "book.txt").write_text(book())
     return tmp_path
 
 
@@ -84,7 +88,7 @@ def test_the_client_in_the_shell_and_in_python(folder: Path, default_weights: Pa
 
 
 def test_the_babi_weights_find_a_fact_in_a_book(folder: Path) -> None:
-    serve, story = commands("Who is where now")
+    serve, story = commands("Try it", "docs/recall.md")
     assert serve == "ONCEREAD_WEIGHTS=model/babilong make serve\n"
     with Server(ROOT / "model" / "babilong", f"sqlite:///{folder}/data") as server:
         assert '"answer":"kitchen"' in run(story, server, folder)

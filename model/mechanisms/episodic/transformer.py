@@ -6,7 +6,7 @@ No layer runs while text is read: a segment is kept as tokens and terms. Kin: La
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ from model.config import ModelConfig
 from model.layers.backbone import WindowCache
 from model.mechanisms.base import MemoryTransformer, Recall
 from model.mechanisms.episodic import forgetting
-from model.mechanisms.episodic.finding import Text, find
+from model.mechanisms.episodic.finding import Span, Text, find
 from model.mechanisms.episodic.memory import Block, Episodes, EpisodicMemory, Layout
 from model.mechanisms.episodic.terms import as_array, counted, joined
 from model.mechanisms.episodic.vocabulary import Vocabulary
-from model.mechanisms.episodic.window import runs_of, sources_of, window_tokens
+from model.mechanisms.episodic.window import merged, pieces, sources_of, window_tokens
 from model.memory import MemoryState
 
 # A full memory is cut down to this share of its capacity at once.
@@ -74,13 +74,28 @@ class EpisodicTransformer(MemoryTransformer):
         text, whole, gap = self._with_tail(episodes, tail), len(episodes) * size, self.config.special.gap
         if not len(text):
             return Recall(self._nothing, found=False)
-        # The window has room for the marks behind as many episodes as fit.
-        room = budget + budget // size * len(gap)
         known = Text(text, self.vocabulary, whole + len(tail), len(tail))
-        finding = find(known, self.vocabulary.text(question), room, len(gap))
-        places = [(0, whole)] if whole <= budget else [(span.begin, min(span.end, whole)) for span in finding.spans]
-        tokens = window_tokens(text, runs_of(places), whole, gap)
-        return Recall(self._nothing, tokens, sources_of(text, finding.spans, self.vocabulary), finding.found)
+        # The window has room for the marks behind as many episodes as fit. A short text is read again whole, and what
+        # fits an episode counts as its sources.
+        room = budget + budget // size * len(gap)
+        finding = find(known, self.vocabulary.text(question), room if whole > budget else size, len(gap))
+        spans = [*pieces(text, finding.spans, self.vocabulary)]
+        places = [span for span in spans if span.begin < whole] if whole > budget else [*self._episodes(whole)]
+        tokens = self._window(text, places, whole)
+        # Marks where text was forgotten may leave less room.
+        while len(tokens) > room:
+            places.pop()
+            tokens = self._window(text, places, whole)
+        sources = sources_of(text, merged(text, spans, self.vocabulary), self.vocabulary)
+        return Recall(self._nothing, tokens, sources, finding.found)
+
+    def _window(self, text: Episodes, places: Sequence[Span], whole: int) -> tuple[int, ...]:
+        return window_tokens(text, merged(text, places, self.vocabulary), whole, self.config.special.gap)
+
+    def _episodes(self, whole: int) -> Iterator[Span]:
+        """Each episode as a span, the newest first."""
+        size = self.config.segment_tokens
+        return (Span(begin, begin + size, 0.0) for begin in range(whole - size, -1, -size))
 
     @staticmethod
     def visible(cache: WindowCache | None, positions: Tensor) -> Tensor | None:

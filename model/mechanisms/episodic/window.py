@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -11,51 +11,67 @@ from model.mechanisms.episodic.finding import Span
 from model.mechanisms.episodic.memory import Episodes
 from model.mechanisms.episodic.vocabulary import Vocabulary
 
-# Tokens `begin` to `end` of all kept episodes, one after the other.
-Run = tuple[int, int]
+
+def pieces(episodes: Episodes, spans: Iterable[Span], vocabulary: Vocabulary) -> Iterator[Span]:
+    """The spans, cut where an episode in front of another was forgotten: their tokens are not one text there."""
+    size = episodes.blocks[0].tokens.shape[1]
+    for span in spans:
+        begin = span.begin
+        for token in range(-(-begin // size) * size, span.end, size):
+            if begin < token and not continues(episodes, token, vocabulary):
+                yield span._replace(begin=begin, end=token)
+                begin = token
+        yield span._replace(begin=begin)
 
 
-def runs_of(places: Iterable[Run]) -> list[Run]:
-    """The places in the text's order, those that touch or overlap as one; empty ones are left out."""
-    runs: list[Run] = []
-    for begin, end in sorted(places):
-        if begin >= end:
-            continue
-        if runs and begin <= runs[-1][1]:
-            runs[-1] = (runs[-1][0], max(end, runs[-1][1]))
+def merged(episodes: Episodes, spans: Iterable[Span], vocabulary: Vocabulary) -> list[Span]:
+    """Spans that touch as one, with the better score; in the text's order."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        last = found[-1] if found else None
+        if last is not None and last.end == span.begin and continues(episodes, span.begin, vocabulary):
+            found[-1] = Span(last.begin, span.end, max(last.score, span.score))
         else:
-            runs.append((begin, end))
-    return runs
+            found.append(span)
+    return found
 
 
-def window_tokens(episodes: Episodes, runs: Sequence[Run], end: int, gap: Sequence[int]) -> tuple[int, ...]:
-    """The tokens of the runs, with `gap` where text is left out between two, or before the tail, which is at `end`."""
+def continues(episodes: Episodes, token: int, vocabulary: Vocabulary) -> bool:
+    """Whether the text in front of a token is there, and not forgotten."""
+    episode, behind = divmod(token, episodes.blocks[0].tokens.shape[1])
+    if behind or not episode:
+        return True
+    before = episodes.offset_of(episode - 1) + vocabulary.size(episodes.tokens_of(episode - 1))
+    return before == episodes.offset_of(episode)
+
+
+def window_tokens(episodes: Episodes, spans: Sequence[Span], end: int, gap: Sequence[int]) -> tuple[int, ...]:
+    """The tokens of merged spans, with `gap` between two, and before the tail, at `end`, where text is left out."""
     tokens: list[int] = []
-    for index, run in enumerate(runs):
-        tokens += tokens_between(episodes, run).tolist()
-        following = runs[index + 1][0] if index + 1 < len(runs) else end
-        if following > run[1]:
+    for index, span in enumerate(spans):
+        tokens += tokens_between(episodes, span).tolist()
+        if index + 1 < len(spans) or span.end < end:
             tokens += gap
     return tuple(tokens)
 
 
 def sources_of(episodes: Episodes, spans: Iterable[Span], vocabulary: Vocabulary) -> tuple[Source, ...]:
-    """The spans as places of the text, in their order."""
+    """The spans as places of the text, best first; of equal ones the later first."""
     sources = []
-    for span in spans:
-        tokens = tokens_between(episodes, (span.begin, span.end))
+    for span in sorted(spans, key=lambda span: (-span.score, -span.begin)):
+        tokens = tokens_between(episodes, span)
         offset = offset_of(episodes, span.begin, vocabulary)
         size = vocabulary.size(tokens)
         sources.append(Source(offset, size, vocabulary.text(tokens.tolist()), span.score))
     return tuple(sources)
 
 
-def tokens_between(episodes: Episodes, run: Run) -> np.ndarray:
-    """The tokens of a run."""
+def tokens_between(episodes: Episodes, span: Span) -> np.ndarray:
+    """The tokens of a span."""
     size = episodes.blocks[0].tokens.shape[1]
-    first, last = run[0] // size, (run[1] - 1) // size
+    first, last = span.begin // size, (span.end - 1) // size
     whole = np.concatenate([episodes.tokens_of(episode) for episode in range(first, last + 1)])
-    found: np.ndarray = whole[run[0] - first * size : run[1] - first * size]
+    found: np.ndarray = whole[span.begin - first * size : span.end - first * size]
     return found
 
 

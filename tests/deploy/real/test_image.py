@@ -15,7 +15,7 @@ from testing.replies import appended, asked, created, offsets
 from testing.serving import Server
 from tests.deploy.real.containers import STRICT, Container
 from tests.deploy.real.engine import podman
-from tests.test_readme import ADDRESS, commands, run
+from tests.test_readme import ADDRESS, book, commands, run
 
 pytestmark = pytest.mark.deploy
 
@@ -74,14 +74,15 @@ def test_the_image_answers_without_configuration_and_contains_neither_training_n
 
 
 def test_the_quickstart_of_the_readme_works_in_a_container(image: str, volume: str, tmp_path: Path) -> None:
-    (tmp_path / "novel.txt").write_text(prose(7, 120_000))
-    prepare_and_read, ask, *_ = commands()
-    with Container(volume, weights="model/babilong") as container:
-        run(prepare_and_read, cast(Server, container), tmp_path)
+    (tmp_path / "book.txt").write_text(book())
+    _, create_and_read, ask, _ = commands("Sixty seconds")
+    with Container(volume) as container:
+        run(create_and_read, cast(Server, container), tmp_path)
         before = json.loads(run(ask, cast(Server, container), tmp_path))
-        assert before["answer"] == "kitchen"
-    with Container(volume, weights="model/babilong") as container:
-        assert json.loads(run(ask, cast(Server, container), tmp_path))["answer"] == "kitchen"
+        assert "Lower Cobb" in before["sources"][0]["text"]
+    with Container(volume) as container:
+        after = json.loads(run(ask, cast(Server, container), tmp_path))
+        assert (after["answer"], after["sources"]) == (before["answer"], before["sources"])
     assert ADDRESS.endswith(":8000")
 
 

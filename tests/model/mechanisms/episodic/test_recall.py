@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.mechanisms.episodic.window import runs_of
+from model.mechanisms.episodic.finding import Span
+from model.mechanisms.episodic.window import merged
 from testing.models import prose
-from tests.model.mechanisms.episodic.texts import TOKENIZER, episodic_model, read
+from tests.model.mechanisms.episodic.texts import TOKENIZER, episodic, episodic_model, read
 
 MODEL = episodic_model(capacity_tokens=1 << 20)
 
@@ -78,14 +79,23 @@ def test_a_mark_stands_where_text_is_left_out() -> None:
     assert recall.tokens[-1] == 341
 
 
-@pytest.mark.parametrize(
-    ("places", "runs"),
-    [
-        ([], []),
-        ([(5, 5)], []),
-        ([(8, 16), (0, 8)], [(0, 16)]),
-        ([(16, 24), (0, 8), (4, 12)], [(0, 12), (16, 24)]),
-    ],
-)
-def test_places_become_runs_in_the_text_s_order(places: list[tuple[int, int]], runs: list[tuple[int, int]]) -> None:
-    assert runs_of(places) == runs
+def test_spans_that_touch_become_one_in_the_text_s_order() -> None:
+    [episodes] = episodic(read(MODEL, prose(1, 400).encode())).rows
+    spans = [Span(8, 16, 3.0), Span(20, 24, 1.0), Span(4, 8, 5.0), Span(30, 31, 2.0), Span(16, 17, 4.0)]
+    assert merged(episodes, spans, MODEL.vocabulary) == [Span(4, 17, 5.0), Span(20, 24, 1.0), Span(30, 31, 2.0)]
+    assert merged(episodes, [], MODEL.vocabulary) == []
+
+
+@given(st.integers(0, 200), st.integers(4, 20))
+def test_a_source_never_spans_forgotten_text(seed: int, limit: int) -> None:
+    """Where episodes in between were forgotten, a source still is the text that was sent at its offset."""
+    config = replace(MODEL.config, special=replace(MODEL.config.special, gap=(341, 341)), capacity_tokens=8 * limit)
+    model = episodic_model(capacity_tokens=8 * limit)
+    model.config = config
+    text = prose(seed, 1_200).encode()
+    state = read(model, text)
+    question = " ".join(text.decode().split()[20:32])
+    recall = model.recall(TOKENIZER.encode(question), state.memory, state.tail)
+    assert len(recall.tokens) <= config.recall_tokens + 2 * config.recall_tokens // config.segment_tokens
+    for source in recall.sources:
+        assert source.text == text[source.offset : source.offset + source.size].decode(errors="ignore")
