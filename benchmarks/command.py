@@ -80,7 +80,7 @@ def main() -> int:
         return 2
     settings = Settings.from_environment({})
     # The bare model gets as many threads as the server.
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(settings.threads_for(loaded.model.config.mechanism))
     size = quick(options.tokens_short) if options.quick else Sizes(options.tokens_short, options.tokens_long)
     if options.question_tokens:
         size = replace(size, question_tokens=tuple(options.question_tokens))

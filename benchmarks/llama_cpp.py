@@ -53,25 +53,28 @@ class Taken:
 
 def measure(plan: Plan) -> Section:
     loaded = weights.load(plan.pretrained)
+    threads, before = plan.settings.threads_for(loaded.model.config.mechanism), torch.get_num_threads()
+    torch.set_num_threads(threads)
     print(f"weights: {set_precision(loaded.model, plan.settings.precision)}")
     tokens = [(place * 7919) % 40_000 + 100 for place in range(TOKENS)]
     ours, theirs = list[Taken](), list[Taken]()
     with tempfile.TemporaryDirectory(prefix="onceread-bench-") as folder:
         ours_file, slot = Path(folder, "checkpoint"), Path(folder, "slot")
-        with _llama_cpp(gguf(), plan.settings.threads, folder) as post:
+        with _llama_cpp(gguf(), threads, folder) as post:
             # The first turn warms up and is not counted.
             for turn in tqdm(range(TURNS + 1), desc="llama.cpp and ours"):
                 pair = _ours(loaded, tokens, ours_file), _theirs(post, tokens, slot.name)
                 if turn:
                     ours.append(pair[0])
                     theirs.append(pair[1])
+        torch.set_num_threads(before)
         sizes = ours_file.stat().st_size, slot.stat().st_size
     sides = (("ours", ours, sizes[0]), ("llama_cpp", theirs, sizes[1]))
     return Section(
         NAME,
         CLAIM,
         (
-            Figure("threads", plan.settings.threads),
+            Figure("threads", threads),
             *(Figure(f"{side}_prefill_tokens_per_second", TOKENS / _median(of, "prefill")) for side, of, _ in sides),
             *(Figure(f"{side}_decode_tokens_per_second", WRITTEN / _median(of, "decode")) for side, of, _ in sides),
             *(Figure(f"{side}_save_milliseconds", 1e3 * _median(of, "save")) for side, of, _ in sides),

@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _serve(_: argparse.Namespace, settings: Settings) -> int:
     must_be_guarded(settings)
+    # Read by OpenMP when torch is loaded: threads that wait for the model's next step sleep, and leave the event loop
+    # the core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Imported here: torch takes seconds to load, and the other commands do not need it.
     from server.cli.serve import serve
 

@@ -74,10 +74,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Loads the weights, opens the store and starts the engine; at the end checkpoints every session and closes all."""
     metrics = Metrics()
     tracing = Tracing(settings.traces_url)
-    # Idle threads of torch spin: one on the event loop's core would delay every request.
-    torch.set_num_threads(settings.threads)
     device = None if settings.device is None else torch.device(settings.device)
     loaded = await asyncio.to_thread(weights.load, settings.weights, device)
+    torch.set_num_threads(settings.threads_for(loaded.model.config.mechanism))
     plan = await asyncio.to_thread(set_precision, loaded.model, settings.precision)
     log.info("weights: %s", plan)
     ring = await asyncio.to_thread(load_keys, settings.store, settings.seal_keys_file)

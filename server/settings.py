@@ -62,12 +62,17 @@ class ModelSettings(BaseModel):
     precision: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
         "auto", description="weights of a pretrained model on a CPU; auto: the fastest by measurement at startup"
     )
-    threads: int = Field(
-        default_factory=lambda: max(1, len(os.sched_getaffinity(0)) - 1),
+    threads: int | None = Field(
+        None,
         ge=1,
         le=1024,
-        description="CPU threads of the model; one less than the cores by default",
+        description="CPU threads of the model; by default all cores for a pretrained model, else one less",
     )
+
+    def threads_for(self, mechanism: str) -> int:
+        """The threads of a model with this mechanism. `episodic` computes only for answers, not to read."""
+        cores = len(os.sched_getaffinity(0))
+        return self.threads or (cores if mechanism == "episodic" else max(1, cores - 1))
 
 
 class EngineSettings(BaseModel):

@@ -128,6 +128,7 @@ def test_keys_are_required_unless_the_chart_is_open(plain: Rendered) -> None:
 def test_the_server_accepts_every_rendered_setting(parts: tuple[Values, ...]) -> None:
     taken = Settings.from_environment(settings(of(*parts)))
     assert taken.host == "0.0.0.0"
+    assert taken.threads is not None
     assert taken.threads < int(Rendered().container["resources"]["requests"]["cpu"])
 
 

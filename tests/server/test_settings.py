@@ -84,3 +84,13 @@ def test_help_shows_every_setting_with_its_default_and_limits() -> None:
     assert [name for group in GROUPS for name in group.model_fields] == [
         action.dest for action in parser._actions if action.dest != "help"
     ]
+
+
+@pytest.mark.parametrize(("cores", "pretrained", "others"), [(1, 1, 1), (2, 2, 1), (8, 8, 7)])
+def test_only_a_pretrained_model_has_all_cores_by_default(
+    monkeypatch: pytest.MonkeyPatch, cores: int, pretrained: int, others: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    assert Settings().threads_for("episodic") == pretrained
+    assert Settings().threads_for("delta") == others
+    assert Settings(threads=3).threads_for("episodic") == Settings(threads=3).threads_for("delta") == 3
