@@ -50,7 +50,8 @@ def said(command: Sequence[str], timeout: float) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=timeout,
-        cwd=ROOT,
+        # conmon leaves a file where a container is killed for its memory.
+        cwd=STORAGE,
         env=environment,
         check=False,
     )
