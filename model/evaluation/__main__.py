@@ -1,6 +1,7 @@
 """`python -m model.evaluation`: recall of facts hidden in books, by weights or by a server.
 
-`python -m model.evaluation finding` examines how often the place of an answer is found.
+`python -m model.evaluation finding`, `needles`, `forgetting` and `answers` examine the general memory; each has its
+`--help`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,22 @@ from tqdm import tqdm
 
 from model import weights
 from model.evaluation import report
+from model.evaluation.answers import command as answers
 from model.evaluation.exams import Exam, associative_exams, babilong_exams
 from model.evaluation.finding import command as finding
+from model.evaluation.forgetting import command as forgetting
 from model.evaluation.marks import Mark, examine, examine_all, read_marks, unmarked
+from model.evaluation.needles import command as needles
 from model.evaluation.readers import Reader, http_reader, local_reader
 from model.tasks.babilong import BYTES_PER_TOKEN
 from model.tasks.haystack import Books
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {"finding": finding.main}
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "finding": finding.main,
+    "needles": needles.main,
+    "forgetting": forgetting.main,
+    "answers": answers.main,
+}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import json
 import lzma
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -22,16 +22,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Corpus:
-    """One text with questions, each of which has at least one place in the text."""
+    """One text with questions, each of which has at least one place in the text; `starts` are its parts', in bytes."""
 
     name: str
     text: str
     questions: tuple[Question, ...]
+    starts: tuple[int, ...]
 
     def sampled(self, count: int, seed: int) -> Corpus:
         """The same text with at most `count` of the questions; the same seed draws the same ones, in random order."""
         drawn = Random(f"{seed} {self.name}").sample(self.questions, min(count, len(self.questions)))
-        return Corpus(self.name, self.text, tuple(drawn))
+        return replace(self, questions=tuple(drawn))
 
 
 def read_squad(path: Path) -> Corpus:
@@ -40,7 +41,9 @@ def read_squad(path: Path) -> Corpus:
     lines: list[str] = []
     questions: list[Question] = []
     start = 0
+    starts: list[int] = []
     for article in articles:
+        starts.append(start)
         lines.append(article["title"].replace("_", " "))
         start += size(lines[-1]) + 1
         for paragraph in article["paragraphs"]:
@@ -53,7 +56,7 @@ def read_squad(path: Path) -> Corpus:
                     answers = tuple(dict.fromkeys(text for text, _ in given))
                     questions.append(Question(asked["question"], answers, tuple(sorted(places))))
             start += size(context) + 1
-    return Corpus("squad", "\n".join(lines) + "\n", tuple(questions))
+    return Corpus("squad", "\n".join(lines) + "\n", tuple(questions), tuple(starts))
 
 
 def read_fairytales(path: Path) -> Corpus:
@@ -63,9 +66,11 @@ def read_fairytales(path: Path) -> Corpus:
     """
     parts: list[str] = []
     questions: list[Question] = []
+    stories: list[int] = []
     start = 0
     for line in read_text(path).splitlines():
         story = _json(path, line)
+        stories.append(start)
         starts: dict[int, int] = {}
         for section in story["sections"]:
             starts[section["n"]] = start
@@ -82,7 +87,7 @@ def read_fairytales(path: Path) -> Corpus:
             )
             if asked["kind"] == "explicit" and places:
                 questions.append(Question(asked["question"], answers, places))
-    return Corpus("fairytale", "".join(parts), tuple(questions))
+    return Corpus("fairytale", "".join(parts), tuple(questions), tuple(stories))
 
 
 def read_text(path: Path) -> str:

@@ -12,6 +12,7 @@ import numpy.typing
 import torch
 from torch import Tensor
 
+from model.mechanisms.base import Recall
 from model.memory import MemoryState
 from model.prompt import prompt_ids, window_ids
 from model.runtime.segment_reader import read_all
@@ -24,6 +25,8 @@ _UPLOAD_BYTES = 1 << 22
 
 # Reads a text and answers questions about it.
 Reader = Callable[[str, Sequence[str]], list[str]]
+# Method, path, and where there is one a body with its kind.
+Call = Callable[..., bytes]
 
 
 def local_reader(loaded: LoadedModel, progress: Callable[[int], object]) -> Reader:
@@ -92,14 +95,18 @@ def _read(
 
 
 def _answer(loaded: LoadedModel, memory: MemoryState, tail: list[int], question: str) -> str:
-    model, config = loaded.model, loaded.model.config
     asked = loaded.tokenizer.encode(question)
-    recall = model.recall(asked, memory, tail)
+    return decoded(loaded, loaded.model.recall(asked, memory, tail), tail, asked, ANSWER_TOKENS_MAX)
+
+
+def decoded(loaded: LoadedModel, recall: Recall, tail: Sequence[int], asked: Sequence[int], tokens_max: int) -> str:
+    """The likeliest answer to a question, as its tokens, from what it recalls and the tail."""
+    model, config = loaded.model, loaded.model.config
     window = window_ids(config, [*recall.tokens, *tail], prompt_ids(config, asked))
     prompt, length = (torch.tensor(ids, device=model.device) for ids in ([window], [len(window)]))
-    hidden, cache = model.prefill(prompt, length, recall.memory, ANSWER_TOKENS_MAX)
+    hidden, cache = model.prefill(prompt, length, recall.memory, tokens_max)
     decoder, answer = StreamDecoder(loaded.tokenizer), ""
-    for _ in range(ANSWER_TOKENS_MAX):
+    for _ in range(tokens_max):
         token = model.logits(hidden[0]).argmax()
         if token == config.special.end:
             break
@@ -110,6 +117,23 @@ def _answer(loaded: LoadedModel, memory: MemoryState, tail: list[int], question:
 
 def http_reader(url: str, progress: Callable[[int], object]) -> Reader:
     """Reads and asks through a server's sessions; each text is its own session, deleted afterwards."""
+    call = calls(url)
+
+    def read_and_answer(text: str, questions: Sequence[str]) -> list[str]:
+        session = json.loads(call("POST", "/v1/sessions", b"{}"))["id"]
+        try:
+            upload(call, session, text, progress)
+            asked = json.dumps({"questions": list(questions), "max_tokens": ANSWER_TOKENS_MAX}).encode()
+            answers = json.loads(call("POST", f"/v1/sessions/{session}/queries", asked))["answers"]
+        finally:
+            call("DELETE", f"/v1/sessions/{session}")
+        return [answer["answer"] for answer in answers]
+
+    return read_and_answer
+
+
+def calls(url: str) -> Call:
+    """Requests to a server; an answer that is an error is raised with what the server says."""
 
     def call(method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
         request = Request(url.rstrip("/") + path, body, {"Content-Type": kind}, method=method)
@@ -119,18 +143,13 @@ def http_reader(url: str, progress: Callable[[int], object]) -> Reader:
         except HTTPError as error:
             raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
 
-    def read_and_answer(text: str, questions: Sequence[str]) -> list[str]:
-        session = json.loads(call("POST", "/v1/sessions", b"{}"))["id"]
-        try:
-            data = memoryview(text.encode())
-            for start in range(0, len(data), _UPLOAD_BYTES):
-                piece = bytes(data[start : start + _UPLOAD_BYTES])
-                call("POST", f"/v1/sessions/{session}/text?wait=read", piece, "text/plain")
-                progress(len(piece))
-            asked = json.dumps({"questions": list(questions), "max_tokens": ANSWER_TOKENS_MAX}).encode()
-            answers = json.loads(call("POST", f"/v1/sessions/{session}/queries", asked))["answers"]
-        finally:
-            call("DELETE", f"/v1/sessions/{session}")
-        return [answer["answer"] for answer in answers]
+    return call
 
-    return read_and_answer
+
+def upload(call: Call, session: str, text: str, progress: Callable[[int], object]) -> None:
+    """Sends a text to a session and waits until it is read."""
+    data = memoryview(text.encode())
+    for start in range(0, len(data), _UPLOAD_BYTES):
+        piece = bytes(data[start : start + _UPLOAD_BYTES])
+        call("POST", f"/v1/sessions/{session}/text?wait=read", piece, "text/plain")
+        progress(len(piece))

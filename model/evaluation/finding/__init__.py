@@ -1,0 +1,1 @@
+"""Whether the place of an answer is found."""

@@ -47,11 +47,11 @@ def main(arguments: Sequence[str]) -> None:
         report.picture(found, given.picture)
 
 
-def add_corpora(parser: argparse.ArgumentParser) -> None:
+def add_corpora(parser: argparse.ArgumentParser, samples: int) -> None:
     """The arguments that `corpora` needs."""
     parser.add_argument("--squad", type=Path, help="a file of SQuAD 1.1 or 2.0, .json or .json.xz")
     parser.add_argument("--fairytale", type=Path, help="FairytaleQA as JSON lines, .jsonl or .jsonl.xz")
-    parser.add_argument("--samples", type=int, default=1000, help="questions of each text at most")
+    parser.add_argument("--samples", type=int, default=samples, help="questions of each text at most")
     parser.add_argument("--seed", type=int, default=1)
 
 
@@ -65,7 +65,7 @@ def corpora(given: argparse.Namespace) -> list[Corpus]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m model.evaluation finding", description=__doc__)
-    add_corpora(parser)
+    add_corpora(parser, samples=1000)
     parser.add_argument("--out", type=Path, required=True, help="ranks, a line a question; what it has is not redone")
     parser.add_argument("--weights", type=Path, default=Path("model/smollm2"))
     parser.add_argument("--recall-tokens", type=int, default=1024, help="tokens that are read again")

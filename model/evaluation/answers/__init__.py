@@ -1,0 +1,1 @@
+"""Whether answers are right, and of the wrong ones why."""

@@ -1,0 +1,1 @@
+"""What a memory has forgotten at its bound."""

@@ -1,0 +1,1 @@
+"""Whether needles in books are found."""
