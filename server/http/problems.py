@@ -47,7 +47,7 @@ class ProblemType(NamedTuple):
 
 
 INVALID_REQUEST = ProblemType(400, "invalid_request", "Invalid request", CLIENT)
-INVALID_UTF8 = ProblemType(400, "invalid_utf8", "Text is not valid UTF-8", CLIENT)
+INVALID_UTF8 = ProblemType(400, "invalid_utf8", "Text is not UTF-8", CLIENT)
 DIGEST_MISMATCH = ProblemType(400, "digest_mismatch", "Body does not match its Content-Digest", CLIENT)
 INVALID_API_KEY = ProblemType(401, "invalid_api_key", "Invalid API key", "authentication_error")
 NOT_ALLOWED = ProblemType(403, "not_allowed", "API key lacks the required scope", "permission_error")

@@ -2,7 +2,7 @@
 
 Refusal
  ├── InvalidField          a value is missing, unknown or out of bounds; `param` names it
- ├── InvalidUtf8           the text is not UTF-8
+ ├── InvalidUtf8           the text is not UTF-8, or is binary
  ├── InvalidMemoryFile     an imported file is not a valid memory
  ├── TextNotKept           a rebuild of a session that does not keep its text
  ├── SessionExists         the session's id is in use

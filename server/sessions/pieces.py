@@ -6,6 +6,7 @@ import codecs
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from server.sessions import errors
+from server.sessions.body_kind import advice, first_control, is_binary
 from server.store.base import PIECE_BYTES_MAX
 
 # A UTF-8 character has up to four bytes: so many may be open at the end of a text.
@@ -38,22 +39,30 @@ class TextCheck:
         self._before = before
         self._accepted_bytes = accepted_bytes
         self._checked_bytes = 0
+        self._head = b""
 
     def check(self, piece: bytes) -> None:
-        """Raises `InvalidUtf8`, naming the byte, when the piece does not continue as UTF-8."""
+        """Raises `InvalidUtf8`, naming the byte, when the piece does not continue as UTF-8 text."""
         if not piece:
             return
+        self._head = self._head or piece
         skipped = 0 if self._checked_bytes else self._begin(piece)
         held = len(self._decoder.getstate()[0])
         try:
             self._decoder.decode(piece[skipped:])
         except UnicodeDecodeError as error:
-            raise _invalid(self._checked_bytes + skipped + error.start - held) from None
+            at = skipped + error.start - held
+            raise self._invalid(at, "is not UTF-8", advice(self._head, piece, max(0, at))) from None
+        # What was accepted before the rule, or before a break, may be sent again.
+        new = piece[max(0, self._accepted_bytes - self._checked_bytes) :]
+        if is_binary(new):
+            at = len(piece) - len(new) + first_control(new)
+            raise self._invalid(at, "is a control character, of which text has few", advice(self._head, new, 0))
         self._checked_bytes += len(piece)
         opened = self._decoder.getstate()[0]
         # The decoder takes the first two bytes of a surrogate for those of a character, which no third byte completes.
         if len(opened) == 2 and opened[0] == 0xED and opened[1] >= 0xA0:
-            raise _invalid(self._checked_bytes - len(opened))
+            raise self._invalid(-len(opened), "is not UTF-8", advice(self._head, piece, len(piece)))
 
     def _begin(self, piece: bytes) -> int:
         """How many first bytes of the body belong to a character that begins before it."""
@@ -65,9 +74,7 @@ class TextCheck:
             self._decoder.decode(self._before.lstrip(_CONTINUATION))
         return skipped
 
-
-def _invalid(at: int) -> errors.InvalidUtf8:
-    # A character that the text before began is refused where the body begins.
-    return errors.InvalidUtf8(
-        f"byte {max(0, at)} of the body is not UTF-8; encode the text as UTF-8 and continue from expected_offset"
-    )
+    def _invalid(self, at: int, fault: str, do: str) -> errors.InvalidUtf8:
+        """`at` counts from the end of what was checked; a character that the text before began is refused at 0."""
+        at = max(0, self._checked_bytes + at)
+        return errors.InvalidUtf8(f"byte {at} of the body {fault}; {do}, and continue from expected_offset")

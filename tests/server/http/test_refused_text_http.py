@@ -36,6 +36,19 @@ def test_a_piece_with_invalid_utf8_is_refused_whole(http: httpx.Client, bad: byt
     assert offsets(http, session)[0] == 7
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_body_in_another_encoding_is_refused_with_its_name_and_nothing_is_lost(
+    http: httpx.Client, streamed: bool
+) -> None:
+    session = created(http)
+    post(http, session, b"\xef\xbb\xbfbefore ")
+    body = ("Kofi sold the zebra.\n" * 20).encode("utf-16-le")
+    refused = problem(post(http, session, iter([body[:5], body[5:]]) if streamed else body), 400, "invalid_utf8")
+    assert "iconv -f UTF-16LE -t UTF-8" in refused["detail"]
+    assert refused["expected_offset"] == offsets(http, session)[0] == 10
+    assert post(http, session, body.decode("utf-16-le").encode()).json()["accepted_bytes"] == 10 + len(body) // 2
+
+
 def test_a_character_may_be_split_between_appends_if_it_is_completed(http: httpx.Client) -> None:
     session = created(http)
     for byte in "🙂".encode():
