@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, processors
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from model import weights
 from model.attach import attach
+from model.checkpoint import Checkpoint
 from model.convert.chat import ChatFrame, chat_frame, folder_chat_frame
 from model.convert.tensors import ForeignModelError
 from model.prompt import prompt_ids, window_ids
+from testing.models import prose
 from tests.model.convert.chat_templates import TEMPLATES
 from tests.model.convert.making import foreign_tokenizer, pretrained, save_folder, spaced_original
 
@@ -30,8 +36,6 @@ def named(tokens: tuple[str, ...]) -> dict[str, str]:
 
 @families
 def test_frames_are_what_transformers_renders(family: str) -> None:
-    from transformers.utils.chat_template_utils import render_jinja_template
-
     template, tokens, _ = TEMPLATES[family]
     frame = chat_frame(template.replace('strftime_now("%d %B %Y")', '"a day"'), named(tokens), Path())
     messages = [{"role": "user", "content": TEXT}, {"role": "assistant", "content": "Yes."}]
@@ -67,10 +71,9 @@ def folder_of(family: str, folder: Path, template: str | None) -> Path:
 
 def _with_entries(folder: Path, settings: dict[str, Any], entries: int) -> Path:
     """The same model with more entries than the tests' other models have."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    (folder / "config.json").write_text(json.dumps({**settings, "vocab_size": entries, "max_position_embeddings": 512}))
+    (folder / "config.json").write_text(
+        json.dumps({**settings, "vocab_size": entries, "max_position_embeddings": 1024})
+    )
     tensors = load_file(folder / "model.safetensors")
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         if name in tensors:
@@ -99,6 +102,28 @@ def test_a_family_s_folder_is_attached_with_its_template(family: str, tmp_path: 
     )
     assert shown.decode() == text
     assert all(window.count(id_) == text.count(name) for name, id_ in special.items() if id_ is not None)
+
+
+@families
+def test_a_general_memory_around_a_family_s_model_answers_as_transformers_does(family: str, tmp_path: Path) -> None:
+    """What is read again, the tail and the question, in the family's own frame: the next token's logits."""
+    attach(folder_of(family, tmp_path / "in", TEMPLATES[family][0]), tmp_path / "out", "episodic", 16, 3, 4, 32)
+    loaded = weights.load(tmp_path / "out")
+    model, config, tokenizer = loaded.model, loaded.model.config, loaded.tokenizer
+    text = prose(7, 700).encode()
+    ids, pending = tokenizer.advance(b"", text)
+    start = Checkpoint.empty(model.initial_memory(1))
+    advance = start.advance(ids, pending, len(text), config.segment_tokens)
+    memory = model.skip(torch.tensor(advance.segments), start.memory)
+    tail, asked = [*advance.after.tail, *tokenizer.flush(pending)], tokenizer.encode("Which river?")
+    recall = model.recall(asked, memory, tail)
+    assert all(source.text.encode() in text for source in recall.sources)
+    window = torch.tensor([window_ids(config, [*recall.tokens, *tail], prompt_ids(config, asked))])
+    hidden, _ = model.prefill(window, torch.tensor([window.shape[1]]), recall.memory, 4)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "in", attn_implementation="eager")
+    with torch.no_grad():
+        expected = theirs(window).logits[0, -1:]
+    torch.testing.assert_close(model.logits(hidden), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["gemma 2", "mistral"])
