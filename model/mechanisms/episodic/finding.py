@@ -19,7 +19,7 @@ from model.mechanisms.episodic.vocabulary import Vocabulary
 
 CANDIDATES = 128
 # Where no sentence has more than this share of the question near by, the text does not have the answer.
-COVERED, COVERED_WITHOUT_A_NAME = 0.28, 0.4
+COVERED, COVERED_WITHOUT_A_NAME = 0.25, 0.36
 EPISODES_WEIGHED = 512
 
 
@@ -60,7 +60,9 @@ def find(text: Text, question: str, budget: int, gap: int) -> Finding:
     found = passages(text.episodes, text.vocabulary, some, text.tokens)
     places = [*_places(hits, found, some, asked, text.episodes.blocks[0].tokens.shape[1])]
     scores = scored(features(found, places, weights), found.begin / text.tokens, asked.latest)
-    has = False if asked.specific and is_missing(asked, hits, found, places) else None
+    # Where the model reads the whole text again, it can judge for itself.
+    left_out = asked.specific and text.tokens > budget
+    has = False if left_out and is_missing(asked, hits, found, places) else None
     return Finding(tuple(chosen(found, scores, budget, gap, text.tokens - text.tail)), has)
 
 
