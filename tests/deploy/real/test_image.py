@@ -76,11 +76,11 @@ def test_the_image_answers_without_configuration_and_contains_neither_training_n
 def test_the_quickstart_of_the_readme_works_in_a_container(image: str, volume: str, tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text(book())
     _, create_and_read, ask, _ = commands("Sixty seconds")
-    with Container(volume) as container:
+    with Container(volume, precision="float32") as container:
         run(create_and_read, cast(Server, container), tmp_path)
         before = json.loads(run(ask, cast(Server, container), tmp_path))
         assert "Lower Cobb" in before["sources"][0]["text"]
-    with Container(volume) as container:
+    with Container(volume, precision="float32") as container:
         after = json.loads(run(ask, cast(Server, container), tmp_path))
         assert (after["answer"], after["sources"]) == (before["answer"], before["sources"])
     assert ADDRESS.endswith(":8000")
