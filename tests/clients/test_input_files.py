@@ -57,6 +57,39 @@ def test_the_proposed_encoding_works(tmp_path: Path) -> None:
     assert whole(path, encoding=proposed) == FRENCH
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_utf_16_is_refused_with_its_encoding_before_anything_is_sent(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "zebra.txt"
+    for text in ("Kofi sold the zebra.\n" * 20, "Кофи продал зебру.\n" * 20):
+        path.write_bytes(text.encode(encoding))
+        with pytest.raises(UsageError, match=r"zebra.txt.* is not utf-8.*; it may be") as caught:
+            whole(path)
+        proposed = re.findall(r"try --encoding (\S+)", str(caught.value))[0]
+        assert whole(path, encoding=proposed) == text
+
+
+@pytest.mark.parametrize(
+    ("begins", "named"),
+    [
+        (b"%PDF-1.7\n%\xe2\xe3", r"a PDF file: its name must end with \.pdf"),
+        (b"PK\x03\x04 and more", "a ZIP archive"),
+        (b"\x1f\x8b\x08\x00", "gzip: gunzip it first"),
+        (b"abc\0" * 100, "is binary, not text"),
+    ],
+)
+def test_files_that_are_no_text_are_named(tmp_path: Path, begins: bytes, named: str) -> None:
+    path = tmp_path / "zebra.txt"
+    path.write_bytes(begins)
+    with pytest.raises(UsageError, match=f"zebra.txt .*{named}"):
+        whole(path)
+
+
+def test_a_text_with_a_few_control_characters_is_read(tmp_path: Path) -> None:
+    text = "one\0 and \x1b[31mred\x1b[0m and N\bNA\bA\f\n" * 40
+    (tmp_path / "a.txt").write_text(text)
+    assert whole(tmp_path / "a.txt") == text
+
+
 def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfa")
     assert whole(tmp_path / "a.txt") == "a"

@@ -9,6 +9,7 @@ from pathlib import Path
 from charset_normalizer import from_bytes
 
 from onceread.cli.exit_codes import UsageError
+from onceread.cli.file_kinds import must_be_text
 
 READ_BYTES = 1024 * 1024
 SAMPLE_BYTES = 64 * 1024
@@ -38,6 +39,8 @@ def decoded(read: Callable[[int], bytes], encoding: str, name: str) -> Iterator[
     offset = 0
     while True:
         piece = read(READ_BYTES)
+        if not offset and checked(encoding) == "utf-8-sig":
+            must_be_text(piece, name)
         held = len(decoder.getstate()[0])
         try:
             text = decoder.decode(piece, final=not piece)
