@@ -18,6 +18,8 @@ from model.mechanisms.episodic.scanning import Hits, bm25, idf, rarity, scan, sm
 from model.mechanisms.episodic.vocabulary import Vocabulary
 
 CANDIDATES = 128
+# So many of the best are looked at together with the episodes beside them: a sentence may go on there.
+CANDIDATES_WITH_NEIGHBOURS = 32
 # Where no sentence has more than this share of the question near by, the text does not have the answer.
 COVERED, COVERED_WITHOUT_A_NAME = 0.25, 0.36
 EPISODES_WEIGHED = 512
@@ -67,8 +69,11 @@ def find(text: Text, question: str, budget: int, gap: int) -> Finding:
 
 
 def candidates(scores: np.ndarray) -> np.ndarray:
-    """The best episodes by their scores, in the text's order; of equal ones the later."""
-    return np.sort(np.argsort(scores, kind="stable")[-CANDIDATES:])
+    """The best episodes by their scores, of equal ones the later, and those beside the very best; in order."""
+    some = np.argsort(scores, kind="stable")[-CANDIDATES:]
+    best = some[-CANDIDATES_WITH_NEIGHBOURS:]
+    found: np.ndarray = np.unique(np.concatenate([some, best[best > 0] - 1, best[best < len(scores) - 1] + 1]))
+    return found
 
 
 def _places(hits: Hits, found: Passages, some: np.ndarray, asked: Question, size: int) -> Iterator[np.ndarray]:

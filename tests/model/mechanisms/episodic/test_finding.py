@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.mechanisms.episodic import naive
+from model.mechanisms.episodic import finding, naive
 from model.mechanisms.episodic.finding import Finding, Text, chosen, find
 from model.mechanisms.episodic.passages import Passages
 from model.mechanisms.episodic.rescoring import features
@@ -111,3 +111,14 @@ def test_what_the_text_does_not_have(question: str, has: bool | None) -> None:
 def test_a_question_about_the_text_as_such_reads_its_beginning() -> None:
     found, _ = asked("1 2 3 " * 100, "What is this about?")
     assert (found.spans[0].begin, found.spans[0].end) == (0, 128)
+
+
+@pytest.mark.parametrize(("best", "looked_at"), [(0, [0, 1]), (3, [2, 3, 4]), (5, [4, 5])])
+def test_the_episodes_beside_the_best_are_looked_at_too(
+    monkeypatch: pytest.MonkeyPatch, best: int, looked_at: list[int]
+) -> None:
+    """A sentence that goes on in the next episode is read to its end."""
+    monkeypatch.setattr(finding, "CANDIDATES", 1)
+    scores = np.zeros(6)
+    scores[best] = 1.0
+    assert finding.candidates(scores).tolist() == looked_at
