@@ -32,7 +32,9 @@ def adapted(text: str) -> str:
 
     Raises ValueError for a tokeniser of another kind, or one whose vocabulary cannot keep every text.
     """
-    given: Json = json.loads(text)
+    given = json.loads(text)
+    if not isinstance(given, dict) or not isinstance(given.get("model"), dict):
+        raise ValueError("not a tokenizer.json: it has no model")
     model: Json = given["model"]
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "BPE":
@@ -49,7 +51,7 @@ def adapted(text: str) -> str:
         _adapt_spaces(given)
     # What looks like one of these in a text is read as the characters that it is.
     vocabulary = model["vocab"]
-    added = [token for token in given["added_tokens"] if token["special"] or token["content"] not in vocabulary]
+    added = [token for token in given.get("added_tokens", []) if token["special"] or token["content"] not in vocabulary]
     _forbid(model, {token["content"] for token in added} | (set() if byte_level else set(byte_tokens())))
     unused = {"normalizer": None, "post_processor": None, "truncation": None, "padding": None}
     changed = {**given, **unused, "added_tokens": [{**token, "special": True} for token in added]}
@@ -133,7 +135,7 @@ def _adapt_spaces(given: Json) -> None:
         model["vocab"] = {token.replace(SPACE_MARK, " "): id_ for token, id_ in in_order}
         pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
         model["merges"] = [[part.replace(SPACE_MARK, " ") for part in pair] for pair in pairs]
-        for token in given["added_tokens"]:
+        for token in given.get("added_tokens", []):
             token["content"] = token["content"].replace(SPACE_MARK, " ")
     # A piece that is a token must not skip the merges: "<0x0A>" may be text.
     model["ignore_merges"] = False

@@ -23,6 +23,8 @@ def read_settings(folder: Path) -> Settings:
         given = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ForeignModelError(f"{path} cannot be read: {error}") from error
+    if not isinstance(given, dict):
+        raise ForeignModelError(f"{path} is no configuration: it holds no names and values")
     return settings_of(given)
 
 

@@ -104,8 +104,29 @@ def test_added_tokens_that_are_not_special_are_text_in_texts_and_tokens_in_templ
     assert b"<b>" in tokenizer.pieces
 
 
-def test_text_that_names_the_token_of_a_byte_is_text() -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalizer": {"type": "Prepend", "prepend": "_"}}, "normalizer Prepend changes the text"),
+        (
+            {"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "▁"}},
+            "normalizer Replace changes the text",
+        ),
+        ({"pre_tokenizer": {"type": "Whitespace"}}, "pre-tokeniser Whitespace loses text or is not known"),
+    ],
+)
+def test_tokenisers_with_byte_fallback_that_change_the_text_are_refused(
+    change: dict[str, object], message: str
+) -> None:
+    given = json.loads(ORIGINALS["llama2"].to_str())
+    with pytest.raises(ValueError, match=message):
+        TextTokenizer.from_json(json.dumps({**given, **change}))
+
+
+@pytest.mark.parametrize("ignore_merges", [False, True])
+def test_text_that_names_the_token_of_a_byte_is_text(ignore_merges: bool) -> None:
     given = json.loads(ORIGINALS["gemma"].to_str())
+    given["model"]["ignore_merges"] = ignore_merges
     vocabulary, merges = given["model"]["vocab"], given["model"]["merges"]
     for part in ("<0", "x0", "A>", "<0x0"):
         vocabulary.setdefault(part, len(vocabulary) + 10)
@@ -113,7 +134,8 @@ def test_text_that_names_the_token_of_a_byte_is_text() -> None:
         vocabulary.setdefault(symbol, len(vocabulary) + 10)
     merges += [["<", "0"], ["x", "0"], ["A", ">"], ["<0", "x0"], ["<0x0", "A>"]]
     tokenizer = TextTokenizer.from_json(json.dumps(given))
-    assert tokenizer.decode(tokenizer.encode("a<0x0A>b")) == b"a<0x0A>b"
+    for text in ("a<0x0A>b", "<0x0A>"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text.encode()
 
 
 LOST = {"gpt2": ["Ć", "Ĕ", "ñ"], "gemma": ["<0x06>", "<0x14>", "<0xF1>"]}
@@ -190,6 +212,21 @@ def test_special_tokens_are_encoded_in_templates_and_not_in_texts() -> None:
         ({"normalizer": {"type": "Lowercase"}}, "normalizer"),
         ({"pre_tokenizer": {"type": "Whitespace"}}, "byte-level"),
         ({"pre_tokenizer": None}, "byte-level"),
+        (
+            {
+                "pre_tokenizer": {
+                    "type": "Sequence",
+                    "pretokenizers": [
+                        {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False},
+                        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+                    ],
+                }
+            },
+            "pre-tokeniser Split loses text",
+        ),
+        ({"model": {"type": "BPE", "vocab": {}, "merges": [], "end_of_word_suffix": "</w>"}}, "marks parts of words"),
+        ({"model": []}, "not a tokenizer.json: it has no model"),
+        ({"model": {"type": "BPE", "vocab": {}, "merges": [["a", "b"]]}}, "not a tokenizer.json: "),
         ({"model": {"type": "Unigram", "vocab": []}}, "the tokeniser's model is Unigram; supported are byte-level BPE"),
         ({"model": {"type": "WordPiece", "vocab": {}}}, "model is WordPiece; supported are"),
     ],
