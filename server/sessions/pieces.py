@@ -40,13 +40,16 @@ class TextCheck:
         self._accepted_bytes = accepted_bytes
         self._checked_bytes = 0
         self._head = b""
+        self._skippable = OPEN_BYTES_MAX if before is None else min(OPEN_BYTES_MAX, accepted_bytes)
+        self._skipped = 0
+        self._beginning = True
 
     def check(self, piece: bytes) -> None:
         """Raises `InvalidUtf8`, naming the byte, when the piece does not continue as UTF-8 text."""
         if not piece:
             return
         self._head = self._head or piece
-        skipped = 0 if self._checked_bytes else self._begin(piece)
+        skipped = self._begin(piece) if self._beginning else 0
         held = len(self._decoder.getstate()[0])
         try:
             self._decoder.decode(piece[skipped:])
@@ -65,11 +68,13 @@ class TextCheck:
             raise self._invalid(-len(opened), "is not UTF-8", advice(self._head, piece, len(piece)))
 
     def _begin(self, piece: bytes) -> int:
-        """How many first bytes of the body belong to a character that begins before it."""
-        skippable = OPEN_BYTES_MAX if self._before is None else min(OPEN_BYTES_MAX, self._accepted_bytes)
-        first = piece[:skippable]
+        """How many first bytes of the piece belong to a character that begins before the body."""
+        first = piece[: self._skippable - self._skipped]
         skipped = len(first) - len(first.lstrip(_CONTINUATION))
-        if self._before is not None and skipped == self._accepted_bytes:
+        self._skipped += skipped
+        # A piece that is nothing else may be followed by one that goes on.
+        self._beginning = skipped == len(piece) and self._skipped < self._skippable
+        if not self._beginning and self._before is not None and self._skipped == self._accepted_bytes:
             # What stands before was valid when it came; only a character that it ends inside matters.
             self._decoder.decode(self._before.lstrip(_CONTINUATION))
         return skipped

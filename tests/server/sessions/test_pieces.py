@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.sessions.errors import InvalidUtf8
@@ -81,6 +81,8 @@ def test_a_body_may_begin_inside_the_character_that_the_text_ends_inside(
     assert refused_at(whole[max(0, place - 3) : place], cut(whole[place:], cuts)) == expected
 
 
+@example("\u0800", 1, 3, [1], b"")
+@example("\u0800", 1, 2, [1], b"")
 @given(st.text(), st.integers(0, 60), st.integers(0, 60), CUTS, BYTES)
 def test_a_body_that_repeats_accepted_text_is_checked_as_the_rest_of_it(
     text: str, place: int, end: int, cuts: list[int], tail: bytes
