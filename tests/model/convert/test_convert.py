@@ -148,6 +148,8 @@ def test_a_gpt2_checkpoint_without_configuration_is_read_by_its_shapes(tmp_path:
         (lambda folder: (folder / "model.safetensors").unlink(), "holds none of"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"no"), "cannot be read as tensors"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "--tokenizer"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "not a tokenizer.json: it has no model"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "is no configuration: it holds no names"),
         (
             lambda folder: (folder / "config.json").write_text(json.dumps({"model_type": "bert"})),
             "model_type 'bert' is not supported",
