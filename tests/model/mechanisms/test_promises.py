@@ -57,6 +57,7 @@ def same(one: Checkpoint, other: Checkpoint) -> bool:
 def test_cuts_do_not_matter(tokenizer: TextTokenizer, name: str, seed: int, cuts: list[int], saves: set[int]) -> None:
     """Any cuts, inside characters too, with a save and a restore at any of them: the same memory, bit for bit."""
     model = MODELS[name]
+    model.use_vocabulary(tokenizer.pieces)
     text = prose(seed, 300).encode()
     whole = read_on(model, tokenizer, begun(model), text)
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
