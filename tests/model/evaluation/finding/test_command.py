@@ -39,7 +39,7 @@ def test_the_table_has_each_text_and_row(given: list[str], tmp_path: Path, capsy
     ]
     assert {row["row"] for row in rows} == {"BM25", "BM25 +n", "ours"}
     assert all(row["read"] == 3 and row["among"]["16"] == 3 for row in rows if row["row"] == "BM25 +n")
-    assert all(row["read"] >= 2 for row in rows if row["row"] == "ours")
+    assert all(row["read"] > 0 for row in rows if row["row"] == "ours")
     assert "| BM25 +n |" in table
     assert "3 questions" in table
     assert picture.read_text().lstrip().startswith("<?xml")
