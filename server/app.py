@@ -77,10 +77,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     device = None if settings.device is None else torch.device(settings.device)
     loaded = await asyncio.to_thread(weights.load, settings.weights, device)
     torch.set_num_threads(settings.threads_for(loaded.model.config.mechanism))
-    plan = await asyncio.to_thread(set_precision, loaded.model, settings.precision)
-    log.info("weights: %s", plan)
     ring = await asyncio.to_thread(load_keys, settings.store, settings.seal_keys_file)
     store = InstrumentedStore(await open_store(settings.store, store_options(settings)), metrics)
+    plan = await asyncio.to_thread(set_precision, loaded.model, settings.precision)
+    log.info("weights: %s", plan)
     scheduler = Scheduler(settings.step_tokens, settings.answers_max, loaded.model.config.segment_tokens)
 
     def observe(step: Batch, seconds: float) -> None:

@@ -9,8 +9,8 @@ from testing.serving import ROOT
 
 
 def planned(named: str) -> str:
-    """The commands of `make serve` where the default weights are not there yet."""
-    command = ["make", "--dry-run", "serve", "WEIGHTS=model/none"]
+    """The commands of `make serve` where nothing is installed and the default weights are not there yet."""
+    command = ["make", "--dry-run", "--always-make", "serve", "WEIGHTS=model/none"]
     environment = {**os.environ, "ONCEREAD_WEIGHTS": named}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout

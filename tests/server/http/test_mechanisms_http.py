@@ -17,7 +17,7 @@ from testing.serving import Server, client
 
 # Ends so that its last tokens, which wait for the next byte, are in the same segment as those before them.
 TEXT = prose(32, 4_000)
-QUESTIONS = ("Who came?", "Where was it, and when?")
+QUESTIONS = ("Who was there?", "Where was it, and when?")
 ANSWER_TOKENS = 8
 CONFIGS = {**MECHANISMS, "episodic": EPISODIC}
 

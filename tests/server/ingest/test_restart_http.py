@@ -87,7 +87,7 @@ def test_shutdown_finishes_answers_refuses_work_and_stores_every_memory(roomy_we
                 appended(http, session, TEXT[: 3000 + 100 * number])
             before = [answers(http, session) for session in sessions]
             assert {shown(http, session)["memory"]["version"] for session in sessions} == {0}
-            body = {"question": "Who?", "max_tokens": 4096, "temperature": 0.0, "stream": True}
+            body = {"question": "Where?", "max_tokens": 4096, "temperature": 0.0, "stream": True}
             with http.stream("POST", f"/v1/sessions/{sessions[0]}/queries", json=body) as reply:
                 stream = events(reply.iter_lines())
                 assert next(stream)[0] == "delta"
