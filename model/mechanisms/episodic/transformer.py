@@ -86,7 +86,9 @@ class EpisodicTransformer(MemoryTransformer):
         while len(tokens) > room:
             places.pop()
             tokens = self._window(text, places, whole)
-        sources = sources_of(text, merged(text, spans, self.vocabulary), self.vocabulary)
+        # A place that was left out again is no source.
+        read = [*places, *(span for span in spans if span.begin >= whole)] if whole > budget else spans
+        sources = sources_of(text, merged(text, read, self.vocabulary), self.vocabulary)
         return Recall(self._nothing, tokens, sources, finding.found)
 
     def _window(self, text: Episodes, places: Sequence[Span], whole: int) -> tuple[int, ...]:

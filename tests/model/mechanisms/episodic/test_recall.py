@@ -97,5 +97,8 @@ def test_a_source_never_spans_forgotten_text(seed: int, limit: int) -> None:
     question = " ".join(text.decode().split()[20:32])
     recall = model.recall(TOKENIZER.encode(question), state.memory, state.tail)
     assert len(recall.tokens) <= config.recall_tokens + 2 * config.recall_tokens // config.segment_tokens
+    window = TOKENIZER.decode([*recall.tokens, *state.tail])
     for source in recall.sources:
-        assert source.text == text[source.offset : source.offset + source.size].decode(errors="ignore")
+        piece = text[source.offset : source.offset + source.size]
+        assert source.text == piece.decode(errors="ignore")
+        assert piece in window
