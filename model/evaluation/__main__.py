@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from model.evaluation.answers import command as answers
 from model.evaluation.exams import Exam, associative_exams, babilong_exams
 from model.evaluation.finding import command as finding
 from model.evaluation.forgetting import command as forgetting
+from model.evaluation.lines import write_summary
 from model.evaluation.marks import Mark, examine, examine_all, read_marks, unmarked
 from model.evaluation.needles import command as needles
 from model.evaluation.readers import Reader, http_reader, local_reader
@@ -63,8 +63,7 @@ def recall(given: Sequence[str]) -> None:
             bar.set_postfix_str(f"{marks[0].name} at {report.length_name(marks[0].length)}: {right} of {asked} right")
     found = report.cells(read_marks(arguments.out))
     print(report.table(found))
-    if arguments.summary:
-        arguments.summary.write_text(json.dumps(report.as_json(found), indent=1) + "\n", encoding="utf-8")
+    write_summary(arguments.summary, report.as_json(found))
     if arguments.picture:
         report.picture(found, arguments.picture)
 

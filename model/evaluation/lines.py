@@ -1,4 +1,4 @@
-"""Results as JSON lines, one for each answer, so that an interrupted examination can resume."""
+"""Results as JSON lines, one for each answer, so that an interrupted examination can resume; and their summary."""
 
 from __future__ import annotations
 
@@ -30,3 +30,9 @@ def append_lines(path: Path, results: Iterable[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as lines:
         lines.write("".join(json.dumps(asdict(result)) + "\n" for result in results))
+
+
+def write_summary(path: Path | None, cells: list[dict[str, object]]) -> None:
+    """The table's cells as one JSON file, where one is wanted."""
+    if path is not None:
+        path.write_text(json.dumps(cells, indent=1) + "\n", encoding="utf-8")

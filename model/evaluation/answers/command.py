@@ -8,7 +8,6 @@ was not read again) or misread. A server does not say what it has forgotten: the
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from model.evaluation.answers import report
 from model.evaluation.answers.asking import read_by_server, read_here
 from model.evaluation.answers.report import Answered, answered
 from model.evaluation.finding.command import add_corpora, corpora
-from model.evaluation.lines import append_lines, read_lines
+from model.evaluation.lines import append_lines, read_lines, write_summary
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,8 +41,7 @@ def main(arguments: Sequence[str]) -> None:
                 append_lines(given.out, [answered(corpus.name, number, question, text)])
     results = read_lines(given.out, Answered)
     print(report.table(results))
-    if given.summary:
-        given.summary.write_text(json.dumps(report.as_json(results), indent=1) + "\n", encoding="utf-8")
+    write_summary(given.summary, report.as_json(results))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,6 @@ mechanism finds.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from model.evaluation.finding import report
 from model.evaluation.finding.dense import installed
 from model.evaluation.finding.finders import OURS, Find, baselines, mechanism
 from model.evaluation.finding.ranks import Rank, ranked
-from model.evaluation.lines import append_lines, read_lines
+from model.evaluation.lines import append_lines, read_lines, write_summary
 from model.weights import LoadedModel
 
 _QUESTIONS_AT_ONCE = 50
@@ -41,8 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         _examine(corpus.sampled(given.samples, given.seed), loaded, given)
     found = report.rows(read_lines(given.out, Rank))
     print(report.table(found))
-    if given.summary:
-        given.summary.write_text(json.dumps(report.as_json(found), indent=1) + "\n", encoding="utf-8")
+    write_summary(given.summary, report.as_json(found))
     if given.picture:
         report.picture(found, given.picture)
 

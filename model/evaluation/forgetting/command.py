@@ -7,7 +7,6 @@ quarter and an eighth of it; rules of forgetting are compared. What is kept is s
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from model.evaluation.forgetting import report
 from model.evaluation.forgetting.report import Remembered
 from model.evaluation.forgetting.rules import RULES, remembered
 from model.evaluation.forgetting.texts import among_novels, twice
-from model.evaluation.lines import append_lines, read_lines
+from model.evaluation.lines import append_lines, read_lines, write_summary
 from model.mechanisms.episodic.memory import Episodes, EpisodicMemory
 from model.mechanisms.episodic.transformer import EpisodicTransformer
 from model.weights import LoadedModel
@@ -46,8 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         _examine(corpus.sampled(given.samples, given.seed), loaded, loaded.model, given)
     found = report.cells(read_lines(given.out, Remembered))
     print(report.table(found))
-    if given.summary:
-        given.summary.write_text(json.dumps(report.as_json(found), indent=1) + "\n", encoding="utf-8")
+    write_summary(given.summary, report.as_json(found))
     if given.picture:
         report.picture(found, given.picture)
 

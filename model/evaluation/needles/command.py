@@ -7,7 +7,6 @@ right if all the needles that its answer needs are in what is read again.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -20,7 +19,7 @@ from model.evaluation.corpora import read_text
 from model.evaluation.episodes import EpisodicText
 from model.evaluation.finding.finders import OURS, Find, baselines, mechanism
 from model.evaluation.finding.ranks import covered
-from model.evaluation.lines import append_lines, read_lines
+from model.evaluation.lines import append_lines, read_lines, write_summary
 from model.evaluation.needles import report
 from model.evaluation.needles.report import Needle
 from model.evaluation.report import length_name
@@ -46,8 +45,7 @@ def main(arguments: Sequence[str]) -> None:
                 _examine(books, length, number, rounds, loaded, given, done)
     found = report.cells(read_lines(given.out, Needle))
     print(report.table(found))
-    if given.summary:
-        given.summary.write_text(json.dumps(report.as_json(found), indent=1) + "\n", encoding="utf-8")
+    write_summary(given.summary, report.as_json(found))
     if given.picture:
         report.picture(found, given.picture)
 
