@@ -102,8 +102,10 @@ class WatchedStore(MemoryStore):
     def _life(self, key: SessionKey) -> Life:
         return self.lives[self._session(key).record.lineage]
 
-    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
-        await super().create(record, checkpoint)
+    async def create(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None, source: SessionKey | None = None
+    ) -> None:
+        await super().create(record, checkpoint, source)
         self.lives[record.lineage] = Life()
 
     async def delete(self, key: SessionKey) -> None:

@@ -20,6 +20,7 @@ from server.store.base import (
     Snapshot,
     Store,
     StoredCheckpoint,
+    StoredPart,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -64,8 +65,10 @@ class InstrumentedStore:
             span.set_attribute("onceread.version", checkpoint.version)
             span.set_attribute("onceread.checkpoint_bytes", len(checkpoint.value))
 
-    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
-        await self._counted("create", self._store.create(record, checkpoint))
+    async def create(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None, source: SessionKey | None = None
+    ) -> None:
+        await self._counted("create", self._store.create(record, checkpoint, source))
 
     async def get(self, key: SessionKey) -> SessionRecord:
         return await self._counted("get", self._store.get(key))
@@ -90,6 +93,12 @@ class InstrumentedStore:
 
     async def release(self, lease: Lease) -> None:
         await self._counted("release", self._store.release(lease))
+
+    async def load(self, key: SessionKey, parts: Sequence[StoredPart]) -> list[bytes]:
+        with tracing.span("store.load_parts") as span:
+            contents = await self._counted("load", self._store.load(key, parts))
+            span.set_attribute("onceread.parts", len(parts))
+        return contents
 
     async def keep_snapshot(
         self, key: SessionKey, name: str, lineage: str, checkpoint: StoredCheckpoint, at: float

@@ -26,6 +26,11 @@ from server.store.errors import (
     StoreUnavailable as StoreUnavailable,
     TooManySnapshots as TooManySnapshots,
 )
+from server.store.parts import (
+    Part as Part,
+    Pool as Pool,
+    StoredPart as StoredPart,
+)
 from server.store.values import (
     Appended as Appended,
     CheckpointInfo as CheckpointInfo,
@@ -60,12 +65,15 @@ class Store(Protocol):
     durability: str
     shared: bool
 
-    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
+    async def create(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None, source: SessionKey | None = None
+    ) -> None:
         """Creates a session; `SessionTaken` when its key is in use.
 
         With a checkpoint the session starts with that memory, in the same step, and its journal starts at the memory's
         offset. The record's accepted_bytes, read_bytes, version, tokens, segments, memory_bytes and both chains must
-        equal the checkpoint's, otherwise `ValueError`.
+        equal the checkpoint's, otherwise `ValueError`. Parts that the session `source`, of the same tenant, has stored
+        are shared with it: they stay as long as either session needs them.
         """
 
     async def get(self, key: SessionKey) -> SessionRecord:
@@ -112,16 +120,23 @@ class Store(Protocol):
     async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
         """Stores a checkpoint, moves the record's read state to it and trims, in one atomic step.
 
+        A part that a memory of the session has is not stored again, here and wherever a memory is stored.
         `StaleCheckpoint` unless the lease is the latest one, version is the record's + 1 and
         read_bytes <= offset <= accepted_bytes. Trimming keeps the newest CHECKPOINTS_KEPT checkpoints and the journal
         after the oldest of them (all of it while there are fewer), but always the last JOURNAL_BYTES_KEPT bytes, and
         the whole journal of a session with `keep_text`.
         """
 
+    async def load(self, key: SessionKey, parts: Sequence[StoredPart]) -> list[bytes]:
+        """The contents of parts that a memory of this session names; `DamagedValue`.
+
+        A part is missing, too, where the session has changed since: ask for the memory again.
+        """
+
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
         """The undamaged state from which a reader continues; damaged checkpoints are left out and named.
 
-        At most `count` undamaged checkpoints are fetched, the newest ones.
+        At most `count` undamaged checkpoints are fetched, the newest ones. Their parts are stored ones, not loaded yet.
         """
 
     async def keep_snapshot(
@@ -139,7 +154,7 @@ class Store(Protocol):
         """The session's snapshots, the newest first."""
 
     async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
-        """The memory of this snapshot; `SnapshotMissing`, `DamagedValue`."""
+        """The memory of this snapshot, its parts not loaded yet; `SnapshotMissing`, `DamagedValue`."""
 
     async def drop_snapshot(self, key: SessionKey, name: str) -> None:
         """Deletes the snapshot; `SnapshotMissing`."""
@@ -189,7 +204,10 @@ class Store(Protocol):
         """How many sessions the tenant has; a shared store may count one that is being created or deleted."""
 
     async def stored_bytes(self, tenant: str) -> int:
-        """How many bytes the tenant's undamaged sessions take: kept text, checkpoints and snapshots."""
+        """How many bytes the tenant's undamaged sessions take: kept text, checkpoints and snapshots.
+
+        A part that several memories share is counted once.
+        """
 
     async def expire(self, at: float) -> list[SessionKey]:
         """Deletes the sessions that have expired, and returns them.

@@ -3,15 +3,13 @@
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from server.store import rules, text_hash
+from server.store import rules
 from server.store.base import (
     CHECKPOINTS_KEPT,
-    REPEATS_KEPT,
     TOMBSTONE_SECONDS,
     Appended,
-    ContentConflict,
     Lease,
     OffsetMismatch,
     Recovery,
@@ -19,94 +17,11 @@ from server.store.base import (
     SessionRecord,
     Snapshot,
     StoredCheckpoint,
-    digest,
 )
+from server.store.in_memory_session import HeldPart, Session
 from server.store.local_leases import Leases
-from server.store.manifest import KeptCheckpoint, SnapshotInfo
-
-
-@dataclass(frozen=True)
-class Piece:
-    offset: int
-    value: bytes
-
-    @property
-    def end(self) -> int:
-        return self.offset + len(self.value)
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """The digest of a piece, by which it is recognised once its bytes are trimmed."""
-
-    offset: int
-    end: int
-    digest: bytes
-
-
-@dataclass
-class Session:
-    record: SessionRecord
-    journal_offset: int
-    journal: list[Piece] = field(default_factory=list)
-    repeats: list[Repeat] = field(default_factory=list)
-    checkpoints: list[StoredCheckpoint] = field(default_factory=list)
-    snapshots: dict[str, tuple[Snapshot, StoredCheckpoint]] = field(default_factory=dict)
-
-    @property
-    def text(self) -> bytes:
-        """The accepted text from the journal's start on."""
-        return b"".join(piece.value for piece in self.journal)
-
-    @property
-    def stored_bytes(self) -> int:
-        memories = [*self.checkpoints, *(checkpoint for _, checkpoint in self.snapshots.values())]
-        return len(self.text) + sum(len(memory.value) for memory in memories)
-
-    def chain_at(self, offset: int) -> str | None:
-        """The chain of the accepted text's first `offset` bytes; None where the journal is trimmed."""
-        kept_bytes = offset - self.journal_offset
-        return text_hash.shortened(self.record.chain, self.text[kept_bytes:]) if kept_bytes >= 0 else None
-
-    def recognise(self, offset: int, known: bytes) -> None:
-        """Returns when `known` equals the text accepted at `offset`, and raises otherwise."""
-        end = offset + len(known)
-        seen = set[int]()
-        for piece in self.journal:
-            for at in range(max(offset, piece.offset), min(end, piece.end)):
-                if known[at - offset] != piece.value[at - piece.offset]:
-                    raise ContentConflict(self.record.accepted_bytes)
-                seen.add(at)
-        for repeat in self.repeats:
-            if offset <= repeat.offset < self.journal_offset and repeat.end <= end:
-                if digest(known[repeat.offset - offset : repeat.end - offset]) != repeat.digest:
-                    raise ContentConflict(self.record.accepted_bytes)
-                seen.update(range(repeat.offset, repeat.end))
-        if len(seen) < len(known):
-            raise OffsetMismatch(self.record.accepted_bytes)
-
-    def keep(self, value: bytes) -> None:
-        piece = Piece(self.record.accepted_bytes, value)
-        self.journal.append(piece)
-        self.repeats.append(Repeat(piece.offset, piece.end, digest(value)))
-        del self.repeats[:-REPEATS_KEPT]
-
-    def trim(self) -> None:
-        del self.checkpoints[:-CHECKPOINTS_KEPT]
-        if len(self.checkpoints) == CHECKPOINTS_KEPT:
-            oldest = rules.trimmed_to(self.record, self.journal_offset, self.checkpoints[0].offset)
-            self.journal = [piece for piece in self.journal if piece.end > oldest]
-            self.journal_offset = min([oldest, *(piece.offset for piece in self.journal)])
-
-    def cut(self, offset: int) -> None:
-        """Deletes the text after `offset`, as if it had never been appended."""
-        begin = max([self.journal_offset, *(piece.offset for piece in self.journal if piece.offset <= offset)])
-        left = self.text[begin - self.journal_offset : offset - self.journal_offset]
-        self.journal = [piece for piece in self.journal if piece.offset < begin]
-        self.repeats = [repeat for repeat in self.repeats if repeat.offset < begin]
-        if left:
-            self.journal.append(Piece(begin, left))
-            self.repeats.append(Repeat(begin, offset, digest(left)))
+from server.store.manifest import SnapshotInfo
+from server.store.parts import StoredPart
 
 
 class MemoryStore:
@@ -121,12 +36,17 @@ class MemoryStore:
         self._leases = Leases()
         self._closed = False
 
-    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
+    async def create(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None, source: SessionKey | None = None
+    ) -> None:
         rules.check_new(record, checkpoint)
         if record.key in self._open():
             raise rules.taken(record.key)
         session = Session(deepcopy(record), journal_offset=record.accepted_bytes)
-        session.checkpoints = [] if checkpoint is None else [checkpoint]
+        if checkpoint is not None:
+            first = session.memory(checkpoint, None if source is None else self._session(source))
+            session.checkpoints = [first]
+            session.borrow(first)
         self._open()[record.key] = session
         self._tombstones.pop(record.key, None)
 
@@ -186,13 +106,18 @@ class MemoryStore:
         session = self._session(lease.key)
         self._leases.check(lease)
         rules.check_follows(session.record, checkpoint)
-        session.checkpoints.append(checkpoint)
+        session.checkpoints.append(session.memory(checkpoint))
         session.record = rules.moved(session.record, checkpoint, at)
         session.trim()
+        session.give_back()
+
+    async def load(self, key: SessionKey, parts: Sequence[StoredPart]) -> list[bytes]:
+        held = {(part.pool, part.digest): part for part in self._session(key).parts}
+        return [_held(held.get((part.pool, part.digest)), part) for part in parts]
 
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
         session = self._session(key)
-        newest_first = tuple(reversed(session.checkpoints))[:count]
+        newest_first = tuple(memory.checkpoint for memory in reversed(session.checkpoints))[:count]
         return Recovery(deepcopy(session.record), newest_first, session.journal_offset)
 
     async def keep_snapshot(
@@ -201,8 +126,9 @@ class MemoryStore:
         session = self._session(key)
         rules.check_snapshot(session.record, session.snapshots, name, lineage, checkpoint.offset)
         rules.check_chain(session.chain_at(checkpoint.offset), checkpoint)
-        kept = SnapshotInfo.of(session.record, name, at, KeptCheckpoint.of(checkpoint))
-        session.snapshots[name] = kept.snapshot, checkpoint
+        memory = session.memory(checkpoint)
+        kept = SnapshotInfo.of(session.record, name, at, memory.kept)
+        session.snapshots[name] = kept.snapshot, memory
         session.record = rules.used(session.record, at)
         return kept.snapshot
 
@@ -212,11 +138,13 @@ class MemoryStore:
     async def load_snapshot(self, key: SessionKey, name: str) -> tuple[Snapshot, StoredCheckpoint]:
         if name not in (snapshots := self._session(key).snapshots):
             raise rules.snapshot_missing(name)
-        return snapshots[name]
+        snapshot, memory = snapshots[name]
+        return snapshot, memory.checkpoint
 
     async def drop_snapshot(self, key: SessionKey, name: str) -> None:
         await self.load_snapshot(key, name)
         del self._session(key).snapshots[name]
+        self._session(key).give_back()
 
     async def rewind(
         self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
@@ -228,8 +156,10 @@ class MemoryStore:
             session.cut(checkpoint.offset)
         else:
             session.journal, session.repeats, session.journal_offset = [], [], checkpoint.offset
+        memory = session.memory(checkpoint)
         session.record = rules.rewound(session.record, checkpoint, lineage, at)
-        session.checkpoints = [checkpoint]
+        session.checkpoints = [memory]
+        session.give_back()
         self._leases.end(record.key)
         return deepcopy(session.record)
 
@@ -240,6 +170,7 @@ class MemoryStore:
         rules.check_rebuild(session.record, session.journal_offset, record.lineage)
         session.record = rules.rebuilt(session.record, model, fingerprint, lineage, at)
         session.checkpoints = []
+        session.give_back()
         self._leases.end(record.key)
         return deepcopy(session.record)
 
@@ -264,7 +195,10 @@ class MemoryStore:
         return sum(key.tenant == tenant for key in self._open())
 
     async def stored_bytes(self, tenant: str) -> int:
-        return sum(session.stored_bytes for key, session in self._open().items() if key.tenant == tenant)
+        sessions = [session for key, session in self._open().items() if key.tenant == tenant]
+        parts = {(part.pool, part.digest): part.size for session in sessions for part in session.parts}
+        heads = sum(memory.kept.value_bytes for session in sessions for memory in session.memories)
+        return sum(len(session.text) for session in sessions) + heads + sum(parts.values())
 
     async def expire(self, at: float) -> list[SessionKey]:
         expired = [key for key, session in self._open().items() if rules.is_expired(session.record, at)]
@@ -298,3 +232,7 @@ class MemoryStore:
 
 def _age(record: SessionRecord) -> tuple[float, str]:
     return record.created_at, record.key.id
+
+
+def _held(part: HeldPart | None, wanted: StoredPart) -> bytes:
+    return wanted.content() if part is None else part.value

@@ -6,32 +6,66 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from server.store import rules
-from server.store.base import CheckpointInfo, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
+from server.store.base import CheckpointInfo, Pool, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
+from server.store.parts import Root, decode_root
 
 
 class KeptCheckpoint(NamedTuple):
-    """A stored memory without its value; `attempt` completes the value's key where the version is not enough."""
+    """A stored memory without its root; `attempt` completes the root's key where the version is not enough.
+
+    `value_bytes` is the size of the encoded root, `parts` how many parts it names.
+    """
 
     info: CheckpointInfo
     attempt: str = ""
     value_bytes: int = 0
+    parts: int = 0
 
     @classmethod
     def of(cls, checkpoint: StoredCheckpoint, attempt: str = "") -> "KeptCheckpoint":
+        """A memory without parts, or with those at their places."""
         return cls(checkpoint.info, attempt, len(checkpoint.value))
 
     @property
     def place(self) -> tuple[str | int, ...]:
         """All fields as one row: how it is stored, and what the value's checksum or seal covers."""
-        return (*self.info, self.attempt, self.value_bytes)
+        # Memories that were stored before there were parts keep their place.
+        parts = (self.parts,) if self.parts else ()
+        return (*self.info, self.attempt, self.value_bytes, *parts)
+
+    def root(self, value: bytes) -> Root:
+        """The root in its undamaged bytes."""
+        return decode_root(value) if self.parts else Root(value)
 
     def checkpoint(self, value: bytes) -> StoredCheckpoint:
-        return StoredCheckpoint(self.info, value)
+        root = self.root(value)
+        return StoredCheckpoint(self.info, root.head, root.parts)
 
     @classmethod
     def at(cls, place: Sequence[Any]) -> "KeptCheckpoint":
-        *info, attempt, value_bytes = place
-        return cls(CheckpointInfo(*info), attempt, value_bytes)
+        fields = len(CheckpointInfo._fields)
+        return cls(CheckpointInfo(*place[:fields]), *place[fields:])
+
+
+class Loan(NamedTuple):
+    """Parts of this session that a fork of it needs; `kept` is a root that names them.
+
+    It is returned when the borrower needs none of them any more, and when there is no such session.
+    """
+
+    borrower: Pool
+    at: float
+    kept: KeptCheckpoint
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """All fields as one row: how it is stored, and what the value's checksum or seal covers."""
+        return (*self.borrower, self.at, self.kept.place)
+
+    @classmethod
+    def from_place(cls, place: Sequence[Any]) -> "Loan":
+        id, lineage, at, kept = place
+        return cls(Pool(id, lineage), at, KeptCheckpoint.at(kept))
 
 
 class SnapshotInfo(NamedTuple):
@@ -72,7 +106,8 @@ class Manifest:
 
     It is one value under one checksum or seal, so that a lost part is detected as surely as a changed one. A store that
     binds text to its lineage keeps `spans` where some of the text has another lineage than the record: every rewind
-    that keeps text adds one.
+    that keeps text adds one. `lent` and `borrowed` are about parts that forks share: what forks of this session need
+    of its pool, and the pools of which this session needs parts. `parts_bytes` is the size of the parts in its pool.
     """
 
     record: SessionRecord
@@ -80,6 +115,14 @@ class Manifest:
     checkpoints: tuple[KeptCheckpoint, ...] = ()
     snapshots: tuple[SnapshotInfo, ...] = ()
     spans: tuple[LineageSpan, ...] = ()
+    lent: tuple[Loan, ...] = ()
+    borrowed: tuple[Pool, ...] = ()
+    parts_bytes: int = 0
+
+    @property
+    def pool(self) -> Pool:
+        """Where the parts live that this session stores."""
+        return pool_of(self.record)
 
     @property
     def memories(self) -> tuple[KeptCheckpoint, ...]:
@@ -89,7 +132,7 @@ class Manifest:
     @property
     def stored_bytes(self) -> int:
         kept_text_bytes = self.record.accepted_bytes - self.journal_offset
-        return kept_text_bytes + sum(kept.value_bytes for kept in self.memories)
+        return kept_text_bytes + self.parts_bytes + sum(kept.value_bytes for kept in self.memories)
 
     def named(self, name: str) -> SnapshotInfo:
         """The snapshot of this name; `SnapshotMissing`."""
@@ -120,12 +163,15 @@ class Manifest:
             "marks": [kept.place for kept in self.checkpoints],
             "snapshots": [snapshot.place for snapshot in self.snapshots],
             "stretches": self.spans,
+            "lent": [loan.place for loan in self.lent],
+            "borrowed": self.borrowed,
+            "parts_bytes": self.parts_bytes,
         }
         return json.dumps(manifest, sort_keys=True, separators=(",", ":"), default=bytes.hex).encode()
 
 
 def decode(value: bytes) -> Manifest:
-    """Decodes a manifest of any version: the first ones had no snapshots, no spans and no open bytes."""
+    """Decodes a manifest of any version: the first ones had no snapshots, no spans, no open bytes and no parts."""
     manifest = json.loads(value)
     record = manifest["record"]
     names = ("version", "read_bytes", "tokens", "segments", "memory_bytes", "read_chain")
@@ -140,4 +186,12 @@ def decode(value: bytes) -> Manifest:
             SnapshotInfo._make((*facts, KeptCheckpoint.at(place))) for *facts, place in manifest.get("snapshots", ())
         ),
         spans=tuple(LineageSpan(*span) for span in manifest.get("stretches", ())),
+        lent=tuple(Loan.from_place(place) for place in manifest.get("lent", ())),
+        borrowed=tuple(Pool(*pool) for pool in manifest.get("borrowed", ())),
+        parts_bytes=manifest.get("parts_bytes", 0),
     )
+
+
+def pool_of(record: SessionRecord) -> Pool:
+    """Where the parts live that this session stores; a restore or a rebuild does not change it."""
+    return Pool(record.key.id, rules.lineage_root(record.lineage))

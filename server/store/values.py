@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from server.store.parts import DIGEST_BYTES, PART_BYTES_MAX, Part
 from server.store.text_hash import EMPTY_CHAIN
 
 
@@ -76,20 +77,27 @@ class SessionRecord:
 
 @dataclass(frozen=True, eq=False)
 class StoredCheckpoint:
-    """One memory as bytes, and what it covers. `value` is opaque here."""
+    """One memory as bytes, and what it covers: its head, opaque here, and its parts in order."""
 
     info: CheckpointInfo
     value: bytes
+    parts: tuple[Part, ...] = ()
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if len(part.digest) != DIGEST_BYTES or not 1 <= part.size <= PART_BYTES_MAX:
+                raise ValueError(f"a part has a SHA-256 and 1 to {PART_BYTES_MAX} bytes, not {part.size}: split it")
 
     def __eq__(self, other: object) -> bool:
-        """Whether version, counts and bytes are equal. Chains are not compared here: `rules.check_chain` does that."""
-        if not isinstance(other, StoredCheckpoint):
-            return NotImplemented
-        mine, its = self.info._replace(chain=""), other.info._replace(chain="")
-        return (mine, self.value) == (its, other.value)
+        """Whether version, counts and content are equal. Chains are not compared: `rules.check_chain` does that."""
+        return isinstance(other, StoredCheckpoint) and self._compared == other._compared
 
     def __hash__(self) -> int:
-        return hash((self.info._replace(chain=""), self.value))
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[object, ...]:
+        return self.info._replace(chain=""), self.value, tuple(part.digest for part in self.parts)
 
     @property
     def version(self) -> int:

@@ -18,6 +18,7 @@ from server.store.base import (
     SessionRecord,
     Snapshot,
     StoredCheckpoint,
+    StoredPart,
 )
 from server.store.encryption import Sealer
 from server.store.redis.cas import Records
@@ -50,7 +51,9 @@ class RedisStore:
         self._copies = RedisSnapshots(records, journal, memories, indexes)
         self._closed = False
 
-    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
+    async def create(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None, source: SessionKey | None = None
+    ) -> None:
         rules.check_new(record, checkpoint)
         self._open()
         await self._lifecycle.create(record, checkpoint)
@@ -97,6 +100,9 @@ class RedisStore:
     async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
         self._open()
         await self._checkpoints.keep(lease, checkpoint, at)
+
+    async def load(self, key: SessionKey, parts: Sequence[StoredPart]) -> list[bytes]:
+        return [part.content() for part in parts]
 
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
         self._open()

@@ -18,6 +18,7 @@ from server.store.base import (
     SessionRecord,
     Snapshot,
     StoredCheckpoint,
+    StoredPart,
 )
 from server.store.local_leases import Leases
 from server.store.sqlite import operations, sessions, snapshot_operations
@@ -40,7 +41,9 @@ class SqliteStore:
         await writer.open()
         return cls(writer)
 
-    async def create(self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None) -> None:
+    async def create(
+        self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None, source: SessionKey | None = None
+    ) -> None:
         rules.check_new(record, checkpoint)
         await self.writer.run(partial(operations.create, record=record, first=checkpoint))
 
@@ -83,6 +86,9 @@ class SqliteStore:
     async def checkpoint(self, lease: Lease, checkpoint: StoredCheckpoint, at: float) -> None:
         check = partial(self._leases.check, lease)
         await self.writer.run(partial(operations.checkpoint, key=lease.key, newest=checkpoint, at=at, check=check))
+
+    async def load(self, key: SessionKey, parts: Sequence[StoredPart]) -> list[bytes]:
+        return [part.content() for part in parts]
 
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
         return await self.writer.run(partial(operations.recover, key=key, count=count))

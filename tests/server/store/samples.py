@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 
 from server.store.base import (
     LEASE_SECONDS,
@@ -12,6 +13,7 @@ from server.store.base import (
     SessionRecord,
     Store,
     StoredCheckpoint,
+    StoredPart,
 )
 from server.store.text_hash import EMPTY_CHAIN, extended
 
@@ -79,3 +81,30 @@ async def keep(store: Store, key: SessionKey, checkpoint: StoredCheckpoint, at: 
 def acknowledged(appended: Appended) -> tuple[int, bool]:
     """How far the text is durable, and whether all bytes were stored before."""
     return appended.accepted_bytes, appended.replayed
+
+
+class SamplePart:
+    """A part with this content."""
+
+    def __init__(self, value: bytes) -> None:
+        self.value, self.digest, self.size = value, sha256(value).digest(), len(value)
+
+    def content(self) -> bytes:
+        return self.value
+
+
+class KnownPart(SamplePart):
+    """A part whose content is not in this process: the store must have it."""
+
+    def content(self) -> bytes:
+        raise DamagedValue("this part's content was asked for again")
+
+
+def in_parts(memory: StoredCheckpoint, *values: bytes) -> StoredCheckpoint:
+    """The same memory with parts."""
+    return replace(memory, parts=tuple(SamplePart(value) for value in values))
+
+
+async def contents(store: Store, key: SessionKey, memory: StoredCheckpoint) -> list[bytes]:
+    """The parts of a memory that the store gave."""
+    return await store.load(key, [part for part in memory.parts if isinstance(part, StoredPart)])
