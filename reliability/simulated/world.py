@@ -113,8 +113,16 @@ class WatchedStore(MemoryStore):
         await super().delete(key)
         life.ended_at = detangle.now()
 
-    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
-        appended = await super().append(key, offset, piece, at, repeats)
+    async def append(
+        self,
+        key: SessionKey,
+        offset: int,
+        piece: bytes,
+        at: float,
+        repeats: bool = True,
+        document: str | None = None,
+    ) -> Appended:
+        appended = await super().append(key, offset, piece, at, repeats, document)
         life = self._life(key)
         new = appended.accepted_bytes - len(life.text)
         life.text += piece[len(piece) - new :]

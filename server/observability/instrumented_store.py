@@ -14,6 +14,7 @@ from server.store.base import (
     Appended,
     DamagedValue,
     Lease,
+    Mark,
     Recovery,
     SessionKey,
     SessionRecord,
@@ -38,9 +39,17 @@ class InstrumentedStore:
         self._store = store
         self._metrics = metrics
 
-    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
+    async def append(
+        self,
+        key: SessionKey,
+        offset: int,
+        piece: bytes,
+        at: float,
+        repeats: bool = True,
+        document: str | None = None,
+    ) -> Appended:
         with tracing.span("store.append") as span:
-            appended = await self._counted("append", self._store.append(key, offset, piece, at, repeats))
+            appended = await self._counted("append", self._store.append(key, offset, piece, at, repeats, document))
             span.set_attribute("onceread.accepted_bytes", appended.accepted_bytes)
         note(accepted_bytes=appended.accepted_bytes)
         return appended
@@ -115,9 +124,14 @@ class InstrumentedStore:
         await self._counted("drop_snapshot", self._store.drop_snapshot(key, name))
 
     async def rewind(
-        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+        self,
+        record: SessionRecord,
+        checkpoint: StoredCheckpoint,
+        lineage: str,
+        at: float,
+        marks: tuple[Mark, ...] = (),
     ) -> SessionRecord:
-        return await self._counted("rewind", self._store.rewind(record, checkpoint, lineage, at))
+        return await self._counted("rewind", self._store.rewind(record, checkpoint, lineage, at, marks))
 
     async def rebuild(
         self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float

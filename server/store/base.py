@@ -10,6 +10,7 @@ from typing import Protocol
 # Errors and values are part of the contract, so they can be imported from here.
 # isort: off
 from server.store.errors import (
+    CharacterCut as CharacterCut,
     ContentConflict as ContentConflict,
     DamagedValue as DamagedValue,
     LeaseHeld as LeaseHeld,
@@ -24,6 +25,7 @@ from server.store.errors import (
     StoreError as StoreError,
     StoreFull as StoreFull,
     StoreUnavailable as StoreUnavailable,
+    TooManyDocuments as TooManyDocuments,
     TooManySnapshots as TooManySnapshots,
 )
 from server.store.parts import (
@@ -35,6 +37,7 @@ from server.store.values import (
     Appended as Appended,
     CheckpointInfo as CheckpointInfo,
     Lease as Lease,
+    Mark as Mark,
     NOTHING_READ as NOTHING_READ,
     Recovery as Recovery,
     SessionKey as SessionKey,
@@ -48,6 +51,7 @@ PIECE_BYTES_MAX = 256 * 1024
 CHECKPOINTS_KEPT = 2
 REPEATS_KEPT = 1024
 SNAPSHOTS_MAX = 64
+DOCUMENTS_MAX = 4096
 LEASE_SECONDS = 10.0
 # For this long a session that expired is reported as expired, and not as missing.
 TOMBSTONE_SECONDS = 24 * 3600.0
@@ -72,8 +76,9 @@ class Store(Protocol):
 
         With a checkpoint the session starts with that memory, in the same step, and its journal starts at the memory's
         offset. The record's accepted_bytes, read_bytes, version, tokens, segments, memory_bytes and both chains must
-        equal the checkpoint's, otherwise `ValueError`. Parts that the session `source`, of the same tenant, has stored
-        are shared with it: they stay as long as either session needs them.
+        equal the checkpoint's, otherwise `ValueError`. The record's marks are those of all text that the memory has
+        read. Parts that the session `source`, of the same tenant, has stored are shared with it: they stay as long as
+        either session needs them.
         """
 
     async def get(self, key: SessionKey) -> SessionRecord:
@@ -85,7 +90,15 @@ class Store(Protocol):
     async def delete(self, key: SessionKey) -> None:
         """Deletes the session, its journal, its checkpoints and its snapshots, or the tombstone of an expired one."""
 
-    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
+    async def append(
+        self,
+        key: SessionKey,
+        offset: int,
+        piece: bytes,
+        at: float,
+        repeats: bool = True,
+        document: str | None = None,
+    ) -> Appended:
         """Appends `piece` (1 to PIECE_BYTES_MAX bytes) to the accepted text.
 
         An `offset` equal to the accepted bytes appends. Beyond them: `OffsetMismatch`. Before them, the overlapping
@@ -94,6 +107,10 @@ class Store(Protocol):
         pieces can decide, `OffsetMismatch`. Without `repeats` every offset before the end is an `OffsetMismatch`: the
         caller knows that it has not sent these bytes before.
         `at` becomes updated_at.
+
+        What is appended belongs to the `document` of this name, "" for none; by default to that of the text before it.
+        A mark is added in the same step where the name differs. `CharacterCut` where the text before it ends inside a
+        character, `TooManyDocuments` beyond DOCUMENTS_MAX marks. Bytes that are only recognised add no mark.
         """
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
@@ -160,7 +177,12 @@ class Store(Protocol):
         """Deletes the snapshot; `SnapshotMissing`."""
 
     async def rewind(
-        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+        self,
+        record: SessionRecord,
+        checkpoint: StoredCheckpoint,
+        lineage: str,
+        at: float,
+        marks: tuple[Mark, ...] = (),
     ) -> SessionRecord:
         """Sets the session back to the checkpoint, with its end of text and its counts; returns the new record.
 
@@ -168,8 +190,8 @@ class Store(Protocol):
         + 1. The session's lineage becomes `lineage`, so that a replica that has it resident notices. Its quarantine,
         its lease and its other checkpoints end; snapshots stay. The journal is kept up to the offset if the session
         keeps its text, the journal covers the offset and, by its chain, starts with the text that the memory has read.
-        Otherwise the journal and the digests of its pieces are deleted, and it starts at the offset. `at` becomes
-        updated_at.
+        Otherwise the journal and the digests of its pieces are deleted, and it starts at the offset. `marks` are those
+        of all text that the memory has read. `at` becomes updated_at.
         """
 
     async def rebuild(

@@ -11,6 +11,8 @@ class StoreError(Exception):
      ├── SnapshotMissing     no such snapshot of this session
      ├── SnapshotTaken       a snapshot of this name exists
      ├── TooManySnapshots    the session has SNAPSHOTS_MAX already
+     ├── TooManyDocuments    the text has begun or gone on with DOCUMENTS_MAX documents already
+     ├── CharacterCut        a document would begin inside a character; carries accepted_bytes
      ├── OffsetMismatch      the text does not end where the append starts; carries accepted_bytes
      ├── ContentConflict     other bytes lie at that offset; carries accepted_bytes
      ├── StaleCheckpoint     version, offset, text or lease do not match what is stored
@@ -44,6 +46,18 @@ class SnapshotTaken(StoreError):
 
 class TooManySnapshots(StoreError):
     pass
+
+
+class TooManyDocuments(StoreError):
+    pass
+
+
+class CharacterCut(StoreError):
+    def __init__(self, accepted_bytes: int) -> None:
+        super().__init__(
+            f"the text ends inside a character at offset {accepted_bytes}, and a document cannot begin there"
+        )
+        self.accepted_bytes = accepted_bytes
 
 
 class StaleCheckpoint(StoreError):

@@ -11,6 +11,7 @@ from server.store.base import (
     TOMBSTONE_SECONDS,
     Appended,
     Lease,
+    Mark,
     OffsetMismatch,
     Recovery,
     SessionKey,
@@ -42,6 +43,7 @@ class MemoryStore:
         rules.check_new(record, checkpoint)
         if record.key in self._open():
             raise rules.taken(record.key)
+        record = rules.trimmed_marks(record, record.accepted_bytes)
         session = Session(deepcopy(record), journal_offset=record.accepted_bytes)
         if checkpoint is not None:
             first = session.memory(checkpoint, None if source is None else self._session(source))
@@ -66,15 +68,24 @@ class MemoryStore:
             self._session(key)
             self._forget(key)
 
-    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
+    async def append(
+        self,
+        key: SessionKey,
+        offset: int,
+        piece: bytes,
+        at: float,
+        repeats: bool = True,
+        document: str | None = None,
+    ) -> Appended:
         rules.check_piece(offset, piece)
         session = self._session(key)
         accepted = session.record.accepted_bytes
         known, new = rules.placed(accepted, offset, piece, repeats)
         session.recognise(offset, known)
+        grown = rules.grown(session.record, new, at, document)
         if new:
             session.keep(new)
-        session.record = rules.grown(session.record, new, at)
+        session.record = grown
         return Appended(deepcopy(session.record), replayed=not new)
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
@@ -109,6 +120,7 @@ class MemoryStore:
         session.checkpoints.append(session.memory(checkpoint))
         session.record = rules.moved(session.record, checkpoint, at)
         session.trim()
+        session.record = rules.trimmed_marks(session.record, session.journal_offset)
         session.give_back()
 
     async def load(self, key: SessionKey, parts: Sequence[StoredPart]) -> list[bytes]:
@@ -147,17 +159,23 @@ class MemoryStore:
         self._session(key).give_back()
 
     async def rewind(
-        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+        self,
+        record: SessionRecord,
+        checkpoint: StoredCheckpoint,
+        lineage: str,
+        at: float,
+        marks: tuple[Mark, ...] = (),
     ) -> SessionRecord:
         session = self._session(record.key)
-        rules.check_rewind(session.record, checkpoint, record.lineage)
+        rules.check_rewind(session.record, checkpoint, record.lineage, marks)
         keeps_text = rules.keeps_text(session.record, session.journal_offset, checkpoint.offset)
         if keeps_text and session.chain_at(checkpoint.offset) == checkpoint.info.chain:
             session.cut(checkpoint.offset)
         else:
             session.journal, session.repeats, session.journal_offset = [], [], checkpoint.offset
         memory = session.memory(checkpoint)
-        session.record = rules.rewound(session.record, checkpoint, lineage, at)
+        rewound = rules.rewound(session.record, checkpoint, lineage, at, marks)
+        session.record = rules.trimmed_marks(rewound, session.journal_offset)
         session.checkpoints = [memory]
         session.give_back()
         self._leases.end(record.key)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from server.store import rules
-from server.store.base import CheckpointInfo, Pool, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
+from server.store.base import CheckpointInfo, Mark, Pool, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
 from server.store.parts import Root, decode_root
 
 
@@ -171,12 +171,13 @@ class Manifest:
 
 
 def decode(value: bytes) -> Manifest:
-    """Decodes a manifest of any version: the first ones had no snapshots, no spans, no open bytes and no parts."""
+    """Decodes a manifest of any version: the first ones had no snapshots, spans, open bytes, parts and documents."""
     manifest = json.loads(value)
     record = manifest["record"]
     names = ("version", "read_bytes", "tokens", "segments", "memory_bytes", "read_chain")
     info = CheckpointInfo(*(record.pop(name) for name in names))
     opened = record.get("open_bytes")
+    record["marks"] = tuple(Mark(*mark) for mark in record.get("marks", ()))
     record |= {"key": SessionKey(*record["key"]), "open_bytes": None if opened is None else bytes.fromhex(opened)}
     return Manifest(
         record=SessionRecord(**record, info=info),

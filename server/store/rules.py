@@ -1,17 +1,21 @@
 """Pure rules that all stores share: which arguments are valid, and how each operation changes a record."""
 
 import codecs
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from server.store import text_hash
 from server.store.base import (
+    DOCUMENTS_MAX,
     JOURNAL_BYTES_KEPT,
     PIECE_BYTES_MAX,
     SNAPSHOTS_MAX,
+    CharacterCut,
     CheckpointInfo,
     Lease,
     LeaseLost,
+    Mark,
     OffsetMismatch,
     SessionExpired,
     SessionKey,
@@ -23,6 +27,7 @@ from server.store.base import (
     StaleCheckpoint,
     StoredCheckpoint,
     StoreUnavailable,
+    TooManyDocuments,
     TooManySnapshots,
 )
 
@@ -39,11 +44,18 @@ def check_new(record: SessionRecord, checkpoint: StoredCheckpoint | None = None)
             f"a new session cannot have unread text: accepted_bytes is {record.accepted_bytes}, "
             f"read_bytes is {record.read_bytes}"
         )
+    check_marks(record.marks, record.accepted_bytes)
     if checkpoint is not None and record != begun(record, checkpoint):
         raise ValueError(
             f"a session that starts with a memory starts at the memory's offset {checkpoint.offset}, with its version, "
             "counts and chain: the record has others"
         )
+
+
+def check_marks(marks: Sequence[Mark], accepted_bytes: int) -> None:
+    offsets = [-1, *(mark.offset for mark in marks), accepted_bytes]
+    if len(marks) > DOCUMENTS_MAX or any(one >= next_ for one, next_ in pairwise(offsets)):
+        raise ValueError(f"the marks of {accepted_bytes} bytes of text are in order, and at most {DOCUMENTS_MAX}")
 
 
 def check_piece(offset: int, piece: bytes) -> None:
@@ -97,7 +109,8 @@ def check_chain(known: str | None, checkpoint: StoredCheckpoint) -> None:
         raise StaleCheckpoint("the memory has read another text than the stored one: recover and continue from there")
 
 
-def check_rewind(record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str) -> None:
+def check_rewind(record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, marks: Sequence[Mark] = ()) -> None:
+    check_marks(marks, checkpoint.offset)
     check_lineage(record, lineage)
     if checkpoint.version != record.version + 1:
         raise StaleCheckpoint(
@@ -161,13 +174,37 @@ def open_bytes(before: bytes | None, new: bytes) -> bytes | None:
     return end[complete_bytes:]
 
 
-def grown(record: SessionRecord, new: bytes, at: float) -> SessionRecord:
-    """The record after `new` was appended to the accepted text."""
+def marked(record: SessionRecord, new: bytes, document: str | None) -> tuple[Mark, ...]:
+    """The marks once `new` was appended as text of the document of this name; None: of that of the text before it."""
+    before = record.marks[-1].name if record.marks else ""
+    if not new or document is None or document == before:
+        return record.marks
+    # Where the end of the text is not known, only a byte that goes on with a character shows that one is open.
+    if record.open_bytes or (record.open_bytes is None and new[0] in _CONTINUATION):
+        raise CharacterCut(record.accepted_bytes)
+    if len(record.marks) + record.marks_trimmed >= DOCUMENTS_MAX:
+        raise TooManyDocuments(
+            f"documents were begun or gone on with {DOCUMENTS_MAX} times in this session, the maximum: send the text "
+            "to another session"
+        )
+    return (*record.marks, Mark(record.accepted_bytes, document))
+
+
+def trimmed_marks(record: SessionRecord, journal_offset: int) -> SessionRecord:
+    """The record without the marks that lie before a journal that starts at `journal_offset`, except the last."""
+    passed = sum(mark.offset <= journal_offset for mark in record.marks)
+    gone = max(0, passed - 1)
+    return replace(record, marks=record.marks[gone:], marks_trimmed=record.marks_trimmed + gone)
+
+
+def grown(record: SessionRecord, new: bytes, at: float, document: str | None = None) -> SessionRecord:
+    """The record after `new` was appended to the accepted text, as text of this document (`marked`)."""
     return replace(
         used(record, at),
         accepted_bytes=record.accepted_bytes + len(new),
         chain=text_hash.extended(record.chain, new),
         open_bytes=open_bytes(record.open_bytes, new),
+        marks=marked(record, new, document),
     )
 
 
@@ -188,9 +225,12 @@ def begun(record: SessionRecord, checkpoint: StoredCheckpoint) -> SessionRecord:
     )
 
 
-def rewound(record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float) -> SessionRecord:
-    """The record after the session was set back to `checkpoint`."""
-    return replace(begun(used(record, at), checkpoint), lineage=lineage, quarantined=None)
+def rewound(
+    record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float, marks: tuple[Mark, ...]
+) -> SessionRecord:
+    """The record after the session was set back to `checkpoint`; `marks` are those of all text that it has read."""
+    begun_again = begun(used(record, at), checkpoint)
+    return replace(begun_again, lineage=lineage, quarantined=None, marks=marks, marks_trimmed=0)
 
 
 def rebuilt(record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float) -> SessionRecord:

@@ -39,6 +39,13 @@ class CheckpointInfo(NamedTuple):
 NOTHING_READ = CheckpointInfo()
 
 
+class Mark(NamedTuple):
+    """The text from `offset` on, up to the next mark, belongs to the document of this name; "" is no document."""
+
+    offset: int
+    name: str
+
+
 @dataclass(frozen=True)
 class SessionRecord:
     """A session's metadata and progress. Offsets count UTF-8 bytes, times are Unix seconds.
@@ -46,7 +53,9 @@ class SessionRecord:
     `lineage` distinguishes a session from an earlier one of the same name. `chain` is the chain of the accepted text,
     `info` is the newest checkpoint's. `open_bytes` are the 0 to 3 bytes at the end of the accepted text that begin
     an incomplete UTF-8 character, None where they are unknown. A session that is not used for `ttl_seconds` expires at
-    `expires_at`. The journal of a session with `keep_text` is never trimmed.
+    `expires_at`. The journal of a session with `keep_text` is never trimmed. `marks` say where in the text documents
+    begin or go on, in order; those that lie before the journal are left out, except the last, and counted in
+    `marks_trimmed`. Text in front of the first mark of all belongs to no document.
     """
 
     key: SessionKey
@@ -64,6 +73,8 @@ class SessionRecord:
     expires_at: float | None = None
     keep_text: bool = False
     open_bytes: bytes | None = b""
+    marks: tuple[Mark, ...] = ()
+    marks_trimmed: int = 0
 
     @property
     def read_bytes(self) -> int:

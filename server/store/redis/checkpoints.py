@@ -97,7 +97,7 @@ class Checkpoints:
         if len(left) == CHECKPOINTS_KEPT:
             begin = rules.trimmed_to(entry.record, entry.journal_offset, left[0].info.offset)
             journal_offset = await self._journal.begin(entry, begin)
-        moved = rules.moved(entry.record, checkpoint, at)
+        moved = rules.trimmed_marks(rules.moved(entry.record, checkpoint, at), journal_offset)
         answer = await self._records.change(
             "checkpoint",
             [

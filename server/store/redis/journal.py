@@ -191,13 +191,15 @@ class RedisTexts:
         self._records, self._journal, self._indexes = records, journal, indexes
         self._turns: WeakValueDictionary[SessionKey, asyncio.Lock] = WeakValueDictionary()
 
-    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool) -> Appended:
+    async def append(
+        self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool, document: str | None
+    ) -> Appended:
         await self._indexes.mark_unread(key)
         # Concurrent appends to one session would only make each other's scripts fail.
         async with self._turns.setdefault(key, asyncio.Lock()):
             while True:
                 appended = await self._records.steadily(
-                    key, lambda found: self._append(found, offset, piece, at, repeats)
+                    key, lambda found: self._append(found, offset, piece, at, repeats, document)
                 )
                 if appended is not None:
                     return appended
@@ -211,7 +213,9 @@ class RedisTexts:
             raise rules.trimmed(offset, entry.journal_offset)
         return await self._journal.read(entry, offset, min(offset + limit, accepted))
 
-    async def _append(self, found: Found, offset: int, piece: bytes, at: float, repeats: bool) -> Appended | None:
+    async def _append(
+        self, found: Found, offset: int, piece: bytes, at: float, repeats: bool, document: str | None
+    ) -> Appended | None:
         """The answer, or None if another change came first."""
         entry, place = found.entry, names(found.entry.record.key)
         accepted = entry.record.accepted_bytes
@@ -223,7 +227,7 @@ class RedisTexts:
             used = replace(entry, record=rules.used(entry.record, at))
             sure = await self._records.change("replace", [place.record], found.sealed, self._records.seal(used))
             return Appended(used.record, replayed=True) if sure else None
-        grown = replace(entry, record=rules.grown(entry.record, new, at))
+        grown = replace(entry, record=rules.grown(entry.record, new, at, document))
         sealed, line = self._journal.sealed(entry, new)
         kept = await self._records.change(
             "append",

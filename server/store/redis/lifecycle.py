@@ -41,7 +41,8 @@ class Lifecycle:
         await self._indexes.list_session(key, record.created_at, sure=False)
         if record.expires_at is not None:
             await self._indexes.may_expire(key, record.expires_at)
-        sealed = self._records.seal(Manifest(record, record.accepted_bytes, checkpoints))
+        trimmed = rules.trimmed_marks(record, record.accepted_bytes)
+        sealed = self._records.seal(Manifest(trimmed, record.accepted_bytes, checkpoints))
         keys = [at.record, at.checkpoint(attempt), at.tombstone, at.journal, at.pieces, at.lease]
         try:
             made = is_done(await self._link.change("create", keys, sealed, *lengths))

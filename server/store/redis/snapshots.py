@@ -4,7 +4,7 @@ import secrets
 from dataclasses import replace
 
 from server.store import rules
-from server.store.base import DamagedValue, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
+from server.store.base import DamagedValue, Mark, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
 from server.store.manifest import KeptCheckpoint, Manifest, SnapshotInfo
 from server.store.redis.cas import Found, Records, is_done
 from server.store.redis.checkpoints import Memories
@@ -52,24 +52,25 @@ class RedisSnapshots:
                 return
 
     async def rewind(
-        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float, marks: tuple[Mark, ...]
     ) -> SessionRecord:
         place, kept = names(record.key), KeptCheckpoint.of(checkpoint, secrets.token_hex(8))
         lengths: list[int] | None = None
         while True:
             found = await self._records.load(record.key)
             entry = found.entry
-            rules.check_rewind(entry.record, checkpoint, record.lineage)
-            rewound = rules.rewound(entry.record, checkpoint, lineage, at)
+            rules.check_rewind(entry.record, checkpoint, record.lineage, marks)
+            rewound = rules.rewound(entry.record, checkpoint, lineage, at, marks)
             if lengths is None:
                 lengths = await self._memories.upload(rewound, kept, checkpoint.value)
-            new = replace(entry, record=rewound, journal_offset=checkpoint.offset, checkpoints=(kept,), spans=())
             ending = await self._ending(entry, checkpoint, lineage)
+            journal_offset = checkpoint.offset if ending is None else entry.journal_offset
+            rewound = rules.trimmed_marks(rewound, journal_offset)
+            new = replace(entry, record=rewound, journal_offset=journal_offset, checkpoints=(kept,), spans=())
             if ending is None:
                 ending = Ending(0)
             else:
-                spans = entry.spans_from(ending.begin, lineage)
-                new = replace(new, journal_offset=entry.journal_offset, spans=spans)
+                new = replace(new, spans=entry.spans_from(ending.begin, lineage))
             answer = await self._records.change(
                 "rewind",
                 [

@@ -13,6 +13,7 @@ from server.store.base import (
     CHECKPOINTS_KEPT,
     Appended,
     Lease,
+    Mark,
     Recovery,
     SessionKey,
     SessionRecord,
@@ -71,10 +72,18 @@ class RedisStore:
         self._open()
         await self._lifecycle.delete(key)
 
-    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
+    async def append(
+        self,
+        key: SessionKey,
+        offset: int,
+        piece: bytes,
+        at: float,
+        repeats: bool = True,
+        document: str | None = None,
+    ) -> Appended:
         rules.check_piece(offset, piece)
         self._open()
-        return await self._texts.append(key, offset, piece, at, repeats)
+        return await self._texts.append(key, offset, piece, at, repeats, document)
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
         rules.check_window(offset, limit)
@@ -128,10 +137,15 @@ class RedisStore:
         await self._copies.drop_snapshot(key, name)
 
     async def rewind(
-        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+        self,
+        record: SessionRecord,
+        checkpoint: StoredCheckpoint,
+        lineage: str,
+        at: float,
+        marks: tuple[Mark, ...] = (),
     ) -> SessionRecord:
         self._open()
-        return await self._copies.rewind(record, checkpoint, lineage, at)
+        return await self._copies.rewind(record, checkpoint, lineage, at, marks)
 
     async def rebuild(
         self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float

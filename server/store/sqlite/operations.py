@@ -33,7 +33,8 @@ def create(connection: apsw.Connection, record: SessionRecord, first: StoredChec
     if first is not None:
         checkpoints = (KeptCheckpoint.of(first),)
         blobs.keep_checkpoint(connection, record.key, checkpoints[0], first.value)
-    sessions.add(connection, Manifest(record, record.accepted_bytes, checkpoints))
+    trimmed = rules.trimmed_marks(record, record.accepted_bytes)
+    sessions.add(connection, Manifest(trimmed, record.accepted_bytes, checkpoints))
 
 
 def delete(connection: apsw.Connection, key: SessionKey) -> None:
@@ -46,7 +47,13 @@ def delete(connection: apsw.Connection, key: SessionKey) -> None:
 
 
 def append(
-    connection: apsw.Connection, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True
+    connection: apsw.Connection,
+    key: SessionKey,
+    offset: int,
+    piece: bytes,
+    at: float,
+    repeats: bool = True,
+    document: str | None = None,
 ) -> Appended:
     manifest = sessions.load(connection, key)
     accepted = manifest.record.accepted_bytes
@@ -55,7 +62,7 @@ def append(
         journal.recognise(connection, manifest, offset, known)
     if new:
         journal.keep(connection, key, accepted, new)
-    grown = rules.grown(manifest.record, new, at)
+    grown = rules.grown(manifest.record, new, at, document)
     sessions.save(connection, replace(manifest, record=grown))
     return Appended(grown, replayed=not new)
 
@@ -85,7 +92,7 @@ def checkpoint(
     if len(checkpoints) == CHECKPOINTS_KEPT:
         begin = rules.trimmed_to(manifest.record, manifest.journal_offset, checkpoints[0].info.offset)
         journal_offset = journal.trim(connection, key, begin)
-    moved = rules.moved(manifest.record, newest, at)
+    moved = rules.trimmed_marks(rules.moved(manifest.record, newest, at), journal_offset)
     sessions.save(connection, replace(manifest, record=moved, journal_offset=journal_offset, checkpoints=checkpoints))
 
 

@@ -7,7 +7,15 @@ from typing import NamedTuple
 import apsw
 
 from server.store import rules
-from server.store.base import PIECE_BYTES_MAX, DamagedValue, SessionKey, SessionRecord, Snapshot, StoredCheckpoint
+from server.store.base import (
+    PIECE_BYTES_MAX,
+    DamagedValue,
+    Mark,
+    SessionKey,
+    SessionRecord,
+    Snapshot,
+    StoredCheckpoint,
+)
 from server.store.manifest import KeptCheckpoint, Manifest, SnapshotInfo
 from server.store.sqlite import blobs, journal, sessions
 from server.store.text_hash import shortened
@@ -89,13 +97,14 @@ def rewind(
     checkpoint: StoredCheckpoint,
     lineage: str,
     at: float,
+    marks: tuple[Mark, ...],
     known_chain: str | None,
     end_lease: Callable[[], None],
 ) -> SessionRecord:
     """`known_chain` is the chain of the record's text at the memory's offset, None if the journal lacks it."""
     key = record.key
     manifest = sessions.load(connection, key)
-    rules.check_rewind(manifest.record, checkpoint, record.lineage)
+    rules.check_rewind(manifest.record, checkpoint, record.lineage, marks)
     kept = KeptCheckpoint.of(checkpoint)
     blobs.remove_checkpoints(connection, key)
     blobs.keep_checkpoint(connection, key, kept, checkpoint.value)
@@ -104,7 +113,8 @@ def rewind(
         journal_offset = manifest.journal_offset
     else:
         journal.remove(connection, key)
-    rewound = rules.rewound(manifest.record, checkpoint, lineage, at)
+    rewound = rules.rewound(manifest.record, checkpoint, lineage, at, marks)
+    rewound = rules.trimmed_marks(rewound, journal_offset)
     sessions.save(connection, replace(manifest, record=rewound, journal_offset=journal_offset, checkpoints=(kept,)))
     end_lease()
     return rewound

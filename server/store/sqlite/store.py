@@ -13,6 +13,7 @@ from server.store.base import (
     CHECKPOINTS_KEPT,
     Appended,
     Lease,
+    Mark,
     Recovery,
     SessionKey,
     SessionRecord,
@@ -59,11 +60,18 @@ class SqliteStore:
         await self.writer.run(partial(operations.delete, key=key))
         self._leases.forget(key)
 
-    async def append(self, key: SessionKey, offset: int, piece: bytes, at: float, repeats: bool = True) -> Appended:
+    async def append(
+        self,
+        key: SessionKey,
+        offset: int,
+        piece: bytes,
+        at: float,
+        repeats: bool = True,
+        document: str | None = None,
+    ) -> Appended:
         rules.check_piece(offset, piece)
-        return await self.writer.run(
-            partial(operations.append, key=key, offset=offset, piece=piece, at=at, repeats=repeats)
-        )
+        append = partial(operations.append, key=key, offset=offset, piece=piece, at=at)
+        return await self.writer.run(partial(append, repeats=repeats, document=document))
 
     async def journal(self, key: SessionKey, offset: int, limit: int) -> bytes:
         rules.check_window(offset, limit)
@@ -112,9 +120,16 @@ class SqliteStore:
         await self.writer.run(partial(snapshot_operations.drop_snapshot, key=key, name=name))
 
     async def rewind(
-        self, record: SessionRecord, checkpoint: StoredCheckpoint, lineage: str, at: float
+        self,
+        record: SessionRecord,
+        checkpoint: StoredCheckpoint,
+        lineage: str,
+        at: float,
+        marks: tuple[Mark, ...] = (),
     ) -> SessionRecord:
-        rewind = partial(snapshot_operations.rewind, record=record, checkpoint=checkpoint, lineage=lineage, at=at)
+        rewind = partial(
+            snapshot_operations.rewind, record=record, checkpoint=checkpoint, lineage=lineage, at=at, marks=marks
+        )
         chain = await self._chain_at(record.key, checkpoint.offset) if record.keep_text else None
         end_lease = partial(self._leases.end, record.key)
         return await self.writer.run(partial(rewind, known_chain=chain, end_lease=end_lease))

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from server.store.base import CheckpointInfo, SessionKey, SessionRecord
+from server.store.base import CheckpointInfo, Mark, SessionKey, SessionRecord
 from server.store.manifest import KeptCheckpoint, LineageSpan, Manifest, SnapshotInfo, decode
 from tests.server.store.samples import read, record
 
@@ -17,7 +17,13 @@ def test_a_manifest_decodes_to_what_was_encoded() -> None:
     kept = KeptCheckpoint.of(read(b"text", 3), "attempt")
     snapshot = SnapshotInfo.of(replace(record(), lineage="old"), "name", 2.0, kept)
     manifest = Manifest(
-        replace(record(), keep_text=True, open_bytes="第".encode()[:2]),
+        replace(
+            record(),
+            keep_text=True,
+            open_bytes="第".encode()[:2],
+            marks=(Mark(1, "Ærø/第一章"), Mark(2, "")),
+            marks_trimmed=3,
+        ),
         5,
         (kept, kept),
         (snapshot, snapshot),
@@ -29,7 +35,7 @@ def test_a_manifest_decodes_to_what_was_encoded() -> None:
     assert decode(unknown.encode()) == unknown
 
 
-def test_the_first_versions_manifest_has_no_snapshots_no_kept_text_and_unknown_open_bytes() -> None:
+def test_the_first_versions_manifest_has_no_snapshots_no_kept_text_no_documents_and_unknown_open_bytes() -> None:
     manifest = decode(EARLIER)
     assert (manifest.snapshots, manifest.spans, manifest.record.keep_text) == ((), (), False)
     assert manifest.checkpoints == (
@@ -55,5 +61,5 @@ def test_text_belongs_to_the_lineage_under_which_it_was_appended() -> None:
 
 def test_the_stored_format_only_adds_fields_to_the_first_version() -> None:
     before, after = json.loads(EARLIER), json.loads(decode(EARLIER).encode())
-    later = {"keep_text": False, "open_bytes": None}
+    later: dict[str, object] = {"keep_text": False, "open_bytes": None, "marks": [], "marks_trimmed": 0}
     assert after == before | {"record": before["record"] | later, "snapshots": [], "stretches": []}

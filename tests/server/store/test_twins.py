@@ -1,6 +1,7 @@
 """The SQLite and the Redis store give the same answers as the in-memory store, for random calls in random order.
 
-A dict of the appended texts checks all three, so that they cannot agree on a wrong text.
+Dicts of the appended texts, and of the document of each of their bytes, check all three, so that they cannot agree on
+a wrong text.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from server.store import open_store
-from server.store.base import Appended, SessionKey, SessionRecord, Snapshot, Store, StoreError
+from server.store.base import Appended, Mark, SessionKey, SessionRecord, Snapshot, Store, StoreError
 from server.store.in_memory import MemoryStore
 from testing.redis_servers import RedisServer
 from tests.server.store.conftest import keys_file
@@ -28,6 +29,13 @@ keys = st.sampled_from(KEYS)
 texts = st.text("ab", min_size=1, max_size=6).map(str.encode)
 places = st.floats(0, 1)
 names = st.sampled_from(["x", "y"])
+documents = st.sampled_from([None, None, "", "Emma", "第一章"])
+
+
+def marks_of(owners: list[str]) -> tuple[Mark, ...]:
+    """The marks of a text of whose bytes these are the documents."""
+    before = ["", *owners]
+    return tuple(Mark(at, name) for at, name in enumerate(owners) if name != before[at])
 
 
 async def outcome(operation: Coroutine[Any, Any, object]) -> object:
@@ -50,6 +58,7 @@ class Twins(RuleBasedStateMachine):
         self.stores = {name: self.opened(name) for name in self.addresses}
         self.memory = MemoryStore()
         self.uploads: dict[SessionKey, bytes] = {}
+        self.owners: dict[SessionKey, list[str]] = {}
         self.kept: dict[tuple[SessionKey, str], bytes] = {}
         self.clock = 0.0
 
@@ -78,16 +87,18 @@ class Twins(RuleBasedStateMachine):
     def create(self, key: SessionKey, created_at: float, keep_text: bool) -> None:
         new = replace(record(key.id, key.tenant, created_at), keep_text=keep_text, lineage=str(self.now()))
         if self.both(lambda store: store.create(new)) is None:
-            self.uploads[key] = b""
+            self.uploads[key], self.owners[key] = b"", []
 
     @rule(key=keys, source=keys, part=places, keep_text=st.booleans())
     def fork(self, key: SessionKey, source: SessionKey, part: float, keep_text: bool) -> None:
         text = self.uploads.get(source, b"")
         text = text[: round(part * len(text))]
         memory = read(text, int(self.now()))
+        owners = self.owners.get(source, [])[: len(text)]
         new = replace(beginning(record(key.id, key.tenant), memory), keep_text=keep_text, lineage=str(self.clock))
+        new = replace(new, marks=marks_of(owners))
         if self.both(lambda store: store.create(new, memory)) is None:
-            self.uploads[key] = text
+            self.uploads[key], self.owners[key] = text, owners
 
     @rule(key=keys)
     def delete(self, key: SessionKey) -> None:
@@ -128,8 +139,12 @@ class Twins(RuleBasedStateMachine):
     def rewind(self, key: SessionKey, text: bytes, version: int) -> None:
         now, at = self.sought(key), self.now()
         memory = read(text, now.version + version)
-        if isinstance(self.both(lambda store: store.rewind(now, memory, str(at), at)), SessionRecord):
-            self.uploads[key] = text
+        # A memory of other text may have other documents.
+        own = self.uploads.get(key, b"").startswith(text)
+        owners = self.owners.get(key, [])[: len(text)] if own else ["other"] * len(text)
+        marks = marks_of(owners)
+        if isinstance(self.both(lambda store: store.rewind(now, memory, str(at), at, marks)), SessionRecord):
+            self.uploads[key], self.owners[key] = text, owners
 
     @rule(key=keys)
     def rebuild(self, key: SessionKey) -> None:
@@ -144,27 +159,30 @@ class Twins(RuleBasedStateMachine):
             change["ttl_seconds"] = ttl_seconds
         self.both(lambda store: store.revise(key, change, at))
 
-    @rule(key=keys, piece=texts)
-    def append(self, key: SessionKey, piece: bytes) -> None:
-        self.send(key, len(self.uploads.get(key, b"")), piece)
+    @rule(key=keys, piece=texts, document=documents)
+    def append(self, key: SessionKey, piece: bytes, document: str | None) -> None:
+        self.send(key, len(self.uploads.get(key, b"")), piece, document)
 
-    @rule(key=keys, low=places, high=places, more=st.binary(max_size=3))
-    def append_again(self, key: SessionKey, low: float, high: float, more: bytes) -> None:
+    @rule(key=keys, low=places, high=places, more=st.binary(max_size=3), document=documents)
+    def append_again(self, key: SessionKey, low: float, high: float, more: bytes, document: str | None) -> None:
         text = self.uploads.get(key, b"")
         first, last = sorted((round(low * len(text)), round(high * len(text))))
-        self.send(key, first, text[first:last] + more)
+        self.send(key, first, text[first:last] + more, document)
 
     @rule(key=keys, offset=st.integers(-1, 40), piece=texts)
     def append_anywhere(self, key: SessionKey, offset: int, piece: bytes) -> None:
         self.send(key, offset, piece)
 
-    def send(self, key: SessionKey, offset: int, piece: bytes) -> None:
+    def send(self, key: SessionKey, offset: int, piece: bytes, document: str | None = None) -> None:
         at = self.now()
-        answer = self.both(lambda store: store.append(key, offset, piece, at))
+        answer = self.both(lambda store: store.append(key, offset, piece, at, document=document))
         if isinstance(answer, Appended):
             text = self.uploads[key]
             assert text[offset : offset + len(piece)] == piece[: len(text) - offset]
             self.uploads[key] = text + piece[len(text) - offset :]
+            owners = self.owners[key]
+            name = (owners[-1] if owners else "") if document is None else document
+            self.owners[key] = owners + [name] * (len(self.uploads[key]) - len(text))
             assert acknowledged(answer) == (len(self.uploads[key]), self.uploads[key] == text)
 
     @rule(key=keys, ahead=places)
@@ -214,7 +232,7 @@ class Twins(RuleBasedStateMachine):
             record(key.id, key.tenant, self.now()), ttl_seconds=ttl_seconds, expires_at=self.clock + ttl_seconds
         )
         if self.both(lambda store: store.create(mortal)) is None:
-            self.uploads[key] = b""
+            self.uploads[key], self.owners[key] = b"", []
 
     @rule()
     def expire(self) -> None:
@@ -243,6 +261,15 @@ class Twins(RuleBasedStateMachine):
                 kept_from = self.runner.run(self.memory.recover(key)).journal_offset
                 kept = self.both(lambda store, key=key, low=kept_from: store.journal(key, low, 999))  # type: ignore[misc]
                 assert kept == self.uploads[key][kept_from:]
+                self.must_be_marked(key, kept_from)
+
+    def must_be_marked(self, key: SessionKey, kept_from: int) -> None:
+        """The marks name the document of each byte from there on, and of the last byte, and no earlier ones."""
+        found, whole = self.runner.run(self.memory.get(key)), marks_of(self.owners[key])
+        assert len(found.marks) + found.marks_trimmed == len(whole)
+        assert found.marks == whole[len(whole) - len(found.marks) :]
+        assert sum(mark.offset <= kept_from for mark in whole) - found.marks_trimmed <= 1 or found.keep_text
+        assert not found.marks_trimmed or found.marks[0].offset <= kept_from
 
     @rule()
     def reopen(self) -> None:
