@@ -61,9 +61,22 @@ class Sampler:
             token = int(torch.multinomial(probabilities, 1, generator=self._generator))
         return Written(token, float(scores.float().log_softmax(dim=-1)[token]) if self._logprobs else None)
 
+    @property
+    def state(self) -> Tensor | None:
+        """How far its generator has been drawn from; to set it is to draw from there again."""
+        return None if self._generator is None else self._generator.get_state()
+
+    @state.setter
+    def state(self, state: Tensor | None) -> None:
+        if self._generator is not None and state is not None:
+            self._generator.set_state(state)
+
 
 def choose_each(samplers: Sequence[Sampler], scores: Tensor, generator: torch.Generator) -> list[Written]:
-    """A token for each sampler from its row of scores (B, vocab_size); `generator` is of the scores' device."""
+    """A token for each sampler from its row of scores (B, vocab_size); `generator` is of the scores' device.
+
+    Where this raises no sampler has drawn a number: the same rows, or some of them, may be chosen from again.
+    """
     tokens = scores.argmax(dim=-1)
     drawn = [row for row, each in enumerate(samplers) if each.sampling.temperature > 0 and not each.alone]
     chunk = max(1, CHUNK_SCORES // scores.shape[1]) if scores.device.type == "cpu" else len(samplers)
@@ -71,10 +84,16 @@ def choose_each(samplers: Sequence[Sampler], scores: Tensor, generator: torch.Ge
         some = drawn[begin : begin + chunk]
         rows = torch.tensor(some, device=scores.device)
         tokens[rows] = draw(nuclei(scores[rows], [samplers[row].sampling for row in some]), generator)
-    return [
-        sampler.choose(scores[row], token) if sampler.alone else Written(token)
-        for row, (sampler, token) in enumerate(zip(samplers, tokens.tolist(), strict=True))
-    ]
+    states = [sampler.state for sampler in samplers]
+    try:
+        return [
+            sampler.choose(scores[row], token) if sampler.alone else Written(token)
+            for row, (sampler, token) in enumerate(zip(samplers, tokens.tolist(), strict=True))
+        ]
+    except Exception:
+        for sampler, state in zip(samplers, states, strict=True):
+            sampler.state = state
+        raise
 
 
 def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:

@@ -32,7 +32,7 @@ class EngineBusy(Exception):
 
 
 class StepFailed(Exception):
-    """The step that this work was part of has failed; the engine goes on with other work."""
+    """The model failed at this work, also without other work beside it; the engine goes on with the rest."""
 
 
 class EngineStopped(Exception):
@@ -217,18 +217,12 @@ class Engine:
     def _run(self) -> None:
         try:
             while (batch := self._next()) is not None:
-                try:
-                    result = self._runner(batch)
-                except Exception as error:
-                    # Memories are values: a step that failed has changed nothing of other work.
-                    log.exception("a step failed")
-                    with self._changed:
-                        self._fail(batch, error)
-                    continue
-                self._observe(batch, result.seconds)
+                result = self._runner(batch)
+                self._observe(result.done, result.seconds)
                 with self._changed:
-                    finished = self._scheduler.record(batch, result.tokens, result.segments)
-                    self._deliver(batch, result, finished)
+                    self._fail(result.failed)
+                    finished = self._scheduler.record(result.done, result.tokens, result.segments)
+                    self._deliver(result, finished)
                 for work in finished:
                     self._runner.drop(work)
         except BaseException as error:
@@ -252,8 +246,9 @@ class Engine:
             for call in calls:
                 call()
 
-    def _deliver(self, batch: Batch, result: StepResult, finished: Mapping[AnswerWork | ReadWork, Finish]) -> None:
+    def _deliver(self, result: StepResult, finished: Mapping[AnswerWork | ReadWork, Finish]) -> None:
         """Hands a step's results to the callers that still wait for them."""
+        batch = result.done
         for answer, written in zip((*batch.prefills, *batch.decodes), result.written, strict=True):
             if (queue := self._answers.get(answer)) is None:
                 continue
@@ -268,17 +263,16 @@ class Engine:
             if read in finished:
                 self._hand_back(read)
 
-    def _fail(self, batch: Batch, error: Exception) -> None:
-        """Ends all work of a step that failed."""
-        failure = StepFailed(f"a step of the engine failed: {error}")
-        for work in (*batch.prefills, *batch.decodes):
+    def _fail(self, failed: Mapping[AnswerWork | ReadWork, Exception]) -> None:
+        """Ends the work that failed in a step."""
+        for work, error in failed.items():
+            failure = StepFailed(f"the model failed at this work: {type(error).__name__}: {error}")
             self._cancel(work)
-            if (queue := self._answers.get(work)) is not None:
+            if isinstance(work, ReadWork):
+                if (reading := self._reads.pop(work, None)) is not None:
+                    self._soon(_refuse, reading.future, failure)
+            elif (queue := self._answers.get(work)) is not None:
                 self._soon(queue.put_nowait, failure)
-        for read in batch.reads:
-            self._cancel(read)
-            if (reading := self._reads.pop(read, None)) is not None:
-                self._soon(_refuse, reading.future, failure)
 
     def _hand_back(self, work: ReadWork) -> None:
         if (reading := self._reads.pop(work, None)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,7 @@ from model.prompt import window_ids
 from model.runtime.segment_reader import SegmentReader
 from model.sampling import Sampler, Sampling, Written, choose_each
 from server.engine.decode_batch import DecodeBatch
+from server.engine.isolation import isolated
 from server.engine.scheduler import AnswerWork, Batch, ReadWork
 
 # So many segments the write gate scores at a time: text of which nothing is selected takes few steps.
@@ -47,10 +48,15 @@ class ReadProgress:
 
 @dataclass(frozen=True)
 class StepResult:
-    """A token for each prefill and decode of a step in order, the progress of each read, and the step's seconds."""
+    """A token for each prefill and decode of `done` in order, the progress of each read, and the step's seconds.
 
+    `done` is the batch without the rows that failed; `failed` has what each of these raised by itself.
+    """
+
+    done: Batch
     written: list[Written]
     reads: list[ReadProgress]
+    failed: Mapping[AnswerWork | ReadWork, Exception]
     seconds: float
 
     @property
@@ -134,11 +140,16 @@ class ModelRunner:
             self._decode_batch.drop(work)
 
     def __call__(self, batch: Batch) -> StepResult:
-        began = time.perf_counter()
+        """Computes a step; a row that raises by itself has no part in the result, and is to be dropped."""
+        began, each = time.perf_counter(), batch.segments_each
+        failed: dict[AnswerWork | ReadWork, Exception] = {}
         with torch.inference_mode():
-            written = self._prefill(batch.prefills) + self._decode(batch.decodes)
-            reads = self._read(batch.reads, batch.segments_each)
-        return StepResult(written, reads, time.perf_counter() - began)
+            prefilled = isolated(self._prefill, batch.prefills, failed.__setitem__)
+            decoded = isolated(self._decode, batch.decodes, failed.__setitem__)
+            read = isolated(lambda works: self._read(works, each), batch.reads, failed.__setitem__)
+        done = Batch(tuple(prefilled), tuple(decoded), tuple(read), each)
+        written = [*prefilled.values(), *decoded.values()]
+        return StepResult(done, written, [*read.values()], failed, time.perf_counter() - began)
 
     def warm_up(self, step_tokens: int) -> None:
         """Times the ways to read up to `step_tokens` a step, and runs small prefills, so that no request is slow."""
@@ -148,18 +159,25 @@ class ModelRunner:
             works = tuple(AnswerWork(2, 2, self.end) for _ in range(rows))
             for work in works:
                 self.start_answer(work, request)
-            self(Batch(prefills=works))
+            failed = self(Batch(prefills=works)).failed
             for work in works:
                 self.drop(work)
+            for error in failed.values():
+                raise error
 
     def _read(self, works: Sequence[ReadWork], each: int) -> list[ReadProgress]:
-        """The next selected segments of each read, in one batch; those before them cost only the write gate."""
+        """At most `each` selected segments of each read, in one batch; those before them cost only the write gate."""
         reads = [self._reads[work] for work in works]
         for read in reads:
             self._scan(read)
-        selected = [bool(read.selected) for read in reads]
-        progress = iter(self._read_selected([read for read in reads if read.selected], each))
-        return [next(progress) if some else self._skip(read) for read, some in zip(reads, selected, strict=True)]
+        texts = [(read.windows[:each], read.memory) for read in reads if read.selected]
+        memories = iter(self._reader.read(texts) if texts else ())
+        after = [
+            (next(memories), read.selected[:each][-1] + 1) if read.selected else (self._skipped(read), read.scanned)
+            for read in reads
+        ]
+        # Only now that every row is computed: a read must not advance in a step that is done again.
+        return [read.advance(memory, done) for read, (memory, done) in zip(reads, after, strict=True)]
 
     def _scan(self, read: _Read) -> None:
         """Scores the next segments, many at once, when all that were scored before are done."""
@@ -170,24 +188,12 @@ class ModelRunner:
             read.selected = [read.done + index for index in selected]
             read.scanned += len(ahead)
 
-    def _read_selected(self, reads: Sequence[_Read], each: int) -> list[ReadProgress]:
-        """At most so many segments of each."""
-        if not reads:
-            return []
-        memories = self._reader.read([(read.windows[:each], read.memory) for read in reads])
-        return [
-            read.advance(memory, read.selected[:each][-1] + 1) for read, memory in zip(reads, memories, strict=True)
-        ]
-
-    def _skip(self, read: _Read) -> ReadProgress:
-        """Skips the rest of the scanned segments, none of which is selected."""
-        rest = self._tensor(read.segments[read.done : read.scanned])
-        return read.advance(self._model.skip(rest, read.memory), read.scanned)
+    def _skipped(self, read: _Read) -> MemoryState:
+        """The memory after the rest of the scanned segments, none of which is selected."""
+        return self._model.skip(self._tensor(read.segments[read.done : read.scanned]), read.memory)
 
     def _prefill(self, works: Sequence[AnswerWork]) -> list[Written]:
         """The first token of each answer; the windows of all prompts are one batch, padded on the right."""
-        if not works:
-            return []
         requests = [self._answers[work].request for work in works]
         memories = self._with_tails(requests)
         rows = padded(requests)
@@ -197,9 +203,11 @@ class ModelRunner:
         lengths = self._tensor([len(window) for window in windows])
         room = max(row.tokens_max for row in rows)
         hidden, cache = self._model.prefill(prompts, lengths, MemoryState.stack(padded(memories)), room)
-        for work, memory, own in zip(works, memories, cache.unstack(), strict=False):
+        caches = cache.unstack()
+        written = self._choose(works, self._model.logits(hidden))
+        for work, memory, own in zip(works, memories, caches, strict=False):
             self._decode_batch.add(work, memory, own)
-        return self._choose(works, self._model.logits(hidden))
+        return written
 
     def _with_tails(self, requests: Sequence[AnswerRequest]) -> list[MemoryState]:
         """Each request's memory, with its tail read into it where the model wants that; equal pairs are read once."""
@@ -217,12 +225,15 @@ class ModelRunner:
 
     def _decode(self, works: Sequence[AnswerWork]) -> list[Written]:
         """One more token of each answer."""
-        if not works:
-            return []
         last = [self._answers[work].last for work in works]
-        return self._choose(works, self._model.logits(self._decode_batch.decode_step(works, last)))
+        try:
+            return self._choose(works, self._model.logits(self._decode_batch.decode_step(works, last)))
+        except Exception:
+            self._decode_batch.take_back()
+            raise
 
     def _choose(self, works: Sequence[AnswerWork], scores: Tensor) -> list[Written]:
+        """The next token of each answer; where this raises, no answer has one."""
         answers = [self._answers[work] for work in works]
         written = choose_each([answer.sampler for answer in answers], scores[: len(works)], self._generator)
         for answer, token in zip(answers, written, strict=True):
