@@ -24,6 +24,7 @@ from server.store.base import (
     SessionRecord,
     StoredCheckpoint,
     StoreError,
+    StoreFull,
     StoreUnavailable,
 )
 from server.store.in_memory import MemoryStore
@@ -171,7 +172,8 @@ class Weather:
 class Way:
     """A process's connection to the store, as a store: operations take time, and may be lost.
 
-    One that is lost on the way there does not happen, or happens late; one whose answer is lost has happened.
+    One that is lost on the way there does not happen, or happens late; one whose answer is lost has happened. A
+    checkpoint may find the store full.
     Operations of a process that has died still happen; a stopped process sends and receives nothing.
     """
 
@@ -203,6 +205,8 @@ class Way:
         try:
             if lost in ("late", "there"):
                 raise StoreUnavailable(f"{operation.__name__} was lost on its way")
+            if operation.__name__ == "checkpoint" and detangle.flip(self._weather.loss):
+                raise StoreFull("no room for a checkpoint")
             detangle.note(f"{operation.__name__} happens")
             return await operation(*arguments, **options)
         finally:

@@ -6,7 +6,8 @@ Everything that decides which transitions there are is in this file, as in h11's
                 ↑           ↓                     ↓        ↓          ↓
                 └── WAITING_FOR_LEASE             └────────┴──────────┴──→ QUEUED again, for more text
 
-Whatever needs the store may fail: an outage is WAITING_FOR_STORE, anything else is FAILED. FAILED and DROPPED are
+Whatever needs the store may fail: an outage is WAITING_FOR_STORE, anything else is FAILED. Where a full store does not
+take the memory, HANDING_OVER goes back to IDLE, which tries again. FAILED and DROPPED are
 final: the reader has left the registry.
 """
 
@@ -46,7 +47,7 @@ _STEPS: Mapping[State, frozenset[State]] = {
     State.RESTORING: frozenset({State.READING, State.WAITING_FOR_STORE}),
     State.READING: frozenset({State.QUEUED, State.IDLE, State.HANDING_OVER, State.WAITING_FOR_STORE}),
     State.IDLE: frozenset({State.QUEUED, State.HANDING_OVER}),
-    State.HANDING_OVER: frozenset({State.QUEUED, State.STOPPED, State.WAITING_FOR_STORE}),
+    State.HANDING_OVER: frozenset({State.QUEUED, State.IDLE, State.STOPPED, State.WAITING_FOR_STORE}),
     State.WAITING_FOR_LEASE: frozenset({State.QUEUED, State.STOPPED}),
     State.WAITING_FOR_STORE: frozenset({State.QUEUED, State.DROPPED}),
     State.FAILED: frozenset(),

@@ -17,7 +17,8 @@ from server.ingest.lease_manager import LeaseManager
 from server.ingest.reader_state import State
 from server.ingest.session_cache import SessionCache
 from server.ingest.session_progress import MemorySource, Progress, Reached
-from server.ingest.session_reader import SessionReader, Shared
+from server.ingest.session_reader import SessionReader
+from server.ingest.shared import Shared
 from server.ingest.text_reader import TextReader
 from server.observability.metrics import Metrics
 from server.settings import Settings

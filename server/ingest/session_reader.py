@@ -12,19 +12,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from server.engine.engine import EngineStopped
-from server.engine.fair_semaphore import FairSemaphore
-from server.ingest.checkpointer import Checkpointer, CheckpointPolicy
 from server.ingest.errors import MemoryDamaged, ReaderDropped
-from server.ingest.lease_manager import HeldLease, LeaseManager
+from server.ingest.lease_manager import HeldLease
 from server.ingest.reader_state import RUNNING, WITH_PLACE, State, transition
 from server.ingest.session_progress import Progress
-from server.ingest.text_reader import TextReader
+from server.ingest.shared import Shared
 from server.store import errors as store
-from server.store.base import Lease, SessionRecord, Store
+from server.store.base import Lease, SessionRecord
 
 log = logging.getLogger(__name__)
 
@@ -35,19 +33,6 @@ READ_STEP_BYTES = 16 * 1024
 RETRY_SECONDS = 1.0
 # How long another replica has to take a lease that was released for it, and how often a held one is asked for.
 HAND_OVER_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What all readers of a process share."""
-
-    store: Store
-    text: TextReader
-    checkpointer: Checkpointer
-    policy: CheckpointPolicy
-    places: FairSemaphore
-    leases: LeaseManager
-    idle_seconds: float
 
 
 class Owner(Protocol):
@@ -81,6 +66,7 @@ class SessionReader:
         self._restored_under: Lease | None = None
         self._stored_at = 0.0
         self._storing_seconds = 0.0
+        self._store_is_full = False
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -225,15 +211,19 @@ class SessionReader:
 
     async def _idle(self) -> State:
         assert self._held is not None
+        seconds = max(self._shared.idle_seconds, RETRY_SECONDS * self._store_is_full)
         try:
-            await asyncio.wait_for(self._changed.wait(), self._shared.idle_seconds)
+            await asyncio.wait_for(self._changed.wait(), seconds)
         except TimeoutError:
             if self.progress.complete:
                 return State.HANDING_OVER
         return State.HANDING_OVER if self._held.over or self._owner.stopping else State.QUEUED
 
     async def _hand_over(self) -> State:
-        """Stores the memory and releases the lease; another replica that asked for it gets some time to take it."""
+        """Stores the memory and releases the lease; another replica that asked for it gets some time to take it.
+
+        While the store is full the lease is kept, so that the memory can be stored later.
+        """
         held = self._held
         if held is not None:
             if held.lost:
@@ -242,6 +232,8 @@ class SessionReader:
                 await self._store(held)
             except store.StaleCheckpoint:
                 self._forget()
+            if self._store_is_full and not (held.over or self._owner.stopping):
+                return State.IDLE
             await self._release()
             if held.over:
                 await asyncio.sleep(HAND_OVER_SECONDS)
@@ -322,7 +314,15 @@ class SessionReader:
         self.notify()
 
     async def _store(self, held: HeldLease) -> None:
-        if stored := await self._shared.checkpointer.store(held.lease, self.progress):
+        """Stores the memory. A full store does not stop the reading: the next checkpoint that is due is tried."""
+        try:
+            stored = await self._shared.checkpointer.store(held.lease, self.progress)
+        except store.StoreFull as error:
+            log.warning("the memory of session %r is not stored until there is room: %s", self.key.id, error)
+            self._store_is_full, self._stored_at = True, time.monotonic()
+            return
+        self._store_is_full = False
+        if stored is not None:
             self._stored_at, self.unstored_since = time.monotonic(), None
             self._storing_seconds, offset = stored.seconds, stored.read.state.offset
             self._move(replace(self.progress, stored=stored.read, version=stored.version, stored_bytes=offset))

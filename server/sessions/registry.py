@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from model.weights import LoadedModel
@@ -13,7 +14,7 @@ from server.observability.metrics import Metrics
 from server.sessions import errors
 from server.sessions.receipts import BadReceipt, Receipts
 from server.settings import Settings
-from server.store.base import SessionKey, SessionRecord, SessionTaken, Store, StoredCheckpoint
+from server.store.base import SessionKey, SessionRecord, SessionTaken, Store, StoredCheckpoint, StoreFull
 from server.store.rules import begun, expired, is_expired, lineage_root, used
 
 
@@ -143,10 +144,14 @@ class SessionRegistry:
             )
 
     async def use(self, record: SessionRecord) -> None:
-        """Extends the expiry of a session with a time to live; written only once a tenth of it has passed."""
+        """Extends the expiry of a session with a time to live; written only once a tenth of it has passed.
+
+        A full store may not be able to keep that: the question is answered all the same.
+        """
         ttl_seconds, expires_at, now = record.ttl_seconds, record.expires_at, time.time()
         if ttl_seconds is not None and expires_at is not None and expires_at - now < 0.9 * ttl_seconds:
-            await self._store.touch(record.key, now)
+            with suppress(StoreFull):
+                await self._store.touch(record.key, now)
 
     def view(self, record: SessionRecord) -> SessionView:
         reader = self._readers.find(record.key)

@@ -90,7 +90,7 @@ class Indexes:
         await self._link.write(EXPIRY, ("ZADD", EXPIRY, "LT", repr(at), member(key)), durable=True)
 
     async def expires(self, key: SessionKey, at: float) -> None:
-        await self._link.write(EXPIRY, ("ZADD", EXPIRY, repr(at), member(key)))
+        await self._link.change("relist", [EXPIRY], member(key), repr(at), durable=False)
 
     async def expired(self, at: float) -> list[tuple[SessionKey, float]]:
         """Up to PAGE sessions that may have expired, with their scores."""

@@ -3,6 +3,8 @@
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return { 'missing' }
 end
+-- A full Redis refuses a script at its first write, unless that write takes no memory.
+redis.call('PERSIST', KEYS[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local held = redis.call('HMGET', KEYS[2], 'holder', 'until', 'epoch')

@@ -2,6 +2,8 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
+-- A full Redis refuses a script at its first write, unless that write takes no memory.
+redis.call('PERSIST', KEYS[1])
 for i = 2, #KEYS do
   redis.call('UNLINK', KEYS[i])
 end
