@@ -19,6 +19,7 @@ from server.ingest.readers import SessionReaders
 from server.ingest.sweeper import Sweeper
 from server.observability.metrics import Metrics
 from server.sessions import errors
+from server.sessions.pieces import Passage
 from server.sessions.queries import Query
 from server.sessions.receipts import Receipts
 from server.sessions.registry import NewSession
@@ -248,5 +249,5 @@ async def _asked(service: SessionService, receipt: str | None) -> Checkpoint:
     return (await service.queries.memory_for_query(admitted)).state
 
 
-async def _streamed(body: bytes) -> AsyncIterator[bytes]:
-    yield body
+async def _streamed(body: bytes) -> AsyncIterator[Passage]:
+    yield Passage(body)

@@ -129,6 +129,8 @@ ROWS: Mapping[type[Exception], Row] = {
     store.SnapshotMissing: _NO_SNAPSHOT,
     store.SnapshotTaken: Row(SNAPSHOT_EXISTS, "a snapshot of this name exists; choose another name, or delete it"),
     store.TooManySnapshots: Row(QUOTA_EXCEEDED),
+    store.TooManyDocuments: Row(QUOTA_EXCEEDED),
+    store.CharacterCut: Row(INVALID_UTF8, param="document"),
     store.OffsetMismatch: Row(OFFSET_MISMATCH, "{error}; continue from there"),
     store.ContentConflict: Row(CONTENT_CONFLICT, "{error}; use a new session"),
     store.StaleCheckpoint: Row(STORE_UNAVAILABLE, _AGAIN),
@@ -138,6 +140,7 @@ ROWS: Mapping[type[Exception], Row] = {
     store.StoreFull: Row(STORE_FULL, "the store is full and kept nothing of this request; make room and repeat it"),
     store.StoreUnavailable: Row(STORE_UNAVAILABLE, _AGAIN),
 }
+_WITH_OFFSET = (store.OffsetMismatch, store.ContentConflict, store.CharacterCut, store.TooManyDocuments)
 _NO_ROUTE = Row(NOT_FOUND, "there is no such route; /docs lists the routes")
 _NO_METHOD = Row(METHOD_NOT_ALLOWED, "this route does not take this method; the header Allow lists those that it takes")
 _UNKNOWN = Row(INTERNAL_ERROR, "the server failed; its log has the cause under this request's id")
@@ -190,7 +193,7 @@ def error_response(error: Exception) -> ErrorResponse:
     param, members = row.param, dict[str, Any]()
     if isinstance(error, sessions.Refusal):
         param, members = error.param, error.members
-    elif isinstance(error, store.OffsetMismatch | store.ContentConflict):
+    elif isinstance(error, _WITH_OFFSET):
         members = {"expected_offset": error.accepted_bytes}
     detail = row.detail.replace("{error}", str(error))
     limits = error.headers if isinstance(error, http.RateLimited) else {}

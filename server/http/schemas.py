@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -14,6 +15,30 @@ SnapshotName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 SourcesCount = Annotated[int, Field(ge=0, le=16)]
 TtlSeconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
+
+DOCUMENT_CHARACTERS_MAX = 512
+# So many characters of a name that is refused are shown.
+_SHOWN_CHARACTERS = 32
+
+
+def document_name(name: str) -> str:
+    """The name of a document; `ValueError` where it is none."""
+    controls = any(unicodedata.category(character) == "Cc" for character in name)
+    if not 1 <= len(name) <= DOCUMENT_CHARACTERS_MAX or controls:
+        shown = ascii(name[:_SHOWN_CHARACTERS]) if controls else f"'{name[:_SHOWN_CHARACTERS]}'"
+        more = f"… ({len(name)} characters)" if len(name) > _SHOWN_CHARACTERS else ""
+        raise ValueError(
+            f"{shown}{more} cannot name a document: a name has 1 to {DOCUMENT_CHARACTERS_MAX} characters, and none is "
+            "a control character"
+        )
+    return name
+
+
+DocumentName = Annotated[
+    str,
+    AfterValidator(document_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": DOCUMENT_CHARACTERS_MAX}),
+]
 
 # How many sources an answer has at most, where the request does not say.
 SOURCES = 3
@@ -75,10 +100,13 @@ class Restore(Body):
 
 
 class TextAppend(Body):
-    """A JSON body of text, or one line of NDJSON; `document` starts a new document of that name before the text."""
+    """A JSON body of text, or one line of NDJSON.
+
+    `document` begins a document of that name, or goes on with it; a heading with the name stands in front of the text.
+    """
 
     text: str = ""
-    document: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+    document: DocumentName | None = None
 
     @model_validator(mode="after")
     def something_to_read(self) -> Self:
@@ -86,10 +114,10 @@ class TextAppend(Body):
             raise ValueError('send {"text": "…"}')
         return self
 
-    @property
-    def whole(self) -> str:
-        """The text with its document's heading."""
-        return self.text if self.document is None else f"\n\n{self.document}\n\n{self.text}"
+    def under(self, document: str | None) -> str:
+        """The text behind text of `document`: with its own document's heading where that is another one."""
+        same = self.document in (None, document)
+        return self.text if same else f"\n\n{self.document}\n\n{self.text}"
 
 
 class Ask(Body):

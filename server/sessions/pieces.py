@@ -1,9 +1,10 @@
-"""Cuts a streamed body into pieces, and checks that they are UTF-8 before they are stored."""
+"""Cuts a streamed body into pieces of one document each, and checks that they are UTF-8 before they are stored."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import NamedTuple
 
 from server.sessions import errors
 from server.sessions.body_kind import advice, first_control, is_binary
@@ -14,16 +15,31 @@ OPEN_BYTES_MAX = 3
 _CONTINUATION = bytes(range(0x80, 0xC0))
 
 
-async def pieces(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Pieces of PIECE_BYTES_MAX and a last shorter one: the same body is always cut at the same places."""
-    held = bytearray()
-    async for chunk in body:
-        held += chunk
+class Passage(NamedTuple):
+    """Bytes of a body, and the document that they belong to; None: that of the text that they are appended to."""
+
+    data: bytes
+    document: str | None = None
+
+
+async def pieces(body: AsyncIterator[Passage]) -> AsyncGenerator[Passage, None]:
+    """For each document pieces of PIECE_BYTES_MAX and a last shorter one.
+
+    The same body is always cut at the same places.
+    """
+    held, document = bytearray(), None
+    async for passage in body:
+        if passage.data and passage.document != document:
+            if held:
+                yield Passage(bytes(held), document)
+                held.clear()
+            document = passage.document
+        held += passage.data
         while len(held) >= PIECE_BYTES_MAX:
-            yield bytes(held[:PIECE_BYTES_MAX])
+            yield Passage(bytes(held[:PIECE_BYTES_MAX]), document)
             del held[:PIECE_BYTES_MAX]
     if held:
-        yield bytes(held)
+        yield Passage(bytes(held), document)
 
 
 class TextCheck:

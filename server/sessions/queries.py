@@ -12,6 +12,7 @@ from server.ingest.readers import SessionReaders
 from server.ingest.session_progress import MemorySource
 from server.sessions import errors
 from server.sessions.answers import Answer, Answering, AnswerService, Piece, QueryContext, Question
+from server.sessions.pieces import Passage
 from server.sessions.registry import SessionRegistry
 from server.sessions.snapshots import SnapshotService
 from server.sessions.uploads import UploadService
@@ -144,7 +145,7 @@ class QueryService:
     async def _remember(self, query: Query, question: Question, answer: Answer) -> None:
         if query.remember and query.key is not None:
             text = f"\n{question.text}\n{answer.text}\n"
-            await self._uploads.append(query.key, None, _once(text.encode()))
+            await self._uploads.append(query.key, None, _once(text))
 
     def _not_read(self, record: SessionRecord, min_offset: int) -> errors.Refusal:
         if record.accepted_bytes < min_offset:
@@ -182,5 +183,5 @@ async def _finished(parts: Answering) -> Answer:
     raise RuntimeError("an answer ended without its last part")
 
 
-async def _once(text: bytes) -> AsyncIterator[bytes]:
-    yield text
+async def _once(text: str) -> AsyncIterator[Passage]:
+    yield Passage(text.encode())

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from server.ingest.readers import SessionReaders
 from server.sessions import errors
-from server.sessions.pieces import OPEN_BYTES_MAX, TextCheck, pieces
+from server.sessions.pieces import OPEN_BYTES_MAX, Passage, TextCheck, pieces
 from server.sessions.registry import SessionRegistry
 from server.settings import Settings
 from server.store.base import (
@@ -51,12 +51,14 @@ class UploadService:
         self._usage: dict[str, tuple[float, int]] = {}
 
     async def append(
-        self, key: SessionKey, offset: int | None, body: AsyncIterator[bytes], receipt: str | None = None
+        self, key: SessionKey, offset: int | None, body: AsyncIterator[Passage], receipt: str | None = None
     ) -> TextState:
         """Makes the body durable piece by piece from `offset` on (None: the end); it is read in the background.
 
         What was durable before a failure stays durable, and the error names how far that is. Bodies without an
-        offset are not interleaved: the next one waits with its first piece until the one before has ended.
+        offset are not interleaved: the next one waits with its first piece until the one before has ended. What
+        another replica appends between two pieces ends the body with `OffsetMismatch` or `ContentConflict`, so a body
+        that names no document lies in one document.
         `TextRolledBack` when the store has lost text that the `receipt` was given for.
         """
         record = await self._registry.readable(key, receipt)
@@ -80,7 +82,7 @@ class UploadService:
         return self._state(await self._store.get(key), False)
 
     async def _append_at(
-        self, record: SessionRecord, offset: int, first: bytes, following: AsyncIterator[bytes]
+        self, record: SessionRecord, offset: int, first: Passage, following: AsyncIterator[Passage]
     ) -> TextState:
         """Appends from `offset` on; what was accepted before comes again, and the store compares it.
 
@@ -93,12 +95,14 @@ class UploadService:
             await self._room(record)
             _check(text, piece, record.accepted_bytes)
             appended = await self._append_piece(record.key, position, piece, repeats=True)
-            position, record = position + len(piece), appended.record
+            position, record = position + len(piece.data), appended.record
             replayed = replayed and appended.replayed
             self._readers.wake(record)
         return self._state(record, replayed)
 
-    async def _append_at_end(self, record: SessionRecord, first: bytes, following: AsyncIterator[bytes]) -> TextState:
+    async def _append_at_end(
+        self, record: SessionRecord, first: Passage, following: AsyncIterator[Passage]
+    ) -> TextState:
         """Appends where the text ends when the turn of this body comes; the rest follows the first piece."""
         record, text = await self._append_first(record, first)
         async for piece in following:
@@ -108,7 +112,7 @@ class UploadService:
             self._readers.wake(record)
         return self._state(record, False)
 
-    async def _append_first(self, record: SessionRecord, piece: bytes) -> tuple[SessionRecord, TextCheck]:
+    async def _append_first(self, record: SessionRecord, piece: Passage) -> tuple[SessionRecord, TextCheck]:
         """Appends at the end of the text, which other replicas may have moved on since the record was read."""
         while True:
             text = TextCheck(await self._open_bytes(record))
@@ -116,7 +120,7 @@ class UploadService:
             try:
                 _check(text, piece, record.accepted_bytes)
                 appended = await self._store.append(
-                    record.key, record.accepted_bytes, piece, time.time(), repeats=False
+                    record.key, record.accepted_bytes, piece.data, time.time(), False, piece.document
                 )
             except OffsetMismatch:
                 record = await self._store.get(record.key)
@@ -152,9 +156,9 @@ class UploadService:
                 f"{stored_bytes} of {limit} bytes are stored; delete sessions or snapshots first"
             )
 
-    async def _append_piece(self, key: SessionKey, position: int, piece: bytes, repeats: bool) -> Appended:
+    async def _append_piece(self, key: SessionKey, position: int, piece: Passage, repeats: bool) -> Appended:
         try:
-            return await self._store.append(key, position, piece, time.time(), repeats)
+            return await self._store.append(key, position, piece.data, time.time(), repeats, piece.document)
         except OffsetMismatch as error:
             raise _mismatch(error.accepted_bytes, position) from None
         except ContentConflict as error:
@@ -183,15 +187,15 @@ class UploadService:
         return TextState(record.accepted_bytes, view.read_bytes, view.tokens, replayed, receipt)
 
 
-async def _chained(first: bytes, following: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chained(first: Passage, following: AsyncIterator[Passage]) -> AsyncIterator[Passage]:
     yield first
     async for piece in following:
         yield piece
 
 
-def _check(text: TextCheck, piece: bytes, accepted: int) -> None:
+def _check(text: TextCheck, piece: Passage, accepted: int) -> None:
     try:
-        text.check(piece)
+        text.check(piece.data)
     except errors.InvalidUtf8 as error:
         error.members["expected_offset"] = accepted
         raise

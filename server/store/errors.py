@@ -11,7 +11,7 @@ class StoreError(Exception):
      ├── SnapshotMissing     no such snapshot of this session
      ├── SnapshotTaken       a snapshot of this name exists
      ├── TooManySnapshots    the session has SNAPSHOTS_MAX already
-     ├── TooManyDocuments    the text has begun or gone on with DOCUMENTS_MAX documents already
+     ├── TooManyDocuments    the text has begun or gone on with DOCUMENTS_MAX documents already; carries accepted_bytes
      ├── CharacterCut        a document would begin inside a character; carries accepted_bytes
      ├── OffsetMismatch      the text does not end where the append starts; carries accepted_bytes
      ├── ContentConflict     other bytes lie at that offset; carries accepted_bytes
@@ -49,13 +49,19 @@ class TooManySnapshots(StoreError):
 
 
 class TooManyDocuments(StoreError):
-    pass
+    def __init__(self, documents_max: int, accepted_bytes: int) -> None:
+        super().__init__(
+            f"documents were begun or gone on with {documents_max} times in this session, the maximum: send the text "
+            "to another session"
+        )
+        self.accepted_bytes = accepted_bytes
 
 
 class CharacterCut(StoreError):
     def __init__(self, accepted_bytes: int) -> None:
         super().__init__(
-            f"the text ends inside a character at offset {accepted_bytes}, and a document cannot begin there"
+            f"the text ends inside a character at offset {accepted_bytes}, where no document can begin: send the rest "
+            "of that character first, without naming a document"
         )
         self.accepted_bytes = accepted_bytes
 

@@ -183,10 +183,7 @@ def marked(record: SessionRecord, new: bytes, document: str | None) -> tuple[Mar
     if record.open_bytes or (record.open_bytes is None and new[0] in _CONTINUATION):
         raise CharacterCut(record.accepted_bytes)
     if len(record.marks) + record.marks_trimmed >= DOCUMENTS_MAX:
-        raise TooManyDocuments(
-            f"documents were begun or gone on with {DOCUMENTS_MAX} times in this session, the maximum: send the text "
-            "to another session"
-        )
+        raise TooManyDocuments(DOCUMENTS_MAX, record.accepted_bytes)
     return (*record.marks, Mark(record.accepted_bytes, document))
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from server.http import refusals
 from server.http.schemas import TextAppend
 from server.sessions.errors import InvalidField
+from server.sessions.pieces import Passage
 from server.settings import RequestSettings
 
 PARTIAL = "application/partial-upload"
@@ -33,27 +34,30 @@ DESCRIBED_PARTIAL = {"requestBody": {"required": True, "content": {PARTIAL: _BOD
 _DIGESTS = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
 
 
-def text_in(request: Request, settings: RequestSettings) -> AsyncIterator[bytes]:
-    """The bytes of the body's text; an unsupported type is refused before any of the body is read."""
+def text_in(request: Request, settings: RequestSettings, document: str | None) -> AsyncIterator[Passage]:
+    """The body's text, as text of `document` where it names none itself.
+
+    An unsupported type is refused before any of the body is read.
+    """
     content = _content(request, settings.digest_body_bytes)
     match _media_type(request):
         case "text/plain" | "application/octet-stream":
-            return content
+            return _of_document(content, document)
         case "application/x-ndjson":
-            return _lines(content, settings.body_bytes)
+            return _lines(content, settings.body_bytes, document)
         case "application/json":
-            return _whole(content)
+            return _whole(content, document)
         case other:
             raise refusals.UnsupportedMediaType(
                 f"{other} is not supported; send text/plain, application/x-ndjson or application/json"
             )
 
 
-def partial_text_in(request: Request, settings: RequestSettings) -> AsyncIterator[bytes]:
-    """The bytes of a resumable upload's part."""
+def partial_text_in(request: Request, settings: RequestSettings, document: str | None) -> AsyncIterator[Passage]:
+    """A resumable upload's part, as text of `document`."""
     if (media_type := _media_type(request)) != PARTIAL:
         raise refusals.UnsupportedMediaType(f"{media_type} is not supported; send {PARTIAL}, or POST the text")
-    return _content(request, settings.digest_body_bytes)
+    return _of_document(_content(request, settings.digest_body_bytes), document)
 
 
 def _media_type(request: Request) -> str:
@@ -104,8 +108,13 @@ async def _verified(request: Request, digests: dict[str, bytes], bytes_max: int)
     yield bytes(held)
 
 
-async def _lines(content: AsyncIterator[bytes], line_bytes_max: int) -> AsyncIterator[bytes]:
-    """The texts of NDJSON lines, each as soon as its line is complete."""
+async def _of_document(content: AsyncIterator[bytes], document: str | None) -> AsyncIterator[Passage]:
+    async for chunk in content:
+        yield Passage(chunk, document)
+
+
+async def _lines(content: AsyncIterator[bytes], line_bytes_max: int, document: str | None) -> AsyncIterator[Passage]:
+    """The texts of NDJSON lines, each as soon as its line is complete; a line goes on with the document before it."""
     held = b""
     number = 0
     async for chunk in content:
@@ -117,23 +126,27 @@ async def _lines(content: AsyncIterator[bytes], line_bytes_max: int) -> AsyncIte
             if len(line) > line_bytes_max:
                 raise _long(number, line_bytes_max)
             if line.strip():
-                yield _text_of(line, f"line {number}")
+                passage = _text_of(line, f"line {number}", document)
+                document = passage.document
+                yield passage
     if held.strip():
-        yield _text_of(held, f"line {number + 1}")
+        yield _text_of(held, f"line {number + 1}", document)
 
 
 def _long(number: int, line_bytes_max: int) -> refusals.BodyTooLarge:
     return refusals.BodyTooLarge(f"line {number} is longer than {line_bytes_max} bytes; split it")
 
 
-async def _whole(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _whole(content: AsyncIterator[bytes], document: str | None) -> AsyncIterator[Passage]:
     # The gate bounds a JSON body.
-    yield _text_of(b"".join([chunk async for chunk in content]), "the body")
+    yield _text_of(b"".join([chunk async for chunk in content]), "the body", document)
 
 
-def _text_of(value: bytes, where: str) -> bytes:
+def _text_of(value: bytes, where: str, before: str | None) -> Passage:
+    """The text of a JSON value behind text of the document `before`."""
     try:
-        return TextAppend.model_validate_json(value).whole.encode()
+        sent = TextAppend.model_validate_json(value)
+        return Passage(sent.under(before).encode(), sent.document or before)
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
@@ -142,4 +155,5 @@ def _text_of(value: bytes, where: str) -> bytes:
         field = ".".join(map(str, first["loc"])) or ("text" if first["type"] == "value_error" else None)
         named = f"{where}: {field}" if field else where
         message = first["msg"].removeprefix("Value error, ")
-        raise InvalidField(f'{named}: {message}; send {{"text": "…"}}', param=field) from None
+        hint = "" if field == "document" else '; send {"text": "…"}'
+        raise InvalidField(f"{named}: {message}{hint}", param=field) from None

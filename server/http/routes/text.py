@@ -28,7 +28,7 @@ from server.http.routes.shared import (
     event,
     while_connected,
 )
-from server.http.schemas import TextAppended
+from server.http.schemas import DocumentName, TextAppended
 from server.sessions import errors
 from server.sessions.service import SessionService
 from server.sessions.uploads import TextState
@@ -41,6 +41,7 @@ PROGRESS_SECONDS = 0.5
 MISMATCHING_OFFSET = "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
 _REFUSALS: dict[int | str, dict[str, Any]] = {**CONFLICT, **TOO_LARGE, **WRONG_TYPE}
 WaitRead = Annotated[Literal["read"] | None, Query()]
+Document = Annotated[DocumentName | None, Query(description="the document that the text begins or goes on with")]
 
 
 @router.post("", response_model=TextAppended, responses={**_REFUSALS, **EVENTS}, openapi_extra=bodies.DESCRIBED)
@@ -52,9 +53,10 @@ async def append_text(
     upload_offset: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
     receipt: TheReceipt = None,
     wait: WaitRead = None,
+    document: Document = None,
 ) -> Response:
     """Appends the body to the session's text; with `Upload-Offset`, at that offset or not at all."""
-    body = bodies.text_in(request, settings)
+    body = bodies.text_in(request, settings, document)
     state = await service.uploads.append(key, upload_offset, body, receipt)
     return await _answer(request, service, key, state, wait)
 
@@ -70,9 +72,10 @@ async def resume_upload(
     upload_offset: Annotated[int, Header(ge=0, lt=2**63)],
     receipt: TheReceipt = None,
     wait: WaitRead = None,
+    document: Document = None,
 ) -> Response:
     """Appends a part of a resumable upload at its offset; `Upload-Complete` is ignored, a text may always grow."""
-    body = bodies.partial_text_in(request, settings)
+    body = bodies.partial_text_in(request, settings, document)
     try:
         state = await service.uploads.append(key, upload_offset, body, receipt)
     except errors.OffsetMismatch as error:

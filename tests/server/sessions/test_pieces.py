@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.sessions.errors import InvalidUtf8
-from server.sessions.pieces import TextCheck, pieces
+from server.sessions.pieces import Passage, TextCheck, pieces
 from server.store import rules
 from server.store.base import PIECE_BYTES_MAX
 
@@ -48,14 +48,14 @@ def refused_at(before: bytes | None, parts: list[bytes], accepted_bytes: int = 0
     return None
 
 
-async def chunked(parts: list[bytes]) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
+async def chunked(passages: list[Passage]) -> AsyncIterator[Passage]:
+    for passage in passages:
+        yield passage
 
 
-def pieces_of(parts: list[bytes]) -> list[bytes]:
-    async def gathered() -> list[bytes]:
-        return [piece async for piece in pieces(chunked(parts))]
+def pieces_of(passages: list[Passage]) -> list[Passage]:
+    async def gathered() -> list[Passage]:
+        return [piece async for piece in pieces(chunked(passages))]
 
     return asyncio.run(gathered())
 
@@ -117,7 +117,27 @@ def test_a_body_may_begin_with_at_most_three_continuation_bytes(body: bytes, byt
 @pytest.mark.parametrize("chunk_bytes", [999, 65_536, PIECE_BYTES_MAX, 1 << 20])
 def test_pieces_join_to_the_body_and_do_not_depend_on_its_chunks(size: int, chunk_bytes: int) -> None:
     body = bytes(number % 251 for number in range(size))
-    found = pieces_of([body[start : start + chunk_bytes] for start in range(0, size, chunk_bytes)])
+    chunks = [Passage(body[start : start + chunk_bytes]) for start in range(0, size, chunk_bytes)]
+    found = [piece.data for piece in pieces_of(chunks)]
     assert b"".join(found) == body
     assert [len(piece) for piece in found[:-1]] == [PIECE_BYTES_MAX] * (len(found) - 1)
     assert all(0 < len(piece) <= PIECE_BYTES_MAX for piece in found)
+
+
+DOCUMENTS = st.sampled_from([None, "Emma", "第一章"])
+
+
+@given(st.lists(st.tuples(st.binary(max_size=9), DOCUMENTS), max_size=6))
+def test_pieces_are_of_one_document_each_and_join_to_its_text(parts: list[tuple[bytes, str | None]]) -> None:
+    passages = [Passage(part * 40_000, document) for part, document in parts]
+    found = pieces_of(passages)
+    assert joined(found) == joined(passages)
+    for piece, next_ in pairwise(found):
+        assert len(piece.data) == PIECE_BYTES_MAX or piece.document != next_.document
+    assert all(0 < len(piece.data) <= PIECE_BYTES_MAX for piece in found)
+
+
+def joined(passages: list[Passage]) -> list[Passage]:
+    """The passages, those of one document after the other as one."""
+    whole = groupby((passage for passage in passages if passage.data), key=lambda passage: passage.document)
+    return [Passage(b"".join(passage.data for passage in group), document) for document, group in whole]

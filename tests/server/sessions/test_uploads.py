@@ -16,7 +16,8 @@ from server.engine.model_runner import ModelRunner
 from server.engine.scheduler import Scheduler
 from server.ingest.readers import SessionReaders
 from server.observability.metrics import Metrics
-from server.sessions.errors import ContentConflict, InvalidUtf8
+from server.sessions.errors import ContentConflict, InvalidUtf8, OffsetMismatch
+from server.sessions.pieces import Passage
 from server.sessions.receipts import Receipts
 from server.sessions.registry import NewSession
 from server.sessions.service import SessionService
@@ -71,12 +72,15 @@ class Bench:
             store, self.readers, self.engine, loaded, settings, metrics, Receipts(b"of the test")
         )
 
-    async def append(self, text: bytes, offset: int | None = None) -> int:
-        return (await self.service.uploads.append(KEY, offset, once(text))).accepted_bytes
+    async def append(self, text: bytes, offset: int | None = None, document: str | None = None) -> int:
+        return (await self.service.uploads.append(KEY, offset, once(text, document))).accepted_bytes
+
+    async def marks(self) -> list[tuple[int, str]]:
+        return [(mark.offset, mark.name) for mark in (await self.raw.get(KEY)).marks]
 
 
-async def once(text: bytes) -> AsyncIterator[bytes]:
-    yield text
+async def once(text: bytes, document: str | None = None) -> AsyncIterator[Passage]:
+    yield Passage(text, document)
 
 
 @pytest.fixture
@@ -149,3 +153,26 @@ async def test_a_record_without_its_open_bytes_costs_one_journal_read(bench: Ben
     assert bench.store.counted() == {"get": 1, "journal": 1, "append": 1}
     assert await bench.append(b"read") == 9
     assert bench.store.counted() == {"get": 1, "append": 1}
+
+
+@pytest.mark.parametrize("at_offset", [False, True])
+async def test_what_comes_between_the_pieces_of_a_body_ends_it_and_its_rest_goes_on_with_its_document(
+    bench: Bench, at_offset: bool
+) -> None:
+    body, end = b"a" * (PIECE_BYTES_MAX + 1), 5 + PIECE_BYTES_MAX
+
+    async def other() -> None:
+        await bench.raw.append(KEY, end, b"b", 1.0, document="other")
+
+    async def before_the_first() -> None:
+        bench.store.before_append = other
+
+    await bench.append(b"once ")
+    bench.store.before_append = before_the_first
+    with pytest.raises(ContentConflict if at_offset else OffsetMismatch) as refused:
+        await bench.append(body, 5 if at_offset else None, "mine")
+    assert refused.value.members == {"expected_offset": end + 1}
+    await bench.append(body[-1:], end + 1 if at_offset else None, "mine")
+    assert await bench.marks() == [(5, "mine"), (end, "other"), (end + 1, "mine")]
+    assert await bench.append(body[-1:]) == end + 3
+    assert len(await bench.marks()) == 3

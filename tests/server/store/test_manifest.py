@@ -62,4 +62,5 @@ def test_text_belongs_to_the_lineage_under_which_it_was_appended() -> None:
 def test_the_stored_format_only_adds_fields_to_the_first_version() -> None:
     before, after = json.loads(EARLIER), json.loads(decode(EARLIER).encode())
     later: dict[str, object] = {"keep_text": False, "open_bytes": None, "marks": [], "marks_trimmed": 0}
-    assert after == before | {"record": before["record"] | later, "snapshots": [], "stretches": []}
+    parts: dict[str, object] = {"borrowed": [], "lent": [], "parts_bytes": 0}
+    assert after == before | {"record": before["record"] | later, "snapshots": [], "stretches": []} | parts
