@@ -13,7 +13,7 @@ from model.layers.backbone import WindowCache, at_least_float32
 from model.layers.blocks import Angles, Layers
 from model.mechanisms.base import MemoryTransformer
 from model.mechanisms.delta_ops import dpfp, unit_dpfp
-from model.memory import MemoryState
+from model.memory import FLOAT_MAX, MemoryState
 
 EPSILON = 1e-5
 
@@ -84,7 +84,9 @@ class ArmtTransformer(MemoryTransformer):
                 "associations": torch.zeros(*shape, c.d_model, dtype=self.sums, device=self.device),
                 "norms": torch.zeros(shape, dtype=self.sums, device=self.device),
                 "begun": torch.zeros(batch, dtype=torch.bool, device=self.device),
-            }
+            },
+            # φ is never negative, and a sum of it is what is divided by.
+            bounds={"norms": (0, FLOAT_MAX), "begun": (0, 1)},
         )
 
     def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:

@@ -193,7 +193,8 @@ class DeltaTransformer(MemoryTransformer):
         c = self.config
         shape = (batch, c.n_layers, c.memory_heads, c.memory_rows, c.d_model // c.memory_heads)
         start = torch.full((batch, c.context_tokens), c.special.start, dtype=torch.int64, device=self.device)
-        return MemoryState({"associations": torch.zeros(shape, dtype=self.sums, device=self.device), "context": start})
+        associations = torch.zeros(shape, dtype=self.sums, device=self.device)
+        return MemoryState({"associations": associations, "context": start}, bounds={"context": (0, c.vocab_size - 1)})
 
     def windows(self, segments: Tensor, memory: MemoryState) -> Tensor:
         text = torch.cat([memory["context"], segments.reshape(1, -1)], dim=1)[0]
