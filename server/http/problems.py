@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from server.engine.engine import EngineBusy, EngineStopped, StepFailed
 from server.http import refusals as http
-from server.ingest.errors import MemoryDamaged, ReaderDropped, ReaderStopped
+from server.ingest.errors import MemoryDamaged, ReaderDropped, ReaderStopped, ReadingFailed
 from server.sessions import errors as sessions
 from server.sessions.receipts import BadReceipt
 from server.store import errors as store
@@ -87,6 +87,7 @@ class Row(NamedTuple):
 
 _AGAIN = "{error}; nothing is lost, send the request again"
 _DAMAGED = "a stored value is damaged ({error}); delete the session and send its text again"
+_LOG_HAS_IT = "the log has the cause under this request's id"
 _NO_SESSION = Row(SESSION_NOT_FOUND, "no such session; create it with POST /v1/sessions", "id")
 _NO_SNAPSHOT = Row(SNAPSHOT_NOT_FOUND, "no such snapshot; GET …/snapshots lists the session's snapshots", "name")
 
@@ -121,7 +122,8 @@ ROWS: Mapping[type[Exception], Row] = {
     ReaderDropped: Row(NOT_READY, "the session was changed while the request waited for it; send the request again"),
     EngineBusy: Row(OVERLOADED, "{error}; send the request again after the seconds in Retry-After"),
     EngineStopped: Row(NOT_READY),
-    StepFailed: Row(NOT_READY, "the engine failed at a step of this request; send the request again"),
+    ReadingFailed: Row(INTERNAL_ERROR, "{error}; the text is kept, " + _LOG_HAS_IT),
+    StepFailed: Row(INTERNAL_ERROR, "the model failed at this request, not at others; " + _LOG_HAS_IT),
     store.StoreError: Row(STORE_UNAVAILABLE, _AGAIN),
     store.SessionMissing: _NO_SESSION,
     store.SessionExpired: Row(SESSION_EXPIRED, param="id"),
@@ -143,7 +145,7 @@ ROWS: Mapping[type[Exception], Row] = {
 _WITH_OFFSET = (store.OffsetMismatch, store.ContentConflict, store.CharacterCut, store.TooManyDocuments)
 _NO_ROUTE = Row(NOT_FOUND, "there is no such route; /docs lists the routes")
 _NO_METHOD = Row(METHOD_NOT_ALLOWED, "this route does not take this method; the header Allow lists those that it takes")
-_UNKNOWN = Row(INTERNAL_ERROR, "the server failed; its log has the cause under this request's id")
+_UNKNOWN = Row(INTERNAL_ERROR, "the server failed; " + _LOG_HAS_IT)
 PROBLEM_TYPES = frozenset(row.problem for row in (*ROWS.values(), _NO_ROUTE, _NO_METHOD, _UNKNOWN))
 
 
@@ -178,7 +180,7 @@ class ErrorResponse:
 
 
 def error_response(error: Exception) -> ErrorResponse:
-    """The response to an exception; one without a row is logged with its traceback."""
+    """The response to an exception; one that is answered as an internal error is logged."""
     match error:
         case ExceptionGroup():
             return error_response(error.exceptions[0])
@@ -188,7 +190,7 @@ def error_response(error: Exception) -> ErrorResponse:
         case HTTPException(__cause__=sessions.Refusal() as cause):
             return error_response(cause)
     row = _row(error)
-    if row is _UNKNOWN:
+    if row.problem is INTERNAL_ERROR:
         log.error("unexpected failure", exc_info=error)
     param, members = row.param, dict[str, Any]()
     if isinstance(error, sessions.Refusal):

@@ -3,6 +3,7 @@
 IngestError
  ├── MemoryDamaged     the stored memory is damaged beyond repair; the session is quarantined
  ├── ReaderDropped     the reader ended before the text was read, because its memory is no longer valid
+ ├── ReadingFailed     the model failed at the session's text
  └── ReaderStopped     the server is shutting down, so no more text is read
 """
 
@@ -19,6 +20,10 @@ class MemoryDamaged(IngestError):
 
 class ReaderDropped(IngestError):
     """The reader ended before the text was read, because its memory is no longer valid; the store has the truth."""
+
+
+class ReadingFailed(IngestError):
+    """The model failed at the session's text, also without other work beside it; the text is kept."""
 
 
 class ReaderStopped(IngestError):

@@ -12,7 +12,7 @@ from server.engine.engine import Engine
 from server.engine.fair_semaphore import FairSemaphore
 from server.ingest.backlog import Backlog
 from server.ingest.checkpointer import Checkpointer, CheckpointPolicy
-from server.ingest.errors import ReaderDropped, ReaderStopped
+from server.ingest.errors import ReaderDropped, ReaderStopped, ReadingFailed
 from server.ingest.lease_manager import LeaseManager
 from server.ingest.reader_state import State
 from server.ingest.session_cache import SessionCache
@@ -52,6 +52,8 @@ class SessionReaders:
         self._cache: SessionCache[SessionKey, SessionReader] = SessionCache(
             settings.resident_bytes, RESIDENT_SESSIONS_MAX
         )
+        # The newest sessions that the model failed at, by their lineage; reading has not begun again since.
+        self._failed: dict[SessionKey, str] = {}
         self.backlog = Backlog()
         self._stopping = False
 
@@ -87,8 +89,13 @@ class SessionReaders:
         """The session's reader, which counts as used."""
         return self._cache.use(key)
 
+    def has_failed(self, record: SessionRecord) -> bool:
+        """Whether the model failed when the session was last read here: only a request has it tried again."""
+        return self._failed.get(record.key) == record.lineage
+
     def wake(self, record: SessionRecord, ask: bool = True) -> SessionReader:
         """Reads the session up to its accepted text; with `ask`, the lease is asked for if another replica holds it."""
+        self._failed.pop(record.key, None)
         reader = self._cache.use(record.key)
         if reader is None or reader.progress.lineage != record.lineage:
             if reader is not None:
@@ -164,6 +171,10 @@ class SessionReaders:
         if reader.state is State.FAILED or (reader.state is State.STOPPED and reader.progress.read is None):
             # Without a memory there is nothing to keep.
             self._remove(reader)
+            if isinstance(reader.failure, ReadingFailed):
+                self._failed[reader.key] = reader.progress.lineage
+                if len(self._failed) > RESIDENT_SESSIONS_MAX:
+                    del self._failed[next(iter(self._failed))]
         elif reader.state is State.STOPPED:
             self._cache.unpin(reader.key)
             self._trim()

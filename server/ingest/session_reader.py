@@ -262,7 +262,7 @@ class SessionReader:
             case store.StoreError():
                 log.warning("reading stopped: %s", error)
             case _:
-                log.exception("reading failed")
+                log.exception("reading session %r failed", self.key.id)
         return State.FAILED
 
     def _retry(self) -> None:

@@ -48,7 +48,10 @@ class Sweeper:
                 log.warning("the sweep failed and will run again: %s", error)
 
     async def _wake_unread(self) -> None:
-        """Has unread text read; a session that another replica holds is left to it."""
+        """Has unread text read; a session that another replica holds is left to it.
+
+        What the model has failed at here is not tried again: it would fail at every sweep.
+        """
         for record in await self._store.unread(self._unread_bytes):
-            if record.fingerprint == self._fingerprint:
+            if record.fingerprint == self._fingerprint and not self._readers.has_failed(record):
                 self._readers.wake(record, ask=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from model.weights import LoadedModel
-from server.engine.engine import Engine
+from server.engine.engine import Engine, StepFailed
+from server.ingest.errors import ReadingFailed
 from server.ingest.session_progress import ReadState
 from server.observability.metrics import Metrics
 from server.store.text_hash import extended
@@ -20,11 +21,17 @@ class TextReader:
         self._metrics = metrics
 
     async def read(self, before: ReadState, data: bytes, tenant: str) -> ReadState | None:
-        """The state once it has read `data` too; None where the engine stops before it has."""
+        """The state once it has read `data` too; None where the engine stops before it has.
+
+        Raises `ReadingFailed` where the model fails at this text.
+        """
         state, chain = before
         (ids, pending), chain = await asyncio.to_thread(self._advance, state.pending, data, chain)
         advance = state.advance(ids, pending, len(data), self._loaded.model.config.segment_tokens)
-        result = await self._engine.read(state.memory, advance.segments, tenant)
+        try:
+            result = await self._engine.read(state.memory, advance.segments, tenant)
+        except StepFailed as error:
+            raise ReadingFailed(f"the model failed at the text behind offset {state.offset}") from error
         if result.segments < len(advance.segments):
             return None
         self._metrics.read_tokens.inc(len(ids))

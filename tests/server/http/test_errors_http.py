@@ -11,7 +11,7 @@ import pytest
 from server.engine.engine import EngineStopped, StepFailed
 from server.http import problems
 from server.http.problems import PROBLEM_TYPES, ProblemType, error_response
-from server.ingest.errors import ReaderDropped, ReaderStopped
+from server.ingest.errors import ReaderDropped, ReaderStopped, ReadingFailed
 from server.store.base import DamagedValue, LeaseHeld, StaleCheckpoint, StoreFull, StoreUnavailable
 from testing.replies import asked, created, must_be_problem, problem, shown
 from testing.serving import Server, client
@@ -180,7 +180,8 @@ def test_a_refusal_does_not_echo_the_body(http: httpx.Client) -> None:
         (StaleCheckpoint("version 3 does not follow"), problems.STORE_UNAVAILABLE),
         (DamagedValue("the record of a session"), problems.SESSION_QUARANTINED),
         (EngineStopped("the engine has stopped; restart the server"), problems.NOT_READY),
-        (StepFailed("a step of the engine failed: secret"), problems.NOT_READY),
+        (StepFailed("the model failed at this work: secret"), problems.INTERNAL_ERROR),
+        (ReadingFailed("the model failed at the text behind offset 7"), problems.INTERNAL_ERROR),
         (ReaderDropped(), problems.NOT_READY),
         (ReaderStopped("the server is shutting down before the text was read"), problems.DRAINING),
         (LeaseHeld("replica 2"), problems.STORE_UNAVAILABLE),

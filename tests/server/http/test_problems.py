@@ -1,4 +1,4 @@
-"""No exception that has a name is answered as an internal error."""
+"""Every exception that has a name has a row: none is answered as an internal error by omission."""
 
 from __future__ import annotations
 
