@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -83,6 +86,67 @@ def test_each_gets_what_it_would_get_alone(name: str, seed: int, answers: int, s
                 torch.testing.assert_close(hidden, expected, rtol=1e-8, atol=1e-8)
     for memory, kept in zip(own, before, strict=True):
         assert memory.equals(kept), "no memory is changed by an answer"
+
+
+@contextmanager
+def failing(random: Random) -> Iterator[None]:
+    """What moves memories and caches raises now and then, before it has done its work or after."""
+
+    def wrapped(whole: Any) -> Any:
+        def sometimes(*arguments: Any) -> Any:
+            chance = random.random()
+            if chance < 0.15:
+                raise RuntimeError("out of memory")
+            made = whole(*arguments)
+            if chance < 0.3:
+                raise RuntimeError("out of memory")
+            return made
+
+        return sometimes
+
+    with ExitStack() as patches:
+        for kind, name in ((WindowCache, "row"), (WindowCache, "put"), (MemoryState, "put")):
+            patches.enter_context(patch.object(kind, name, wrapped(getattr(kind, name))))
+        for kind in (WindowCache, MemoryState):
+            patches.enter_context(patch.object(kind, "stack", staticmethod(wrapped(kind.stack))))
+        yield
+
+
+@names
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000), answers=st.integers(1, 7))
+def test_a_step_that_failed_anywhere_can_be_taken_again(name: str, seed: int, answers: int) -> None:
+    """With some of its answers, as where the culprit is looked for, and then with the others."""
+    model, random = MODELS[name], Random(seed)
+    batch, own = DecodeBatch(model), memories(model, answers)
+    tokens: dict[AnswerWork, list[int]] = {}
+    found: dict[AnswerWork, list[Tensor]] = {}
+    with torch.inference_mode():
+        prompts = {}
+        for memory in own:
+            prompt = Prompt(random.choice([own[0], memory]), [7] * random.choice([1, 3, 70]))
+            work = added(model, batch, prompt)
+            prompts[work], tokens[work], found[work] = prompt, [], []
+        for _ in range(ROOM):
+            step = random.sample(list(prompts), random.randint(1, answers))
+            for work in step:
+                tokens[work].append(random.randrange(340))
+            cut = random.randint(0, len(step))
+            for part in [step] if cut in (0, len(step)) else [step[:cut], step[cut:]]:
+                last = [tokens[work][-1] for work in part]
+                try:
+                    with failing(random):
+                        batch.decode_step(step, [tokens[work][-1] for work in step])
+                    # No token could be chosen.
+                    raise RuntimeError
+                except RuntimeError:
+                    batch.take_back()
+                hidden = batch.decode_step(part, last)
+                for work, made in zip(part, hidden, strict=True):
+                    found[work].append(made)
+        for work, prompt in prompts.items():
+            for made, expected in zip(found[work], alone(model, prompt, tokens[work]), strict=True):
+                torch.testing.assert_close(made, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_a_new_answer_takes_a_free_row_and_no_other_row_moves() -> None:
