@@ -16,6 +16,7 @@ from server.store.base import (
     Lease,
     Mark,
     Recovery,
+    Redaction,
     SessionKey,
     SessionRecord,
     Snapshot,
@@ -132,6 +133,9 @@ class InstrumentedStore:
         marks: tuple[Mark, ...] = (),
     ) -> SessionRecord:
         return await self._counted("rewind", self._store.rewind(record, checkpoint, lineage, at, marks))
+
+    async def redact(self, record: SessionRecord, redaction: Redaction, lineage: str, at: float) -> SessionRecord:
+        return await self._counted("redact", self._store.redact(record, redaction, lineage, at))
 
     async def rebuild(
         self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float

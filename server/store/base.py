@@ -39,7 +39,9 @@ from server.store.values import (
     Lease as Lease,
     Mark as Mark,
     NOTHING_READ as NOTHING_READ,
+    Range as Range,
     Recovery as Recovery,
+    Redaction as Redaction,
     SessionKey as SessionKey,
     SessionRecord as SessionRecord,
     Snapshot as Snapshot,
@@ -192,6 +194,18 @@ class Store(Protocol):
         keeps its text, the journal covers the offset and, by its chain, starts with the text that the memory has read.
         Otherwise the journal and the digests of its pieces are deleted, and it starts at the offset. `marks` are those
         of all text that the memory has read. `at` becomes updated_at.
+        """
+
+    async def redact(self, record: SessionRecord, redaction: Redaction, lineage: str, at: float) -> SessionRecord:
+        """Removes text from the session for certain, in one atomic step; returns the new record.
+
+        `StaleCheckpoint` unless the session's lineage is the `record`'s, and the redaction's checkpoint ends where the
+        accepted text does, with the session's version + 1; `SnapshotMissing`. The checkpoint takes the place of all
+        checkpoints, each memory of `snapshots` that of the snapshot of its name. In the journal of a session that keeps
+        its text, every byte in the ranges becomes a newline, and the chain of the text changes accordingly; any other
+        journal is deleted. Digests of deleted bytes, and of all pieces of a deleted journal, are deleted too. The
+        marks in the ranges become marks of no document. The session's lineage becomes `lineage`; its lease ends.
+        When this returns, no file of the store has the deleted bytes in the clear.
         """
 
     async def rebuild(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
+from server.store import redaction as redaction_rules
 from server.store import rules
 from server.store.base import (
     CHECKPOINTS_KEPT,
@@ -14,6 +15,7 @@ from server.store.base import (
     Mark,
     OffsetMismatch,
     Recovery,
+    Redaction,
     SessionKey,
     SessionRecord,
     Snapshot,
@@ -177,6 +179,25 @@ class MemoryStore:
         rewound = rules.rewound(session.record, checkpoint, lineage, at, marks)
         session.record = rules.trimmed_marks(rewound, session.journal_offset)
         session.checkpoints = [memory]
+        session.give_back()
+        self._leases.end(record.key)
+        return deepcopy(session.record)
+
+    async def redact(self, record: SessionRecord, redaction: Redaction, lineage: str, at: float) -> SessionRecord:
+        session = self._session(record.key)
+        redaction_rules.check(session.record, redaction, session.snapshots.keys(), record.lineage)
+        if session.record.keep_text:
+            kept = [*session.blank(redaction.ranges)]
+        else:
+            kept, session.journal, session.repeats = [], [], []
+            session.journal_offset = session.record.accepted_bytes
+        redacted, redaction = redaction_rules.redacted(session.record, redaction, kept, lineage, at)
+        session.record = rules.trimmed_marks(redacted, session.journal_offset)
+        session.checkpoints = [session.memory(redaction.checkpoint)]
+        for name, checkpoint in redaction.snapshots.items():
+            snapshot, memory = session.snapshots[name][0], session.memory(checkpoint)
+            kept_now = snapshot._replace(info=memory.kept.info, value_bytes=memory.kept.value_bytes)
+            session.snapshots[name] = kept_now, memory
         session.give_back()
         self._leases.end(record.key)
         return deepcopy(session.record)

@@ -1,13 +1,15 @@
 """A session as the in-memory store keeps it: its text, its memories, and the parts that they share."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from server.store import rules, text_hash
+from server.store import redaction, rules, text_hash
 from server.store.base import (
     CHECKPOINTS_KEPT,
     REPEATS_KEPT,
     ContentConflict,
     OffsetMismatch,
+    Range,
     SessionRecord,
     Snapshot,
     StoredCheckpoint,
@@ -148,6 +150,25 @@ class Session:
             oldest = rules.trimmed_to(self.record, self.journal_offset, self.checkpoints[0].kept.info.offset)
             self.journal = [piece for piece in self.journal if piece.end > oldest]
             self.journal_offset = min([oldest, *(piece.offset for piece in self.journal)])
+
+    def blank(self, ranges: Sequence[Range]) -> Iterator[tuple[int, bytes]]:
+        """Makes the bytes in these ranges newlines; gives those that were here, by offset."""
+        for begin, end in ranges:
+            first = max(begin, self.journal_offset)
+            old = self.text[first - self.journal_offset : max(0, end - self.journal_offset)]
+            if not old:
+                continue
+            yield first, old
+            for number, piece in enumerate(self.journal):
+                low, high = max(first, piece.offset), min(end, piece.end)
+                if low < high:
+                    before, after = piece.value[: low - piece.offset], piece.value[high - piece.offset :]
+                    self.journal[number] = Piece(piece.offset, before + redaction.BLANK * (high - low) + after)
+        self.repeats = [
+            repeat
+            for repeat in self.repeats
+            if all(repeat.end <= begin or end <= repeat.offset for begin, end in ranges)
+        ]
 
     def cut(self, offset: int) -> None:
         """Deletes the text after `offset`, as if it had never been appended."""

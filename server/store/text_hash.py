@@ -16,6 +16,12 @@ def extended(chain: str, text: bytes) -> str:
     return f"{(shifted + int.from_bytes(text, 'big')) % _PRIME:064x}"
 
 
+def replaced(chain: str, old: bytes, new: bytes, following_bytes: int) -> str:
+    """The chain of a text with this `chain` after the bytes `old`, with so many behind them, became as many others."""
+    change = int.from_bytes(new, "big") - int.from_bytes(old, "big")
+    return f"{(int(chain, 16) + change * pow(256, following_bytes, _PRIME)) % _PRIME:064x}"
+
+
 def shortened(chain: str, text: bytes) -> str:
     """The chain of a text with this `chain` after its last bytes, `text`, are removed."""
     rest = int(chain, 16) - int.from_bytes(text, "big")

@@ -1,5 +1,6 @@
 """The values that a store keeps and gives: sessions, journals' ends, checkpoints, snapshots, leases."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -117,6 +118,26 @@ class StoredCheckpoint:
     @property
     def offset(self) -> int:
         return self.info.offset
+
+
+class Range(NamedTuple):
+    """The bytes of a text from `begin` up to `end`."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Redaction:
+    """What stays of a session's memories without the text in some ranges, which are in order and do not overlap.
+
+    `checkpoint` has read all of the text; `snapshots` are the memories of the snapshots that follow, by name. The
+    chains of all of them are those of the text before it is redacted.
+    """
+
+    ranges: tuple[Range, ...]
+    checkpoint: StoredCheckpoint
+    snapshots: Mapping[str, StoredCheckpoint] = field(default_factory=dict)
 
 
 class Snapshot(NamedTuple):

@@ -15,6 +15,7 @@ from server.store.base import (
     Lease,
     Mark,
     Recovery,
+    Redaction,
     SessionKey,
     SessionRecord,
     Snapshot,
@@ -146,6 +147,9 @@ class RedisStore:
     ) -> SessionRecord:
         self._open()
         return await self._copies.rewind(record, checkpoint, lineage, at, marks)
+
+    async def redact(self, record: SessionRecord, redaction: Redaction, lineage: str, at: float) -> SessionRecord:
+        raise NotImplementedError
 
     async def rebuild(
         self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float

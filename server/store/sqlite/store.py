@@ -15,6 +15,7 @@ from server.store.base import (
     Lease,
     Mark,
     Recovery,
+    Redaction,
     SessionKey,
     SessionRecord,
     Snapshot,
@@ -133,6 +134,9 @@ class SqliteStore:
         chain = await self._chain_at(record.key, checkpoint.offset) if record.keep_text else None
         end_lease = partial(self._leases.end, record.key)
         return await self.writer.run(partial(rewind, known_chain=chain, end_lease=end_lease))
+
+    async def redact(self, record: SessionRecord, redaction: Redaction, lineage: str, at: float) -> SessionRecord:
+        raise NotImplementedError
 
     async def rebuild(
         self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float
