@@ -60,6 +60,12 @@ class MemoryTransformer(Backbone, ABC):
         """The bytes that the memory of one row can grow to."""
         return self.initial_memory(1).nbytes
 
+    def must_be_of_a_text(self, memory: MemoryState) -> None:
+        """Raises `UnsoundMemory` for a memory of one row that no text leads to, though `restored` has let it through.
+
+        For files from outside: it looks at everything that was kept.
+        """
+
     @abstractmethod
     def read(self, segment: Tensor, memory: MemoryState) -> MemoryState:
         """The memory after reading one segment (B, T) of token ids per row; `memory` itself is left as it was."""

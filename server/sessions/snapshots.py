@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, decode, encode
+from model.memory import UnsoundMemory
 from model.tokenizer import InvalidText
 from model.weights import LoadedModel
 from server.engine.engine import Engine
@@ -174,6 +175,10 @@ class SnapshotService:
     def _checked(self, file: bytes) -> Checkpoint:
         """The state in an imported file; `CheckpointError` where no text could have led to it."""
         state, config = decode(file, self._loaded.fingerprint, self._initial), self._loaded.model.config
+        try:
+            self._loaded.model.must_be_of_a_text(state.memory)
+        except UnsoundMemory as error:
+            raise CheckpointError(str(error)) from error
         if not all(0 <= token < config.vocab_size for token in state.tail):
             raise CheckpointError("the tail has token ids outside of the vocabulary")
         if len(state.tail) >= config.segment_tokens:

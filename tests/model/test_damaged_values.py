@@ -76,12 +76,33 @@ def test_a_memory_with_damaged_values_is_refused_or_can_be_used(name: str, seed:
         ask(model, after)
 
 
+@given(seed=st.integers(0, 1_000_000), reach=st.integers(-200, 200))
+def test_an_offset_that_no_text_leads_to_is_refused(seed: int, reach: int) -> None:
+    """Of any episode: what is let through names no place behind the text's end, and no place twice."""
+    model, random = MODELS["episodic"], Random(seed)
+    memory = read(model, seed % 5)
+    tensors = {name: tensor.clone() for name, tensor in memory.tensors.items()}
+    tensors["00000.offsets"][random.randrange(SEGMENTS)] += reach
+    try:
+        found = model.initial_memory(1).restored(tensors)
+        model.must_be_of_a_text(found)
+    except UnsoundMemory:
+        assert reach
+        return
+    assert reach <= 0, "every byte of this text belongs to an episode: none may begin later"
+    begins, ends = tensors["00000.offsets"].tolist(), [*tensors["00000.offsets"].tolist()[1:], tensors["read"][1]]
+    sizes = [sum(len(f" {token}") for token in tokens) for tokens in tensors["00000.tokens"].tolist()]
+    assert all(begin + size <= end for begin, size, end in zip(begins, sizes, ends, strict=True))
+
+
 @names
 def test_a_memory_that_was_read_is_not_refused(name: str) -> None:
     """Nor is one of many segments: what ARMT divides by grows with them."""
     model, generator = MODELS[name], torch.Generator().manual_seed(3)
     memory = read_all(model, torch.randint(340, (500, 8), generator=generator), model.initial_memory(1))
-    assert model.initial_memory(1).restored(memory.tensors).equals(memory)
+    found = model.initial_memory(1).restored(memory.tensors)
+    assert found.equals(memory)
+    model.must_be_of_a_text(found)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from model.mechanisms.episodic.memory import Block, Episodes, EpisodicMemory, La
 from model.mechanisms.episodic.terms import as_array, counted, joined
 from model.mechanisms.episodic.vocabulary import Vocabulary
 from model.mechanisms.episodic.window import merged, pieces, sources_of, window_tokens
-from model.memory import MemoryState
+from model.memory import MemoryState, UnsoundMemory
 
 # A full memory is cut down to this share of its capacity at once.
 KEPT_SHARE = 15 / 16
@@ -52,6 +52,20 @@ class EpisodicTransformer(MemoryTransformer):
     @property
     def _episodes_max(self) -> int:
         return max(2, self.config.capacity_tokens // self.config.segment_tokens)
+
+    def must_be_of_a_text(self, memory: MemoryState) -> None:
+        """An episode has no more bytes than there are up to the next one, and the last up to the text's end."""
+        assert isinstance(memory, EpisodicMemory)
+        [episodes] = memory.rows
+        begins = [begin for block in episodes.blocks for begin in block.offsets.tolist()]
+        ends = [*begins[1:], episodes.read_bytes]
+        sizes = [
+            size
+            for block in episodes.blocks
+            for size in self.vocabulary.sizes(block.tokens.numpy()).sum(axis=1).tolist()
+        ]
+        if any(begin + size > end for begin, size, end in zip(begins, sizes, ends, strict=False)):
+            raise UnsoundMemory("an episode has more bytes than there are up to the next one")
 
     def read(self, segment: Tensor, memory: MemoryState) -> EpisodicMemory:
         assert isinstance(memory, EpisodicMemory)
