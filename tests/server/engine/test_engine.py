@@ -1,4 +1,4 @@
-"""A step that fails ends its own work and nothing else, and the engine goes on until it is stopped."""
+"""Work that the model fails at ends alone, and the engine goes on until it is stopped."""
 
 from __future__ import annotations
 
@@ -62,8 +62,9 @@ def running(
     waiting_max: int = 8,
     observe: Callable[[Batch, float], None] = lambda step, seconds: None,
     runner: ModelRunner | None = None,
+    step_tokens: int = 8,
 ) -> Iterator[Engine]:
-    scheduler = Scheduler(model.config.segment_tokens, answers_max, model.config.segment_tokens)
+    scheduler = Scheduler(step_tokens, answers_max, model.config.segment_tokens)
     engine = Engine(runner or ModelRunner(model), scheduler, waiting_max, observe)
     engine.start()
     try:
@@ -115,6 +116,35 @@ async def test_a_failed_read_ends_alone(model: MemoryTransformer) -> None:
         assert good.memory.equals(expected.memory)
         assert engine.alive
         assert engine.load().reads == 0
+
+
+async def test_work_that_fails_takes_nothing_of_its_step_with_it(model: MemoryTransformer) -> None:
+    """Reads, prefills and decoded tokens side by side, and then nothing but work that fails."""
+    memory, segments, prompts = model.initial_memory(1), [[3] * 8] * 4, [[1, 2], [2, 1], [4]]
+    with running(model, step_tokens=256) as engine:
+        expected = await engine.read(memory, segments)
+        alone = [(await written(engine, wanted(model, prompt)))[0] for prompt in prompts]
+        good = [engine.read(memory, segments) for _ in range(3)], [written(engine, wanted(model, p)) for p in prompts]
+        bad = [
+            *(engine.read(memory, [[1] * 8, [MARK] * 8]) for _ in range(2)),
+            *(written(engine, wanted(model, [MARK, 1])) for _ in range(2)),
+        ]
+        failed, reads, answers = await asyncio.gather(
+            asyncio.gather(*bad, return_exceptions=True), asyncio.gather(*good[0]), asyncio.gather(*good[1])
+        )
+        assert all(isinstance(failure, StepFailed) for failure in failed)
+        for read in reads:
+            assert read.segments == 4
+            for name, tensor in read.memory.tensors.items():
+                torch.testing.assert_close(tensor, expected.memory[name], rtol=1e-3, atol=1e-3)
+        assert [tokens for (tokens,) in answers] == alone
+        nothing_else = [written(engine, wanted(model, [MARK])) for _ in range(5)]
+        for failure in await asyncio.gather(*nothing_else, return_exceptions=True):
+            assert isinstance(failure, StepFailed)
+        assert engine.alive
+        assert await written(engine, wanted(model, prompts[0])) == [alone[0]]
+        load = engine.load()
+        assert (load.answers_running, load.answers_waiting, load.reads) == (0, 0, 0)
 
 
 async def test_unfinished_work_fails_when_the_engine_stops(model: MemoryTransformer) -> None:
