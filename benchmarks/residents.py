@@ -30,7 +30,7 @@ def main(sessions: int) -> None:
     backlog, cache = Backlog(), SessionCache[SessionKey, Progress](sessions * MEMORY_BYTES, sessions)
     memory = cast(MemoryState, SimpleNamespace(nbytes=MEMORY_BYTES))
     read = ReadState(Checkpoint(memory, (), b"", READ_BYTES, READ_BYTES // 4, 2), "")
-    progress = Progress("lineage", READ_BYTES + UNREAD_BYTES, read)
+    progress = Progress("lineage", READ_BYTES + UNREAD_BYTES, read=read)
     for number in range(sessions):
         key = SessionKey(f"tenant-{number % TENANTS}", str(number))
         cache.put(key, progress)

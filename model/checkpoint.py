@@ -13,6 +13,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from model import documents
+from model.documents import Document, UnsoundDocuments
 from model.memory import MemoryState, UnsoundMemory
 
 FORMAT = "onceread.checkpoint.1"
@@ -37,7 +39,8 @@ class ForeignCheckpoint(CheckpointError):
 class Checkpoint:
     """What a session is, but for its name: `offset` bytes of text as memory, tail tokens and pending bytes.
 
-    `tokens` counts the final tokens of the text, those of the tail included; `segments` those in the memory.
+    `tokens` counts the final tokens of the text, those of the tail included; `segments` those in the memory, of which
+    the last one of a document may be filled up with tokens that are no text. `documents` are in the text's order.
     """
 
     memory: MemoryState
@@ -46,6 +49,7 @@ class Checkpoint:
     offset: int
     tokens: int
     segments: int
+    documents: tuple[Document, ...] = ()
 
     @classmethod
     def empty(cls, memory: MemoryState) -> Checkpoint:
@@ -67,8 +71,26 @@ class Checkpoint:
             self.offset + text_bytes,
             self.tokens + len(ids),
             self.segments + len(segments),
+            documents.grown(self.documents, text_bytes, len(ids)),
         )
         return Advance(segments, after)
+
+    def begin(self, name: str, ids: Sequence[int], segment_tokens: int, fill: int | None) -> Advance:
+        """The session where a document of this name begins, or goes on.
+
+        `ids` are the tokens of the pending bytes. With a token `fill` the text before is closed into whole segments:
+        at least one such token stands at its end, so that the memory itself shows where a document ends.
+        """
+        if fill is None or not self.offset:
+            before = Advance([], self)
+        else:
+            filled = segment_tokens - (len(self.tail) + len(ids)) % segment_tokens
+            before = self.advance([*ids, *[fill] * filled], b"", 0, segment_tokens)
+            tokens = self.tokens + len(ids)
+            closed = replace(before.after, tokens=tokens, documents=documents.grown(self.documents, 0, len(ids)))
+            before = Advance(before.segments, closed)
+        begun = Document(name, self.offset)
+        return before._replace(after=replace(before.after, documents=(*before.after.documents, begun)))
 
 
 class Advance(NamedTuple):
@@ -93,6 +115,7 @@ def encode(checkpoint: Checkpoint, fingerprint: str) -> bytes:
         "offset": str(checkpoint.offset),
         "tokens": str(checkpoint.tokens),
         "segments": str(checkpoint.segments),
+        "documents": documents.encode(checkpoint.documents),
     }
     return save_tensors(tensors, {**metadata, "checksum": checksum(metadata, tensors)})
 
@@ -117,7 +140,8 @@ def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
         own = {name.removeprefix(_MEMORY): t for name, t in tensors.items() if name.startswith(_MEMORY)}
         memory = like.restored(own)
         memory.must_cover(_count(metadata, "segments"), _count(metadata, "offset"))
-    except UnsoundMemory as error:
+        known = documents_in(metadata)
+    except (UnsoundMemory, UnsoundDocuments) as error:
         raise CheckpointError(f"{error}") from error
     return Checkpoint(
         memory,
@@ -126,7 +150,19 @@ def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
         _count(metadata, "offset"),
         _count(metadata, "tokens"),
         _count(metadata, "segments"),
+        known,
     )
+
+
+def documents_of(value: bytes) -> tuple[Document, ...]:
+    """The documents that a stored state lists; only its head is read."""
+    return documents_in(_metadata(value))
+
+
+def documents_in(metadata: Mapping[str, str]) -> tuple[Document, ...]:
+    """The documents in a head's metadata; the first versions had none."""
+    offset, tokens = _count(metadata, "offset"), _count(metadata, "tokens")
+    return documents.decode(metadata.get("documents", "[]"), offset, tokens)
 
 
 def _row(tensors: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> list[int]:

@@ -155,6 +155,13 @@ class TextTokenizer:
         """The tokens of pending bytes as if the text ended here; a cut character is left out."""
         return self.encode(_decoded(pending)[0])
 
+    def finish(self, pending: bytes) -> list[int]:
+        """The tokens of pending bytes where a text ends; `InvalidText` where they end inside a character."""
+        text, cut_character = _decoded(pending)
+        if cut_character:
+            raise InvalidText(len(pending) - len(cut_character))
+        return self.encode(text)
+
     def decode(self, ids: Iterable[int]) -> bytes:
         """The bytes that tokens stand for; they need not be whole characters."""
         return b"".join(self._pieces[id_] for id_ in ids if 0 <= id_ < len(self._pieces))

@@ -27,7 +27,7 @@ from server.http.admission import Admission
 from server.http.auth import Auth
 from server.http.gate import Gate
 from server.http.problems import METHOD_NOT_ALLOWED, error_response
-from server.http.routes import openai, operation, queries, sessions, snapshots, text
+from server.http.routes import documents, openai, operation, queries, sessions, snapshots, text
 from server.http.services import Services
 from server.ingest.readers import SessionReaders
 from server.ingest.sweeper import Sweeper
@@ -43,7 +43,15 @@ from server.store.open import load_keys
 from server.store.redis.topology import Access
 
 log = logging.getLogger("server")
-ROUTERS = (sessions.router, text.router, queries.router, snapshots.router, openai.router, operation.router)
+ROUTERS = (
+    sessions.router,
+    text.router,
+    queries.router,
+    snapshots.router,
+    documents.router,
+    openai.router,
+    operation.router,
+)
 DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, and questions are answered from it."
 
 

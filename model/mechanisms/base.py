@@ -51,6 +51,14 @@ class MemoryTransformer(Backbone, ABC):
     def use_vocabulary(self, pieces: Sequence[bytes]) -> None:
         """Gives the model the bytes of each token, for a mechanism that reads tokens as text."""
 
+    @property
+    def document_fill(self) -> int | None:
+        """The token, of no bytes, that fills up the last segment of a document's text.
+
+        None where a mechanism reads on: there a document's first tokens share a segment with the text before it.
+        """
+        return None
+
     @abstractmethod
     def initial_memory(self, batch: int) -> MemoryState:
         """The memory of `batch` rows that have read nothing."""

@@ -37,6 +37,7 @@ CALLS = (
     Call("PATCH", f"{_SESSION}/text", "read", "text", long_body=True),
     Call("HEAD", f"{_SESSION}/text", "read"),
     Call("POST", f"{_SESSION}/queries", "ask", "queries"),
+    Call("GET", f"{_SESSION}/documents", "read"),
     Call("GET", f"{_SESSION}/snapshots", "read"),
     Call("POST", f"{_SESSION}/snapshots", "read"),
     Call("GET", f"{_SESSION}/snapshots/{{name}}", "read"),

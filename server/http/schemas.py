@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+
+from model.documents import NAME_CHARACTERS_MAX, is_name
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -16,19 +17,18 @@ StopString = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 SourcesCount = Annotated[int, Field(ge=0, le=16)]
 TtlSeconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 
-DOCUMENT_CHARACTERS_MAX = 512
 # So many characters of a name that is refused are shown.
 _SHOWN_CHARACTERS = 32
 
 
 def document_name(name: str) -> str:
     """The name of a document; `ValueError` where it is none."""
-    controls = any(unicodedata.category(character) == "Cc" for character in name)
-    if not 1 <= len(name) <= DOCUMENT_CHARACTERS_MAX or controls:
-        shown = ascii(name[:_SHOWN_CHARACTERS]) if controls else f"'{name[:_SHOWN_CHARACTERS]}'"
+    if not is_name(name):
+        shown = name[:_SHOWN_CHARACTERS]
+        shown = f"'{shown}'" if shown.isprintable() else ascii(shown)
         more = f"… ({len(name)} characters)" if len(name) > _SHOWN_CHARACTERS else ""
         raise ValueError(
-            f"{shown}{more} cannot name a document: a name has 1 to {DOCUMENT_CHARACTERS_MAX} characters, and none is "
+            f"{shown}{more} cannot name a document: a name has 1 to {NAME_CHARACTERS_MAX} characters, and none is "
             "a control character"
         )
     return name
@@ -37,7 +37,7 @@ def document_name(name: str) -> str:
 DocumentName = Annotated[
     str,
     AfterValidator(document_name),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": DOCUMENT_CHARACTERS_MAX}),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": NAME_CHARACTERS_MAX}),
 ]
 
 # How many sources an answer has at most, where the request does not say.
@@ -194,6 +194,22 @@ class Snapshot(BaseModel):
 
 class SnapshotList(BaseModel):
     data: list[Snapshot]
+
+
+class ListedDocument(BaseModel):
+    """A document of a session's text: where it begins, and the bytes and tokens of all of its parts."""
+
+    object: Literal["document"] = "document"
+    name: str
+    offset: int
+    bytes: int
+    tokens: int
+
+
+class DocumentList(BaseModel):
+    data: list[ListedDocument]
+    has_more: bool
+    last_id: str | None
 
 
 class TextAppended(BaseModel):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from model.documents import Document, named_at
 from model.mechanisms.base import Source
 from server.http.openai_schemas import Annotation, UrlCitation
 from server.http.schemas import AnswerSource
@@ -13,10 +14,16 @@ from server.sessions.answers import Answer
 TITLE_CHARACTERS = 80
 
 
-def shown_sources(sources: Iterable[Source], count_max: int) -> list[AnswerSource]:
-    """The best `count_max` of sources that come best first."""
+def shown_sources(sources: Iterable[Source], count_max: int, documents: Sequence[Document] = ()) -> list[AnswerSource]:
+    """The best `count_max` of sources that come best first, each with the name of its document."""
     return [
-        AnswerSource(offset=source.offset, bytes=source.size, text=source.text, score=source.score)
+        AnswerSource(
+            offset=source.offset,
+            bytes=source.size,
+            document=named_at(documents, source.offset),
+            text=source.text,
+            score=source.score,
+        )
         for source in islice(sources, count_max)
     ]
 
@@ -37,7 +44,7 @@ def citations(answer: Answer, session: str | None, count_max: int) -> list[Annot
             ),
             source=source,
         )
-        for source in shown_sources(of_session, count_max)
+        for source in shown_sources(of_session, count_max, answer.context.state.documents)
     ]
 
 

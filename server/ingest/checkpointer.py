@@ -14,7 +14,7 @@ from server.engine.engine import Engine
 from server.ingest.errors import MemoryDamaged
 from server.ingest.session_progress import Progress, ReadState
 from server.observability.metrics import Metrics
-from server.store.base import Lease, Recovery, SessionKey, Store, StoredCheckpoint, StoreError
+from server.store.base import Lease, Recovery, SessionKey, SessionRecord, Store, StoredCheckpoint, StoreError
 from server.store.text_hash import EMPTY_CHAIN
 
 log = logging.getLogger(__name__)
@@ -58,12 +58,10 @@ class Stored(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """The newest sound state of a session, what the store's record says, and how long it took."""
+    """The newest sound state of a session, the store's record, and how long it took."""
 
     read: ReadState
-    version: int
-    stored_bytes: int
-    accepted_bytes: int
+    record: SessionRecord
     seconds: float
 
 
@@ -124,7 +122,7 @@ class Checkpointer:
             log.error("damaged values were found and not used: %s", "; ".join(damaged))
         seconds = time.perf_counter() - began
         self._metrics.memory_load_seconds.labels(source="store").observe(seconds)
-        return Restored(read, record.version, record.read_bytes, record.accepted_bytes, seconds)
+        return Restored(read, record, seconds)
 
     async def _usable(self, recovery: Recovery) -> tuple[ReadState | None, list[str]]:
         """The newest state that can be read on from, and what was found damaged before it."""

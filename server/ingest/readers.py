@@ -104,7 +104,7 @@ class SessionReaders:
             self._cache.put(record.key, reader)
             self.backlog.add(record.key.tenant, reader.progress)
         self._cache.pin(record.key)
-        reader.wake(record.accepted_bytes, ask)
+        reader.wake(record, ask)
         if not reader.running:
             self.ended(reader)
         return reader

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
-from server.store.base import CheckpointInfo, SessionRecord
+from server.store.base import CheckpointInfo, Mark, SessionRecord
 
 
 class MemorySource(NamedTuple):
@@ -42,13 +42,15 @@ class Reached(NamedTuple):
 class Progress:
     """Offsets count bytes of the session's text.
 
-    `accepted_bytes` is the highest accepted offset known here. `read` is the resident state, `stored` the newest
+    `accepted_bytes` is the highest accepted offset known here, `marks` are those of the text up to it. `read` is the
+    resident state, `stored` the newest
     stored one that is resident too. `version` and `stored_bytes` are those of the newest checkpoint in the store.
     `engine_bytes` of the text behind `read` are with the engine.
     """
 
     lineage: str
     accepted_bytes: int = 0
+    marks: tuple[Mark, ...] = ()
     read: ReadState | None = None
     stored: ReadState | None = None
     version: int = 0
@@ -81,6 +83,11 @@ class Progress:
         return max(0, self.unread_bytes - self.engine_bytes)
 
     @property
+    def known_bytes(self) -> int:
+        """How much of the text behind what was read here is known here: no more is read, its marks are not known."""
+        return max(0, self.accepted_bytes - self.offset)
+
+    @property
     def complete(self) -> bool:
         """Whether all text that is known here has been read here."""
         return self.read is not None and self.offset >= self.accepted_bytes
@@ -89,8 +96,11 @@ class Progress:
     def unstored_segments(self) -> int:
         return self.read.state.segments - self.stored.state.segments if self.read and self.stored else 0
 
-    def accepts(self, accepted_bytes: int) -> Progress:
-        return replace(self, accepted_bytes=max(self.accepted_bytes, accepted_bytes))
+    def accepts(self, record: SessionRecord) -> Progress:
+        """With the text that this record has, unless more is known."""
+        if record.accepted_bytes <= self.accepted_bytes:
+            return self
+        return replace(self, accepted_bytes=record.accepted_bytes, marks=record.marks)
 
     def restored(self, read: ReadState, version: int, stored_bytes: int) -> Progress:
         return replace(self, read=read, stored=read, version=version, stored_bytes=stored_bytes, engine_bytes=0)

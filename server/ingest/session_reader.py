@@ -21,15 +21,12 @@ from server.ingest.lease_manager import HeldLease
 from server.ingest.reader_state import RUNNING, WITH_PLACE, State, transition
 from server.ingest.session_progress import Progress
 from server.ingest.shared import Shared
+from server.ingest.text_reader import JOURNAL_BYTES, steps
 from server.store import errors as store
 from server.store.base import Lease, SessionRecord
 
 log = logging.getLogger(__name__)
 
-JOURNAL_BYTES = 256 * 1024
-# What the engine is given at once for one session, some 64 segments of English: long enough that the time between
-# two steps does not count, short enough that little is read again after a shutdown.
-READ_STEP_BYTES = 16 * 1024
 RETRY_SECONDS = 1.0
 # How long another replica has to take a lease that was released for it, and how often a held one is asked for.
 HAND_OVER_SECONDS = 0.1
@@ -75,9 +72,9 @@ class SessionReader:
         """Whether there is a task; when it ends, it wakes all who wait."""
         return self._task is not None
 
-    def wake(self, accepted_bytes: int, ask: bool) -> None:
-        """Reads the text up to there; with `ask`, the lease is asked for if another replica holds it."""
-        self._move(self.progress.accepts(accepted_bytes))
+    def wake(self, record: SessionRecord, ask: bool) -> None:
+        """Reads the text of this record; with `ask`, the lease is asked for if another replica holds it."""
+        self._move(self.progress.accepts(record))
         self._wanted_here = self._wanted_here or ask
         if self._task is None and self._text_left:
             self._start()
@@ -177,7 +174,7 @@ class SessionReader:
         except store.LeaseHeld:
             return State.WAITING_FOR_LEASE if self._wanted_here else State.STOPPED
         record = await self._same_session()
-        self._move(self.progress.accepts(record.accepted_bytes))
+        self._move(self.progress.accepts(record))
         if not self.progress.is_newest(record):
             return State.RESTORING
         self._move(replace(self.progress, read=self.progress.stored, engine_bytes=0))
@@ -190,8 +187,8 @@ class SessionReader:
         self._restored_under = self._held.lease
         self._stored_at, self.unstored_since = time.monotonic(), None
         self.restore_seconds = restored.seconds
-        progress = self.progress.accepts(restored.accepted_bytes)
-        self._move(progress.restored(restored.read, restored.version, restored.stored_bytes))
+        record = restored.record
+        self._move(self.progress.accepts(record).restored(restored.read, record.version, record.read_bytes))
         self.notify()
         return State.READING
 
@@ -273,12 +270,14 @@ class SessionReader:
     async def _read_slice(self, held: HeldLease) -> None:
         """Reads until a checkpoint is due, and stores it; or until the text ends, or the lease does."""
         while not (self._owner.stopping or held.over):
-            data = await self._shared.store.journal(self.key, self.progress.offset, JOURNAL_BYTES)
+            offset, limit = self.progress.offset, min(JOURNAL_BYTES, self.progress.known_bytes)
+            data = await self._shared.store.journal(self.key, offset, limit)
             if not data:
-                await self._compare(held)
+                if await self._compare(held):
+                    continue
                 return
-            for start in range(0, len(data), READ_STEP_BYTES):
-                await self._read_step(data[start : start + READ_STEP_BYTES])
+            for part, document in steps(data, offset, self.progress.marks):
+                await self._read_step(part, document)
                 if self._owner.stopping or held.over:
                     return
                 age_seconds = time.monotonic() - self._stored_at
@@ -286,13 +285,15 @@ class SessionReader:
                     await self._store(held)
                     return
 
-    async def _compare(self, held: HeldLease) -> None:
-        """Refuses what was read when the store says that its text, to the same end, is another one."""
+    async def _compare(self, held: HeldLease) -> bool:
+        """Whether the store has more text; refuses what was read when it says that its text is another one."""
         record = await self._same_session()
         if record.accepted_bytes == self.progress.offset and not self.progress.follows(record):
             if self._restored_under == held.lease:
                 raise store.DamagedValue(f"the text of session {self.key.id!r} up to offset {self.progress.offset}")
             raise store.StaleCheckpoint("the store has another text than was read")
+        self._move(self.progress.accepts(record))
+        return self.progress.offset < record.accepted_bytes
 
     async def _same_session(self) -> SessionRecord:
         """The record, unless it is that of another session by now."""
@@ -301,10 +302,10 @@ class SessionReader:
             raise store.SessionMissing("the session was deleted and created anew while its text was read")
         return record
 
-    async def _read_step(self, data: bytes) -> None:
+    async def _read_step(self, data: bytes, document: str | None) -> None:
         assert self.progress.read is not None
         self._move(replace(self.progress, engine_bytes=len(data)))
-        read = await self._shared.text.read(self.progress.read, data, self.key.tenant)
+        read = await self._shared.text.read(self.progress.read, data, self.key.tenant, document)
         if read is None:
             # Stopped inside the step: the state before it stands, and the journal has the text.
             return

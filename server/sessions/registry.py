@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.weights import LoadedModel
 from server.ingest.readers import SessionReaders
@@ -14,7 +14,7 @@ from server.observability.metrics import Metrics
 from server.sessions import errors
 from server.sessions.receipts import BadReceipt, Receipts
 from server.settings import Settings
-from server.store.base import SessionKey, SessionRecord, SessionTaken, Store, StoredCheckpoint, StoreFull
+from server.store.base import Mark, SessionKey, SessionRecord, SessionTaken, Store, StoredCheckpoint, StoreFull
 from server.store.rules import begun, expired, is_expired, lineage_root, used
 
 
@@ -63,8 +63,10 @@ class SessionRegistry:
         self._metrics = metrics
         self._receipts = receipts
 
-    async def create(self, tenant: str, new: NewSession, start: StoredCheckpoint | None = None) -> SessionView:
-        """A new session, empty, or with the memory that `start` holds."""
+    async def create(
+        self, tenant: str, new: NewSession, start: StoredCheckpoint | None = None, marks: tuple[Mark, ...] = ()
+    ) -> SessionView:
+        """A new session, empty, or with the memory that `start` holds, of a text with these `marks`."""
         await self._must_fit(tenant)
         now = time.time()
         key = SessionKey(tenant, new.id or f"sess_{secrets.token_hex(12)}")
@@ -81,7 +83,7 @@ class SessionRegistry:
             keep_text=new.keep_text,
         )
         if start is not None:
-            record = begun(record, start)
+            record = replace(begun(record, start), marks=marks)
         record = used(record, now)
         try:
             await self._store.create(record, start)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, decode, encode
+from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, decode, documents_of, encode
+from model.documents import DOCUMENTS_MAX, NAME_BYTES_MAX, Document
 from model.memory import UnsoundMemory
 from model.tokenizer import InvalidText
 from model.weights import LoadedModel
@@ -22,6 +23,7 @@ from server.sessions import errors
 from server.sessions.registry import NewSession, SessionRegistry, SessionView
 from server.store.base import (
     DamagedValue,
+    Mark,
     SessionKey,
     SessionRecord,
     Snapshot,
@@ -63,7 +65,8 @@ class SnapshotService:
             self._registry.must_belong(found.fingerprint)
         metadata = record.metadata if new.metadata is None else new.metadata
         start = replace(start, info=start.info._replace(version=1))
-        return await self._registry.create(source.tenant, replace(new, metadata=metadata), start)
+        marks = _marks(documents_of(start.value))
+        return await self._registry.create(source.tenant, replace(new, metadata=metadata), start, marks)
 
     async def take(self, key: SessionKey, name: str) -> Snapshot:
         """Keeps the memory as of everything acknowledged before now, under a name."""
@@ -97,11 +100,12 @@ class SnapshotService:
         found, value = await self._store.load_snapshot(key, name)
         for fingerprint in (record.fingerprint, found.fingerprint):
             self._registry.must_belong(fingerprint)
-        await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
+        state = await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
+        marks = _marks(state.documents)
 
         async def rewind(record: SessionRecord) -> SessionRecord:
             start = replace(value, info=value.info._replace(version=record.version + 1))
-            return await self._store.rewind(record, start, _branched(record), time.time())
+            return await self._store.rewind(record, start, _branched(record), time.time(), marks)
 
         return await self._moved(key, rewind)
 
@@ -133,13 +137,13 @@ class SnapshotService:
             raise errors.InvalidMemoryFile(f"the file is not a valid memory: {error}; export it again") from None
         # The text that it was read from is not in the file: its hash begins with the file itself.
         start = StoredCheckpoint(ReadState(state, extended(EMPTY_CHAIN, file)).info(version=1), file)
-        return await self._registry.create(key.tenant, NewSession(key.id), start)
+        return await self._registry.create(key.tenant, NewSession(key.id), start, _marks(state.documents))
 
     @property
     def file_bytes_max(self) -> int:
         """The largest file that a valid memory can have."""
         model = self._loaded.model
-        return model.memory_bytes_max + 8 * model.config.segment_tokens + (1 << 20)
+        return model.memory_bytes_max + 8 * model.config.segment_tokens + DOCUMENTS_MAX * NAME_BYTES_MAX + (1 << 20)
 
     async def _now(self, key: SessionKey) -> tuple[SessionRecord, StoredCheckpoint]:
         """The record, and the memory as of everything acknowledged before now as a value."""
@@ -183,8 +187,12 @@ class SnapshotService:
             raise CheckpointError("the tail has token ids outside of the vocabulary")
         if len(state.tail) >= config.segment_tokens:
             raise CheckpointError("the tail is as long as a segment")
-        if state.tokens != state.segments * config.segment_tokens + len(state.tail):
-            raise CheckpointError("the counts of tokens and segments do not agree")
+        # Where a document begins behind other text, one to `segment_tokens` tokens close the text before it.
+        closed = self._loaded.model.document_fill is not None
+        closings = sum(part.offset > 0 for part in state.documents) if closed else 0
+        fill_tokens = state.segments * config.segment_tokens + len(state.tail) - state.tokens
+        if not closings <= fill_tokens <= closings * config.segment_tokens:
+            raise CheckpointError("the counts of tokens, segments and documents do not agree")
         # A token has at least one byte.
         if state.offset < state.tokens + len(state.pending):
             raise CheckpointError("the offset is less than its tokens have bytes")
@@ -193,6 +201,10 @@ class SnapshotService:
         except InvalidText as error:
             raise CheckpointError(f"the pending bytes are {error}") from None
         return state
+
+
+def _marks(documents: Sequence[Document]) -> tuple[Mark, ...]:
+    return tuple(Mark(part.offset, part.name) for part in documents)
 
 
 def _branched(record: SessionRecord) -> str:

@@ -21,14 +21,17 @@ NUMBERS_MAX = 1 << 22
 _MULTIPLIERS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
-def keep(episodes: Episodes, count: int) -> np.ndarray:
+def keep(episodes: Episodes, count: int, fill: int | None = None) -> np.ndarray:
     """Which episodes (n) to keep so that `count` are left; the newer of two that are worth the same.
 
-    The newest stays: what is read next may go on with its last word.
+    The newest stays: what is read next may go on with its last word. So do those of nothing but `fill`, the token that
+    fills up a document: they show where one ends.
     """
     worth = rarity(episodes)
     worth[-1] = np.inf
-    order = np.lexsort((np.arange(len(episodes)), worth, ~repeated(episodes)))
+    if fill is not None:
+        worth[np.concatenate([(block.tokens.numpy() == fill).all(axis=1) for block in episodes.blocks])] = np.inf
+    order = np.lexsort((np.arange(len(episodes)), worth, ~repeated(episodes, fill)))
     kept = np.zeros(len(episodes), dtype=bool)
     kept[order[len(episodes) - count :]] = True
     return kept
@@ -51,13 +54,17 @@ def rarity(episodes: Episodes) -> np.ndarray:
     return found
 
 
-def repeated(episodes: Episodes) -> np.ndarray:
-    """Whether newer episodes have at least half of the runs of tokens of each episode (n)."""
+def repeated(episodes: Episodes, fill: int | None = None) -> np.ndarray:
+    """Whether newer episodes have at least half of the runs of tokens of each episode (n); none with `fill` counts."""
     hashes, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     before = 0
     for block in episodes.blocks:
         runs = run_hashes(block)
-        rows, columns = np.nonzero(runs % np.uint64(SAMPLED) == 0)
+        sampled = runs % np.uint64(SAMPLED) == 0
+        if fill is not None:
+            # A run begins so many tokens before its last one, which is `fill` if any is.
+            sampled &= block.tokens.numpy()[:, block.tokens.shape[1] - runs.shape[1] :] != fill
+        rows, columns = np.nonzero(sampled)
         hashes.append(runs[rows, columns])
         owners.append(rows + before)
         before += len(block)

@@ -185,9 +185,13 @@ class EpisodicMemory(MemoryState):
             _must_be_sound(blocks[-1], self.layout, f"block {number} of the episodes")
         offsets = np.concatenate([np.zeros(0, np.int64), *[block.offsets.numpy() for block in blocks]])
         segments, size = read.tolist()
-        in_order = bool((np.diff(offsets) > 0).all()) and bool((offsets >= 0).all()) and bool((offsets < size).all())
+        own = np.concatenate([np.zeros(0, np.int32), *[np.diff(block.ends.numpy(), prepend=0) for block in blocks]])
+        # Only what fills up the end of a document has no bytes, and no terms.
+        sizes = np.diff(offsets, append=size)
+        in_order = bool((offsets >= 0).all()) and bool(((sizes > 0) | ((sizes == 0) & (own == 0))).all())
         filled = all(len(block) == BLOCK_EPISODES for block in blocks[:-1])
-        if not (in_order and filled and len(offsets) <= segments <= size):
+        # A document that ends with a whole segment has one more, of no bytes.
+        if not (in_order and filled and len(offsets) <= segments <= 2 * size):
             raise UnsoundMemory("the episodes are not those of one text")
         return EpisodicMemory([Episodes(tuple(blocks), segments, size)], self.layout)
 

@@ -32,10 +32,14 @@ class Passages(NamedTuple):
 def passages(episodes: Episodes, vocabulary: Vocabulary, some: np.ndarray, length: int) -> Passages:
     """The sentences and words of episodes in rising order; the text ends after `length` tokens."""
     begins, ends, at, terms = (list[np.ndarray]() for _ in range(4))
-    for run in np.split(some, np.flatnonzero(np.diff(some) > 1) + 1):
+    for run in _runs(episodes, vocabulary, some):
         ids = np.concatenate([episodes.tokens_of(episode) for episode in run.tolist()])
         size, first = len(ids) // len(run), int(run[0]) * (len(ids) // len(run))
         ids = ids[: length - first]
+        # What fills up the end of a document is no text.
+        ids = ids[: np.flatnonzero(vocabulary.sizes(ids)).max(initial=-1) + 1]
+        if not len(ids):
+            continue
         # Each byte of a character that is cut, or that is none, becomes one surrogate.
         text = vocabulary.bytes_of(ids.tolist()).decode(errors="surrogateescape")
         tokens = _Tokens(text, vocabulary.sizes(ids))
@@ -47,7 +51,14 @@ def passages(episodes: Episodes, vocabulary: Vocabulary, some: np.ndarray, lengt
         ends.append(first + np.append(starts[1:], len(ids)))
         at.append(first + tokens.at(np.array(characters, dtype=np.int64)))
         terms.append(np.array([*map(term, own)], dtype=np.int64))
-    return Passages(*(np.concatenate(part) for part in (begins, ends, at, terms)))
+    nothing = np.zeros(0, np.int64)
+    return Passages(*(np.concatenate([nothing, *part]) for part in (begins, ends, at, terms)))
+
+
+def _runs(episodes: Episodes, vocabulary: Vocabulary, some: np.ndarray) -> list[np.ndarray]:
+    """The episodes, in parts that are one text each: neighbours of one document."""
+    ends = [vocabulary.ends_document(episodes.tokens_of(episode)) for episode in some[:-1].tolist()]
+    return np.split(some, np.flatnonzero((np.diff(some) > 1) | np.array(ends, dtype=bool)) + 1)
 
 
 class _Tokens:

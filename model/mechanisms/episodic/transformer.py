@@ -42,6 +42,10 @@ class EpisodicTransformer(MemoryTransformer):
     def use_vocabulary(self, pieces: Sequence[bytes]) -> None:
         self.vocabulary = Vocabulary([*pieces, *[b""] * (self.config.vocab_size - len(pieces))])
 
+    @property
+    def document_fill(self) -> int | None:
+        return self.vocabulary.fill
+
     def initial_memory(self, batch: int) -> EpisodicMemory:
         return EpisodicMemory([Episodes()] * batch, self.layout)
 
@@ -106,7 +110,9 @@ class EpisodicTransformer(MemoryTransformer):
         return Recall(self._nothing, tokens, sources, finding.found)
 
     def _window(self, text: Episodes, places: Sequence[Span], whole: int) -> tuple[int, ...]:
-        return window_tokens(text, merged(text, places, self.vocabulary), whole, self.config.special.gap)
+        return window_tokens(
+            text, merged(text, places, self.vocabulary), whole, self.config.special.gap, self.vocabulary
+        )
 
     def _episodes(self, whole: int) -> Iterator[Span]:
         """Each episode as a span, the newest first."""
@@ -126,7 +132,7 @@ class EpisodicTransformer(MemoryTransformer):
         rows, limit = segments.tolist(), self._episodes_max
         while rows:
             if len(episodes) >= limit:
-                episodes = episodes.kept(forgetting.keep(episodes, int(limit * KEPT_SHARE)))
+                episodes = episodes.kept(forgetting.keep(episodes, int(limit * KEPT_SHARE), self.vocabulary.fill))
             some, rows = rows[: limit - len(episodes)], rows[limit - len(episodes) :]
             episodes = self._added(some, episodes)
         return episodes
@@ -134,14 +140,14 @@ class EpisodicTransformer(MemoryTransformer):
     def _added(self, rows: Sequence[Sequence[int]], episodes: Episodes) -> Episodes:
         """With the episodes of these segments, the last of which may be short: its tokens are filled up with zeros."""
         last = episodes.tokens_of(len(episodes) - 1).tolist() if len(episodes) else []
-        before = self.vocabulary.text(last)
+        before = self._going_on(last)
         offsets, terms, ends = [episodes.read_bytes], list[int](), list[int]()
         for row in rows:
             text = self.vocabulary.text(row)
             terms += counted(joined(before, text))
             ends.append(len(terms))
             offsets.append(offsets[-1] + self.vocabulary.size(row))
-            before = text
+            before = self._going_on(row)
         filled = [[*row, *[0] * (self.config.segment_tokens - len(row))] for row in rows]
         block = Block(
             torch.tensor(filled).to(self.layout.token_type),
@@ -150,6 +156,10 @@ class EpisodicTransformer(MemoryTransformer):
             torch.tensor(ends, dtype=torch.int32),
         )
         return episodes.added(block, offsets[-1] - offsets[0])
+
+    def _going_on(self, episode: Sequence[int]) -> str:
+        """The text of an episode, with whose last word the next one may begin; none where a document ends."""
+        return "" if self.vocabulary.ends_document(episode) else self.vocabulary.text(episode)
 
     def _with_tail(self, episodes: Episodes, tail: Sequence[int]) -> Episodes:
         """The tail as further episodes: with the tokens of what is pending it may be longer than a segment."""

@@ -14,6 +14,16 @@ class Vocabulary:
         self.pieces = list(pieces)
         self._sizes = np.array([len(piece) for piece in self.pieces], dtype=np.int64)
 
+    @property
+    def fill(self) -> int | None:
+        """The first token that no text has, since it has no bytes; None where there is none."""
+        found = np.flatnonzero(self._sizes == 0)
+        return int(found[0]) if len(found) else None
+
+    def ends_document(self, ids: Sequence[int] | np.ndarray) -> bool:
+        """Whether a document's text ends with an episode of these tokens: it is filled up with tokens of no bytes."""
+        return len(ids) > 0 and not self._sizes[int(ids[-1])]
+
     def size(self, ids: Sequence[int] | np.ndarray) -> int:
         """How many bytes of text these tokens are."""
         return int(self.sizes(ids).sum())

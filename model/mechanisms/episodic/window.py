@@ -37,20 +37,27 @@ def merged(episodes: Episodes, spans: Iterable[Span], vocabulary: Vocabulary) ->
 
 
 def continues(episodes: Episodes, token: int, vocabulary: Vocabulary) -> bool:
-    """Whether the text in front of a token is there, and not forgotten."""
+    """Whether the text in front of a token is there, not forgotten, and of the same document."""
     episode, behind = divmod(token, episodes.blocks[0].tokens.shape[1])
     if behind or not episode:
         return True
-    before = episodes.offset_of(episode - 1) + vocabulary.size(episodes.tokens_of(episode - 1))
-    return before == episodes.offset_of(episode)
+    last = episodes.tokens_of(episode - 1)
+    before = episodes.offset_of(episode - 1) + vocabulary.size(last)
+    return before == episodes.offset_of(episode) and not vocabulary.ends_document(last)
 
 
-def window_tokens(episodes: Episodes, spans: Sequence[Span], end: int, gap: Sequence[int]) -> tuple[int, ...]:
-    """The tokens of merged spans, with `gap` between two, and before the tail, at `end`, where text is left out."""
+def window_tokens(
+    episodes: Episodes, spans: Sequence[Span], end: int, gap: Sequence[int], vocabulary: Vocabulary
+) -> tuple[int, ...]:
+    """The tokens of merged spans, with `gap` between two, and before the tail, at `end`, where text is left out.
+
+    Between two documents there is a gap too. What fills up the end of a document is no text, and not in a window.
+    """
     tokens: list[int] = []
     for index, span in enumerate(spans):
-        tokens += tokens_between(episodes, span).tolist()
-        if index + 1 < len(spans) or span.end < end:
+        read = tokens_between(episodes, span)
+        tokens += read[vocabulary.sizes(read) > 0].tolist()
+        if index + 1 < len(spans) or span.end < end or vocabulary.ends_document(read):
             tokens += gap
     return tuple(tokens)
 

@@ -127,7 +127,7 @@ def _part(answer: Answer, body: Ask) -> AnswerPart:
         answer=answer.text,
         finish_reason=answer.finish_reason,
         found=answer.found,
-        sources=shown_sources(answer.sources, body.sources),
+        sources=shown_sources(answer.sources, body.sources, answer.context.state.documents),
         logprobs=scores if body.logprobs else None,
         usage=_usage([answer]),
     )

@@ -1,5 +1,6 @@
 """The promises of a memory as a value: cuts, company, saving and restoring."""
 
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -30,6 +31,11 @@ def read_on(model: MemoryTransformer, tokenizer: TextTokenizer, state: Checkpoin
     ids, pending = tokenizer.advance(state.pending, data)
     unread, step = [*state.tail, *ids], model.config.segment_tokens
     memory, whole = state.memory, len(unread) // step
+    documents = state.documents
+    if documents:
+        last = documents[-1]
+        last = last._replace(size=last.size + len(data), tokens=last.tokens + len(ids))
+        documents = (*documents[:-1], last)
     for index in range(whole):
         memory = model.read(torch.tensor([unread[index * step : (index + 1) * step]]), memory)
     return Checkpoint(
@@ -39,17 +45,22 @@ def read_on(model: MemoryTransformer, tokenizer: TextTokenizer, state: Checkpoin
         state.offset + len(data),
         state.tokens + len(ids),
         state.segments + whole,
+        documents,
     )
+
+
+def begin(model: MemoryTransformer, tokenizer: TextTokenizer, state: Checkpoint, name: str) -> Checkpoint:
+    """The state where a document begins: what the server does, without the server."""
+    ids = [] if model.document_fill is None else tokenizer.finish(state.pending)
+    advance = state.begin(name, ids, model.config.segment_tokens, model.document_fill)
+    memory = state.memory
+    for segment in advance.segments:
+        memory = model.read(torch.tensor([segment]), memory)
+    return advance.finish(memory)
 
 
 def same(one: Checkpoint, other: Checkpoint) -> bool:
-    return one.memory.equals(other.memory) and (one.tail, one.pending, one.offset, one.tokens, one.segments) == (
-        other.tail,
-        other.pending,
-        other.offset,
-        other.tokens,
-        other.segments,
-    )
+    return one.memory.equals(other.memory) and replace(one, memory=other.memory) == other
 
 
 @mechanisms
@@ -67,6 +78,38 @@ def test_cuts_do_not_matter(tokenizer: TextTokenizer, name: str, seed: int, cuts
         if number in saves:
             state = decode(encode(state, FINGERPRINT), FINGERPRINT, model.initial_memory(1))
     assert same(state, whole)
+
+
+@mechanisms
+@given(
+    st.integers(0, 1000),
+    st.sets(st.integers(0, 300), max_size=6),
+    st.lists(st.integers(0, 400), max_size=8),
+    st.sets(st.integers(0, 12)),
+)
+def test_cuts_do_not_matter_with_documents(
+    tokenizer: TextTokenizer, name: str, seed: int, begins: set[int], cuts: list[int], saves: set[int]
+) -> None:
+    """Documents begin at some characters of a text: its cuts, and saves and restores, change nothing."""
+    model = MODELS[name]
+    model.use_vocabulary(tokenizer.pieces)
+    text = prose(seed, 300)
+    marks = {len(text[:at].encode()): f"{number % 3}" for number, at in enumerate(sorted(begins)) if at < len(text)}
+
+    def read_cut(places: list[int], saved: set[int]) -> Checkpoint:
+        state, data = begun(model), text.encode()
+        ends = sorted({0, len(data), *marks, *(min(place, len(data)) for place in places)})
+        for number, (start, end) in enumerate(pairwise(ends)):
+            if start in marks:
+                state = begin(model, tokenizer, state, marks[start])
+            state = read_on(model, tokenizer, state, data[start:end])
+            if number in saved:
+                state = decode(encode(state, FINGERPRINT), FINGERPRINT, model.initial_memory(1))
+        return state
+
+    whole = read_cut([], set())
+    assert same(read_cut(cuts, saves), whole)
+    assert [(part.offset, part.name) for part in whole.documents] == sorted(marks.items())
 
 
 @mechanisms

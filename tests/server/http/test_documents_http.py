@@ -11,8 +11,8 @@ import torch
 
 from model import weights
 from server.store.base import DOCUMENTS_MAX
-from testing.models import EPISODIC, random_model
-from testing.replies import created, offsets, problem
+from testing.models import EPISODIC, prose, random_model
+from testing.replies import asked, created, offsets, problem, shown
 from testing.serving import Server
 from tests.model.mechanisms.episodic.texts import TOKENIZER
 
@@ -92,3 +92,65 @@ def test_more_documents_than_a_session_may_have_are_refused(http: httpx.Client) 
     assert f"{DOCUMENTS_MAX}" in body["detail"]
     assert body["expected_offset"] == offsets(http, session)[0]
     assert sent(http, session, b"the last one goes on").status_code == 200
+
+
+def listed(http: httpx.Client, session: str, **params: Any) -> dict[str, Any]:
+    reply = http.get(f"/v1/sessions/{session}/documents", params=params)
+    assert reply.status_code == 200, reply.text
+    return dict(reply.json())
+
+
+def test_documents_are_listed_in_order_page_by_page_with_all_of_their_parts(http: httpx.Client) -> None:
+    session = created(http)
+    assert listed(http, session) == {"data": [], "has_more": False, "last_id": None}
+    parts = [(None, prose(1, 90)), ("Emma", prose(2, 200)), ("第一章/2", prose(3, 70)), ("Emma", prose(4, 300))]
+    for name, text in parts:
+        sent(http, session, text.encode(), **({} if name is None else {"document": name}))
+    begins = [0, *(sum(len(text.encode()) for _, text in parts[: number + 1]) for number in range(4))]
+    whole = listed(http, session)
+    assert [(each["object"], each["name"], each["offset"], each["bytes"]) for each in whole["data"]] == [
+        ("document", "Emma", begins[1], begins[2] - begins[1] + begins[4] - begins[3]),
+        ("document", "第一章/2", begins[2], begins[3] - begins[2]),
+    ]
+    assert all(0 < each["tokens"] <= each["bytes"] for each in whole["data"])
+    first = listed(http, session, limit=1)
+    assert (first["data"], first["has_more"], first["last_id"]) == (whole["data"][:1], True, "Emma")
+    assert listed(http, session, after="Emma")["data"] == whole["data"][1:]
+    problem(http.get(f"/v1/sessions/{session}/documents", params={"after": "none"}), 422, "invalid_field", "after")
+
+
+def test_forks_snapshots_and_files_have_the_documents(http: httpx.Client) -> None:
+    session = created(http)
+    sent(http, session, prose(5, 500).encode(), document="one")
+    sent(http, session, prose(6, 500).encode(), document="two")
+    whole = listed(http, session)["data"]
+    assert http.post(f"/v1/sessions/{session}/snapshots", json={"name": "then"}).status_code == 201
+    file = http.get(f"/v1/sessions/{session}/memory").content
+    assert http.put("/v1/sessions/imported/memory", content=file).status_code == 201
+    fork = created(http, **{"from": {"session": session}})
+    of_snapshot = created(http, **{"from": {"session": session, "snapshot": "then"}})
+    sent(http, session, prose(7, 50).encode(), document="three")
+    assert http.post(f"/v1/sessions/{session}/restore", json={"snapshot": "then"}).status_code == 200
+    for copy in (session, "imported", fork, of_snapshot):
+        assert listed(http, copy)["data"] == whole
+        sent(http, copy, b"more of it")
+        assert [each["name"] for each in listed(http, copy)["data"]] == ["one", "two"]
+        assert listed(http, copy)["data"][1]["bytes"] == whole[1]["bytes"] + len(b"more of it")
+
+
+def test_a_source_names_its_document_and_lies_in_it(http: httpx.Client) -> None:
+    session, texts = created(http), {f"{number}": prose(20 + number, 400 + 7 * number) for number in range(9)}
+    for name, text in texts.items():
+        sent(http, session, text.encode(), document=name)
+    parts = {each["name"]: each for each in listed(http, session)["data"]}
+    sources = asked(http, session, question="Who came upon the quoted House?", sources=16)["sources"]
+    assert sources
+    for source in sources:
+        part = parts[source["document"]]
+        assert part["offset"] <= source["offset"]
+        assert source["offset"] + source["bytes"] <= part["offset"] + part["bytes"]
+        begin = source["offset"] - part["offset"]
+        cut = texts[source["document"]].encode()[begin : begin + source["bytes"]]
+        assert cut.decode(errors="ignore") == source["text"]
+    tokens = shown(http, session)["text"]["tokens"]
+    assert sum(part["tokens"] for part in parts.values()) == tokens

@@ -278,7 +278,7 @@ def test_a_file_with_a_valid_checksum_and_invalid_content_is_refused(http: httpx
 
 
 def test_a_file_larger_than_any_memory_is_refused(http: httpx.Client) -> None:
-    problem(http.put("/v1/sessions/large/memory", content=b"x" * (3 << 20)), 413, "body_too_large")
+    problem(http.put("/v1/sessions/large/memory", content=b"x" * (12 << 20)), 413, "body_too_large")
 
 
 def test_rebuild_reads_a_kept_text_again(http: httpx.Client) -> None:
