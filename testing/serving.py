@@ -30,6 +30,8 @@ class Server:
 
     # The module and its arguments.
     module: tuple[str, ...] = ("server",)
+    # The prefix of its command, which starts it in a namespace.
+    through: tuple[str, ...] = ()
 
     def __init__(self, weights: Path, store: str, **settings: str) -> None:
         self.port = 0
@@ -54,7 +56,7 @@ class Server:
         """Returns when the server listens; AssertionError with its log where it does not start."""
         before = len(self.log)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *self.module],
+            [*self.through, sys.executable, "-m", *self.module],
             cwd=ROOT,
             env=self._environment | {"ONCEREAD_PORT": str(self.port)},
             stderr=subprocess.PIPE,
