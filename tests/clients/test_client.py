@@ -157,6 +157,21 @@ def test_a_fork_is_independent(book: Session) -> None:
     assert state(book)[1] == SIZE
 
 
+def test_text_belongs_to_the_document_that_it_is_read_with(client: Onceread) -> None:
+    session = client.sessions.create()
+    assert session.documents() == []
+    session.read("Before any. ")
+    session.read("The first. ", document="a/1")
+    session.read("The second. ", document="第二章")
+    session.read("It goes on. ")
+    session.read("The first again.", document="a/1")
+    found = session.documents()
+    assert [(each.name, each.offset, each.bytes) for each in found] == [("a/1", 12, 27), ("第二章", 23, 24)]
+    for number in range(101):
+        session.read("x", document=f"{number}", wait=False)
+    assert [each.name for each in session.documents()] == ["a/1", "第二章", *map(str, range(101))]
+
+
 def test_a_snapshot_can_be_asked_forked_and_returned_to(book: Session) -> None:
     before = state(book)
     kept = book.snapshot("chapter-3")

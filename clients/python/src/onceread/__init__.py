@@ -12,7 +12,7 @@ from onceread._sync.client import Onceread
 from onceread._sync.session import AnswerStream, Session
 from onceread.connection_config import VERSION
 from onceread.errors import ApiError, ConnectionFailed, OncereadError
-from onceread.results import Answer, Progress, SessionInfo, Snapshot, Source
+from onceread.results import Answer, Document, Progress, SessionInfo, Snapshot, Source
 from onceread.wire.retries import Retries
 
 __version__ = VERSION
@@ -24,6 +24,7 @@ __all__ = [
     "AsyncOnceread",
     "AsyncSession",
     "ConnectionFailed",
+    "Document",
     "Onceread",
     "OncereadError",
     "Progress",

@@ -48,6 +48,16 @@ class SessionPage:
 
 
 @dataclass(frozen=True)
+class Document:
+    """A document of a session's text: the offset at which it begins, and the bytes and tokens of all of its parts."""
+
+    name: str
+    offset: int
+    bytes: int
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A memory kept under a name, and the offset up to which it covers the text."""
 

@@ -11,7 +11,7 @@ from onceread._async.transport import AsyncFlowRunner, AsyncTransport
 from onceread.async_sources import AsyncReadable, async_open_source
 from onceread.concurrency import AsyncCallback, async_call
 from onceread.options import UNCHANGED, AskOptions, BaseSession, Unchanged, changes, new_id, without_none
-from onceread.results import Answer, AsyncAnswer, Progress, SessionInfo, Snapshot
+from onceread.results import Answer, AsyncAnswer, Document, Progress, SessionInfo, Snapshot
 from onceread.save_file import save_file
 from onceread.wire import queries, sessions
 from onceread.wire.sessions import SessionHandle
@@ -57,6 +57,7 @@ class AsyncSession(BaseSession):
         source: AsyncReadable,
         *,
         at: int | None = None,
+        document: str | None = None,
         wait: bool = True,
         progress: AsyncCallback[Progress] | None = None,
     ) -> Progress:
@@ -64,11 +65,12 @@ class AsyncSession(BaseSession):
 
         Without `wait` it returns when the text is durable. The source is appended at the end of the session's text. To
         resume an interrupted call, pass the same source and `at`, the offset in the session's text of the source's
-        first byte: 0 if the session has no other text.
+        first byte: 0 if the session has no other text. The text begins or goes on with the `document` of this name;
+        without it, with that of the text before.
         """
         opened = await async_open_source(source)
         try:
-            upload = Upload(self._handle, at, opened.total_bytes, self._retries)
+            upload = Upload(self._handle, at, opened.total_bytes, self._retries, document=document)
             return await self._transport.run(upload.flow(wait), opened, progress)
         finally:
             await opened.close()
@@ -105,6 +107,10 @@ class AsyncSession(BaseSession):
         settings["from"] = without_none(session=self.id, snapshot=snapshot)
         flow = sessions.create(id or new_id(), id is None, settings, self._retries)
         return AsyncSession(self._transport, await self._transport.run(flow))
+
+    async def documents(self) -> list[Document]:
+        """The documents of all text acknowledged before, in the order of the text."""
+        return await self._transport.run(sessions.list_documents(self.id, self._retries))
 
     async def snapshot(self, name: str) -> Snapshot:
         """Keeps the memory as it is now, under a name."""

@@ -11,7 +11,7 @@ from typing import Literal, Unpack, overload
 from onceread._sync.transport import FlowRunner, Transport
 from onceread.concurrency import Callback, call
 from onceread.options import UNCHANGED, AskOptions, BaseSession, Unchanged, changes, new_id, without_none
-from onceread.results import Answer, Progress, SessionInfo, Snapshot
+from onceread.results import Answer, Document, Progress, SessionInfo, Snapshot
 from onceread.save_file import save_file
 from onceread.sources import Readable, open_source
 from onceread.wire import queries, sessions
@@ -58,6 +58,7 @@ class Session(BaseSession):
         source: Readable,
         *,
         at: int | None = None,
+        document: str | None = None,
         wait: bool = True,
         progress: Callback[Progress] | None = None,
     ) -> Progress:
@@ -65,11 +66,12 @@ class Session(BaseSession):
 
         Without `wait` it returns when the text is durable. The source is appended at the end of the session's text. To
         resume an interrupted call, pass the same source and `at`, the offset in the session's text of the source's
-        first byte: 0 if the session has no other text.
+        first byte: 0 if the session has no other text. The text begins or goes on with the `document` of this name;
+        without it, with that of the text before.
         """
         opened = open_source(source)
         try:
-            upload = Upload(self._handle, at, opened.total_bytes, self._retries)
+            upload = Upload(self._handle, at, opened.total_bytes, self._retries, document=document)
             return self._transport.run(upload.flow(wait), opened, progress)
         finally:
             opened.close()
@@ -104,6 +106,10 @@ class Session(BaseSession):
         settings["from"] = without_none(session=self.id, snapshot=snapshot)
         flow = sessions.create(id or new_id(), id is None, settings, self._retries)
         return Session(self._transport, self._transport.run(flow))
+
+    def documents(self) -> list[Document]:
+        """The documents of all text acknowledged before, in the order of the text."""
+        return self._transport.run(sessions.list_documents(self.id, self._retries))
 
     def snapshot(self, name: str) -> Snapshot:
         """Keeps the memory as it is now, under a name."""

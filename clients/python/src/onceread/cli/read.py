@@ -30,6 +30,7 @@ def read(
     title: Annotated[
         str | None, typer.Option(help="Title of a new session; the name of the first file by default.")
     ] = None,
+    document: Annotated[str | None, typer.Option(help="The document of the session that the files belong to.")] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
     plain: Annotated[
         bool, typer.Option("--plain", help="Read .md, .html, .epub and .pdf files as plain text.")
@@ -55,7 +56,7 @@ def read(
             output.note(f"session {found.id}")
             try:
                 with progress.progress_view(output, files[0].name) as view:
-                    final = found.read(source, at=begin, wait=wait, progress=view)
+                    final = found.read(source, at=begin, document=document, wait=wait, progress=view)
             except (KeyboardInterrupt, errors.ConnectionFailed, errors.NotNow):
                 command = _resume_command(found.id, begin, files, context.params)
                 output.unfinished({"session": found.id, "at": begin, "command": command}, f"to resume: {command}")
@@ -83,6 +84,7 @@ def _resume_command(id: str, at: int, files: list[Path], options: dict[str, Any]
     """The command that resumes this one."""
     words = ["onceread", "read", "--resume", id]
     words += ["--at", str(at)] if at else []
+    words += ["--document", options["document"]] if options["document"] else []
     words += ["--encoding", options["encoding"]] if options["encoding"] != "utf-8" else []
     words += ["--plain"] if options["plain"] else []
     return shlex.join([*words, *map(str, files)])

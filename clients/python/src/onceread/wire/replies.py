@@ -98,6 +98,10 @@ def snapshots(body: Mapping[str, Any]) -> list[results.Snapshot]:
     return [snapshot(found) for found in _rows(body)]
 
 
+def documents(body: Mapping[str, Any]) -> list[results.Document]:
+    return [_parsed(results.Document, found) for found in _rows(body)]
+
+
 def answer(body: Mapping[str, Any]) -> results.Answer:
     return _answer(body, _field(body, "memory"))
 

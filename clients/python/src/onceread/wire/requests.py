@@ -51,7 +51,7 @@ def delete(id: str) -> Request:
     return Request("DELETE", session_path(id), repeatable=True)
 
 
-def append(id: str, position: int, piece: bytes, receipt: str | None) -> Request:
+def append(id: str, position: int, piece: bytes, receipt: str | None, document: str | None = None) -> Request:
     """A resumable append (IETF draft *Resumable Uploads for HTTP*) with its digest (RFC 9530)."""
     headers = {
         "Content-Type": "application/partial-upload",
@@ -59,7 +59,8 @@ def append(id: str, position: int, piece: bytes, receipt: str | None) -> Request
         "Content-Digest": f"sha-256=:{b64encode(sha256(piece).digest()).decode()}:",
         **receipt_headers(receipt),
     }
-    return Request("PATCH", session_path(id, "text"), headers, content=piece, repeatable=True)
+    params = {} if document is None else {"document": document}
+    return Request("PATCH", session_path(id, "text"), headers, params=params, content=piece, repeatable=True)
 
 
 def empty_append(id: str, receipt: str | None) -> Request:
@@ -85,6 +86,13 @@ def ask(id: str, question: Mapping[str, Any], receipt: str | None) -> Request:
         repeatable=not question.get("remember", False),
         silence_seconds=SILENCE_SECONDS if question.get("stream") else LONG_SILENCE_SECONDS,
     )
+
+
+def list_documents(id: str, limit: int, after: str | None) -> Request:
+    """The documents of all text acknowledged before; the server reads what is still unread first."""
+    params = {"limit": str(limit)} | ({} if after is None else {"after": after})
+    path = session_path(id, "documents")
+    return Request("GET", path, params=params, repeatable=True, silence_seconds=LONG_SILENCE_SECONDS)
 
 
 def take_snapshot(id: str, name: str) -> Request:

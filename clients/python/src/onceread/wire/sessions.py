@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from onceread import errors
-from onceread.results import ServerInfo, SessionInfo, SessionPage, Snapshot
+from onceread.results import Document, ServerInfo, SessionInfo, SessionPage, Snapshot
 from onceread.wire import replies, requests
 from onceread.wire.retries import Attempts, Retries, exchange
 from onceread.wire.steps import Flow, Reply, Request
 
-PAGE_SESSIONS = 100
+PAGE_SESSIONS = PAGE_DOCUMENTS = 100
 DURABILITY = "Onceread-Durability"
 
 
@@ -90,6 +90,19 @@ def rebuild(handle: SessionHandle, retries: Retries) -> Flow[SessionInfo]:
     reply = yield from exchange(requests.rebuild(handle.id), Attempts(retries))
     handle.update(reply)
     return _session(reply)
+
+
+def list_documents(id: str, retries: Retries) -> Flow[list[Document]]:
+    """All documents of the session, in the order of the text, page by page."""
+    found: list[Document] = []
+    while True:
+        after = found[-1].name if found else None
+        reply = yield from exchange(requests.list_documents(id, PAGE_DOCUMENTS, after), Attempts(retries))
+        body = replies.json_object(reply)
+        page = replies.documents(body)
+        found += page
+        if not (page and body.get("has_more")):
+            return found
 
 
 def take_snapshot(id: str, name: str, retries: Retries) -> Flow[Snapshot]:

@@ -22,7 +22,8 @@ class Upload:
     """The upload of one source; `at` is the offset in the session's text of its first byte.
 
     Without `at` the source is appended at the end of the text. With it an interrupted upload is resumed: the last
-    durable piece is sent again, so that the server detects another source.
+    durable piece is sent again, so that the server detects another source. The text belongs to the `document` of this
+    name, or without one to that of the text before it.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class Upload:
         total_bytes: int | None,
         retries: Retries,
         piece_bytes: int = PIECE_BYTES,
+        document: str | None = None,
     ) -> None:
         self._handle = handle
         self._at_given = at
         self._total_bytes = total_bytes
+        self._document = document
         self._piece_bytes = self._piece_bytes_max = piece_bytes
         self._attempts = Attempts(retries)
         # Offsets in the session's text: of the next piece; of the end of what is known to be the source's.
@@ -98,7 +101,8 @@ class Upload:
         """Sends the piece once, and moves the position to where the upload continues."""
         end = self._position + len(piece)
         try:
-            reply = yield from send(requests.append(self._handle.id, self._position, piece, self._handle.receipt))
+            append = requests.append(self._handle.id, self._position, piece, self._handle.receipt, self._document)
+            reply = yield from send(append)
             if not reply.ok:
                 raise replies.error_from(reply)
         except errors.OffsetMismatch as error:
