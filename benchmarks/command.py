@@ -29,6 +29,7 @@ from benchmarks import (
     overhead,
     questions,
     rate,
+    redis_bytes,
     replaying,
     restart,
     sizes,
@@ -66,6 +67,7 @@ MEASUREMENTS = {
         event_loop,
         host_memory,
         stores,
+        redis_bytes,
     )
 }
 BUSY_LOAD = 0.5
