@@ -13,6 +13,7 @@ QUESTIONS = (
     *(("CONFIG", "GET", name) for name in ("maxmemory-policy", "appendonly", "appendfsync", "min-replicas-to-write")),
 )
 OLDEST = (6, 2, 0)
+NEARLY_FULL_PERCENT = 80
 # The first release of each line with the fixes of CVE-2024-46981 and CVE-2025-49844, which need a user who may send
 # scripts. 7.0 has no such release, but distributions put the fixes into 7.0.15. Older releases keep every promise, so
 # this is advice and no requirement.
@@ -81,6 +82,9 @@ class Facts:
     settings: Mapping[str, str]
     write_status: str = "ok"
     replicas: int = 0
+    used_bytes: int = 0
+    # `maxmemory`; 0: no limit.
+    limit_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,11 @@ def diagnose(facts: Facts, durability: Durability) -> list[Finding]:
             _setting(settings, "appendonly", ("yes",), f"{name} needs it: without it a restart loses everything"),
             _setting(settings, "appendfsync", durability.appendfsync, f"{name} needs it"),
         ]
+    if facts.limit_bytes:
+        share = 100 * facts.used_bytes // facts.limit_bytes
+        what = f"{share} % of maxmemory ({facts.limit_bytes} bytes) are used"
+        advice = "raise maxmemory or delete sessions: a full Redis refuses text"
+        findings.append(Finding(True, what, advice, note=share >= NEARLY_FULL_PERCENT))
     if durability.replicas:
         # A note: the promise holds, except while a partitioned master still has a replica that confirms.
         what = f"{facts.replicas} replicas are connected, {durability.replicas} must confirm"
@@ -161,6 +170,8 @@ def facts_from(answers: Sequence[Any]) -> Facts:
         settings,
         reported.get("aof_last_write_status", "ok"),
         int(reported.get("connected_slaves", "0")),
+        int(reported.get("used_memory", "0")),
+        int(reported.get("maxmemory", "0")),
     )
 
 

@@ -160,3 +160,17 @@ async def test_an_unconfirmed_append_is_not_acknowledged_and_recognised_once_a_r
         replica.resume()
         assert acknowledged(await store.append(key(), 5, b"read", at=2.0)) == (9, True)
         await store.close()
+
+
+@pytest.mark.parametrize(("used_bytes", "noted"), [(79, False), (80, True), (130, True)])
+def test_a_nearly_full_redis_is_noted_and_used(used_bytes: int, noted: bool) -> None:
+    full = Facts((9, 1, 2), True, "master", SOUND, used_bytes=used_bytes, limit_bytes=100)
+    assert bad(full) == []
+    [finding] = [finding for finding in diagnose(full, DURABILITIES["fsync"]) if "maxmemory (" in finding.what]
+    assert str(finding).startswith(f"{'note' if noted else 'ok  '} {used_bytes} % of maxmemory (100 bytes) are used")
+
+
+async def test_the_doctor_reports_how_full_a_redis_is(tmp_path: Path) -> None:
+    with RedisServer(require("valkey9"), tmp_path / "server", maxmemory="1gb") as server:
+        found = await redis_findings(server.url, keys_file(tmp_path))
+        assert "0 % of maxmemory (1073741824 bytes) are used" in [finding.what for finding in found]
