@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from model import weights
 from server.store.base import DOCUMENTS_MAX
 from testing.models import EPISODIC, prose, random_model
 from testing.replies import asked, created, offsets, problem, shown
-from testing.serving import Server
+from testing.serving import Server, client
 from tests.model.mechanisms.episodic.texts import TOKENIZER
 
 
@@ -154,3 +155,21 @@ def test_a_source_names_its_document_and_lies_in_it(http: httpx.Client) -> None:
         assert cut.decode(errors="ignore") == source["text"]
     tokens = shown(http, session)["text"]["tokens"]
     assert sum(part["tokens"] for part in parts.values()) == tokens
+
+
+def test_documents_and_their_sources_are_the_same_after_a_kill(tmp_path: Path) -> None:
+    """Checkpoints are rare: most of the text is read again, with its marks."""
+    weights.save(tmp_path / "general", random_model(EPISODIC), TOKENIZER, torch.float32)
+    with Server(tmp_path / "general", f"sqlite:///{tmp_path / 'store'}", checkpoint_segments="1000") as server:
+        with client(server) as http:
+            session = created(http, keep_text=True)
+            for number in range(7):
+                sent(http, session, prose(40 + number, 150).encode(), document=f"{number % 3}")
+            before = listed(http, session), asked(http, session, question="Who came?", max_tokens=4)["sources"]
+        server.kill()
+        server.start()
+        with client(server) as http:
+            for _ in range(2):
+                after = listed(http, session), asked(http, session, question="Who came?", max_tokens=4)["sources"]
+                assert after == before
+                assert http.post(f"/v1/sessions/{session}/rebuild").status_code == 200
