@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model.checkpoint import Checkpoint
 from model.mechanisms.episodic import forgetting
+from model.mechanisms.episodic.finding import Span
 from model.mechanisms.episodic.memory import Block, Episodes
+from model.mechanisms.episodic.passages import passages
 from model.mechanisms.episodic.terms import term
 from model.mechanisms.episodic.transformer import EpisodicTransformer
+from model.mechanisms.episodic.window import continues, merged, window_tokens
 from testing.models import prose
 from tests.model.mechanisms.episodic.texts import TOKENIZER, episodic, episodic_model
 
@@ -116,3 +120,31 @@ def test_an_episode_that_shows_where_a_document_ends_is_not_forgotten() -> None:
     rows = [[*range(32 * n, 32 * n + 32)] for n in range(6)]
     rows[2] = [300] * 32
     assert forgetting.keep(episodes_of(rows), 2, 300).tolist() == [False, False, True, False, False, True]
+
+
+@given(texts)
+def test_what_begins_a_document_does_not_go_on_with_the_text_before_it(parts: list[str]) -> None:
+    episodes = episodic(read_all([*parts, "end"])).rows[0]
+    begins = {len("".join(parts[:number]).encode()) for number in range(1, len(parts))}
+    for number, (tokens, offset, _) in enumerate(rows_of(episodes)):
+        first = offset in begins and TOKENIZER.decode(tokens) != b""
+        assert continues(episodes, number * SIZE, MODEL.vocabulary) == (not first)
+
+
+def test_no_sentence_and_no_word_reaches_over_the_end_of_a_document() -> None:
+    for pad in range(2 * SIZE):
+        episodes = episodic(read_all(["a " * pad + "House", "Boat is here", "end"])).rows[0]
+        number = len(rows_of(episodes))
+        found = passages(episodes, MODEL.vocabulary, np.arange(number), number * SIZE)
+        assert {term("House"), term("Boat")} <= set(found.term.tolist())
+        assert term("HouseBoat") not in found.term
+        second = [row[1] == 2 * pad + len("House") and MODEL.vocabulary.size(row[0]) > 0 for row in rows_of(episodes)]
+        assert second.index(True) * SIZE in found.begin
+
+
+def test_a_gap_stands_between_documents_and_before_the_tail_of_the_next() -> None:
+    episodes = episodic(read_all(["The first document.", "And the second.", "Kofi"])).rows[0]
+    whole, gap = len(episodes) * SIZE, (300, 301)
+    spans = merged(episodes, [Span(begin, begin + SIZE, 0.0) for begin in range(0, whole, SIZE)], MODEL.vocabulary)
+    wanted = [*TOKENIZER.encode("The first document."), *gap, *TOKENIZER.encode("And the second."), *gap]
+    assert [*window_tokens(episodes, spans, whole, gap, MODEL.vocabulary)] == wanted
