@@ -316,13 +316,13 @@ class SessionReader:
 
     async def _store(self, held: HeldLease) -> None:
         """Stores the memory. A full store does not stop the reading: the next checkpoint that is due is tried."""
+        self._store_is_full = False
         try:
             stored = await self._shared.checkpointer.store(held.lease, self.progress)
         except store.StoreFull as error:
             log.warning("the memory of session %r is not stored until there is room: %s", self.key.id, error)
             self._store_is_full, self._stored_at = True, time.monotonic()
             return
-        self._store_is_full = False
         if stored is not None:
             self._stored_at, self.unstored_since = time.monotonic(), None
             self._storing_seconds, offset = stored.seconds, stored.read.state.offset

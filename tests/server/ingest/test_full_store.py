@@ -10,7 +10,7 @@ import pytest
 from model.tokenizer import TextTokenizer
 from server.ingest import session_reader
 from server.ingest.reader_state import State
-from server.store.base import Lease, SessionKey, StoredCheckpoint, StoreFull
+from server.store.base import Lease, SessionKey, StaleCheckpoint, StoredCheckpoint, StoreFull
 from server.store.in_memory import MemoryStore
 from tests.server.ingest.running import TEXT, running_readers, with_text
 
@@ -76,3 +76,16 @@ async def test_a_shutdown_does_not_wait_for_room(tokenizer: TextTokenizer) -> No
         await readers.close()
     assert store.refused > 0
     assert await store.journal(KEY, 0, len(TEXT)) == TEXT
+
+
+async def test_a_memory_that_is_stale_when_there_is_room_is_read_anew(tokenizer: TextTokenizer) -> None:
+    store = MemoryStore()
+    outcomes = [StoreFull("no room"), StaleCheckpoint("another replica has read on"), None]
+    with (
+        mock.patch.object(session_reader, "RETRY_SECONDS", 0.01),
+        mock.patch.object(store, "checkpoint", side_effect=outcomes),
+    ):
+        async with running_readers(store, tokenizer) as readers, asyncio.timeout(30):
+            reader = readers.wake(await with_text(store, KEY))
+            await reader.ended()
+            assert (reader.state, reader.failure, reader.progress.offset) == (State.STOPPED, None, len(TEXT))

@@ -118,7 +118,7 @@ async def test_a_defect_in_any_state_fails_the_session_and_wakes_those_who_wait(
             await reader.ended()
         assert (reader.state, reader.failure) == (State.FAILED, defect)
         assert (state, State.FAILED) in seen
-        assert "reading failed" in caplog.text
+        assert "reading session 'book' failed" in caplog.text
         assert readers.find(KEY) is None, "the next wake-up begins anew"
 
 
