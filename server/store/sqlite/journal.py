@@ -1,13 +1,14 @@
 """The rows of a journal: its pieces as they were sent, and digests that recognise them once they are trimmed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
 import apsw
 
-from server.store.base import REPEATS_KEPT, ContentConflict, DamagedValue, OffsetMismatch, SessionKey, digest
+from server.store.base import REPEATS_KEPT, ContentConflict, DamagedValue, OffsetMismatch, Range, SessionKey, digest
 from server.store.manifest import Manifest
+from server.store.redaction import BLANK
 from server.store.sqlite.checksum import checksum, matches
 
 
@@ -80,6 +81,27 @@ def cut(connection: apsw.Connection, manifest: Manifest, offset: int) -> None:
     connection.execute("DELETE FROM repeat WHERE tenant = ? AND id = ? AND offset >= ?", (*key, begin))
     if left:
         keep(connection, key, begin, left)
+
+
+def blank(connection: apsw.Connection, manifest: Manifest, ranges: Iterable[Range]) -> list[tuple[int, bytes]]:
+    """Makes the kept bytes in these ranges newlines; returns those that were here, by offset. `DamagedValue`."""
+    key, found = manifest.record.key, list[tuple[int, bytes]]()
+    for begin, end in ranges:
+        first = max(begin, manifest.journal_offset)
+        if first >= end:
+            continue
+        for start, piece in list(_pieces(connection, key, first, end)):
+            low, high = max(first - start, 0), min(end - start, len(piece))
+            blanked = piece[:low] + BLANK * (high - low) + piece[high:]
+            found.append((start + low, piece[low:high]))
+            connection.execute(
+                "UPDATE piece SET seal = ?, value = ? WHERE tenant = ? AND id = ? AND offset = ?",
+                (checksum("piece", key, (start,), blanked), blanked, *key, start),
+            )
+        connection.execute(
+            "DELETE FROM repeat WHERE tenant = ? AND id = ? AND offset < ? AND offset + length > ?", (*key, end, begin)
+        )
+    return found
 
 
 def gapless_from(connection: apsw.Connection, manifest: Manifest) -> int:

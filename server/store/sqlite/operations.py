@@ -3,7 +3,7 @@
 Every function runs within one transaction: a failure is raised, and the caller rolls back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import apsw
@@ -18,23 +18,29 @@ from server.store.base import (
     SessionKey,
     SessionRecord,
     StoredCheckpoint,
+    StoredPart,
 )
-from server.store.manifest import KeptCheckpoint, Manifest
-from server.store.sqlite import blobs, journal, sessions
+from server.store.manifest import Manifest
+from server.store.sqlite import blobs, journal, lenders, memories, parts, sessions
 
 
-def create(connection: apsw.Connection, record: SessionRecord, first: StoredCheckpoint | None = None) -> None:
+def create(
+    connection: apsw.Connection,
+    record: SessionRecord,
+    first: StoredCheckpoint | None = None,
+    source: SessionKey | None = None,
+) -> None:
     if sessions.exists(connection, record.key):
         raise rules.taken(record.key)
     # Rows that remain of a session whose own row was lost to damage must not become part of a new one.
     _forget(connection, record.key)
     sessions.remove_tombstone(connection, record.key)
-    checkpoints: tuple[KeptCheckpoint, ...] = ()
-    if first is not None:
-        checkpoints = (KeptCheckpoint.of(first),)
-        blobs.keep_checkpoint(connection, record.key, checkpoints[0], first.value)
     trimmed = rules.trimmed_marks(record, record.accepted_bytes)
-    sessions.add(connection, Manifest(trimmed, record.accepted_bytes, checkpoints))
+    manifest = Manifest(trimmed, record.accepted_bytes)
+    if first is not None:
+        manifest, memory = memories.begin(connection, trimmed, first, source)
+        blobs.keep_checkpoint(connection, record.key, memory.kept, memory.value)
+    sessions.add(connection, manifest)
 
 
 def delete(connection: apsw.Connection, key: SessionKey) -> None:
@@ -84,16 +90,17 @@ def checkpoint(
     manifest = sessions.load(connection, key)
     check()
     rules.check_follows(manifest.record, newest)
-    kept = KeptCheckpoint.of(newest)
-    blobs.keep_checkpoint(connection, key, kept, newest.value)
-    checkpoints = (*manifest.checkpoints, kept)[-CHECKPOINTS_KEPT:]
+    before, memory = memories.roots(connection, manifest), memories.keep_parts(connection, manifest, newest)
+    blobs.keep_checkpoint(connection, key, memory.kept, memory.value)
+    checkpoints = (*manifest.checkpoints, memory.kept)[-CHECKPOINTS_KEPT:]
     blobs.trim_checkpoints(connection, key, checkpoints[0].info.version)
     journal_offset = manifest.journal_offset
     if len(checkpoints) == CHECKPOINTS_KEPT:
         begin = rules.trimmed_to(manifest.record, manifest.journal_offset, checkpoints[0].info.offset)
         journal_offset = journal.trim(connection, key, begin)
     moved = rules.trimmed_marks(rules.moved(manifest.record, newest, at), journal_offset)
-    sessions.save(connection, replace(manifest, record=moved, journal_offset=journal_offset, checkpoints=checkpoints))
+    changed = replace(manifest, record=moved, journal_offset=journal_offset, checkpoints=checkpoints)
+    memories.save(connection, before, changed)
 
 
 def recover(connection: apsw.Connection, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
@@ -151,10 +158,18 @@ def unread(connection: apsw.Connection, bytes_min: int) -> list[SessionRecord]:
 
 
 def stored_bytes(connection: apsw.Connection, tenant: str) -> int:
-    return sessions.stored_bytes(connection, tenant)
+    return sessions.stored_bytes(connection, tenant) + lenders.stored_bytes(connection, tenant)
+
+
+def fetch_parts(connection: apsw.Connection, key: SessionKey, some: Sequence[StoredPart]) -> list[object]:
+    """The values of parts, not checked yet; `DamagedValue` where one is in a pool that does not lend to the session."""
+    if not memories.may_load(connection, key, {part.pool for part in some}):
+        raise DamagedValue(f"the parts of session {key.id!r} are not those of its memories")
+    return parts.fetch(connection, key.tenant, some)
 
 
 def _forget(connection: apsw.Connection, key: SessionKey) -> None:
+    memories.forget(connection, key)
     sessions.remove(connection, key)
     journal.remove(connection, key)
     blobs.remove_checkpoints(connection, key)

@@ -7,10 +7,10 @@ import apsw
 
 from server.store.base import StoreUnavailable
 from server.store.sqlite import folder as folders
-from server.store.sqlite import sessions
+from server.store.sqlite import lenders, sessions
 
 FILE_NAME = "onceread.sqlite"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # The order matters. The lock comes first: only if it is exclusive before the first read does SQLite keep the WAL index
 # in memory instead of a shared file, and other programs out. The settings that take effect only in an empty file come
@@ -23,6 +23,8 @@ SETTINGS: tuple[tuple[str, int | str, int | str], ...] = (
     ("journal_mode", "WAL", "wal"),
     ("synchronous", "FULL", 2),
     ("temp_store", "MEMORY", 2),
+    # Zeros take the place of deleted rows in pages that stay in use; free pages leave the file (`WriterThread.erase`).
+    ("secure_delete", "FAST", 2),
 )
 
 # Large values come last in their rows, so that the columns before them are read without them.
@@ -73,7 +75,27 @@ CREATE INDEX session_by_expiry ON session (expires_at) WHERE expires_at IS NOT N
 CREATE INDEX session_by_unread ON session (unread_bytes) WHERE unread_bytes IS NOT NULL;
 CREATE INDEX session_by_size ON session (tenant, stored_bytes);
 """
-_STEPS = (TABLES, SECOND_VERSION, THIRD_VERSION, FOURTH_VERSION)
+# Version 5 added the parts of memories. Id and lineage are those of the pool, in the rows of its loans and lender too.
+FIFTH_VERSION = """
+CREATE TABLE part (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, lineage TEXT NOT NULL, name BLOB NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (tenant, id, lineage, name)
+);
+CREATE TABLE loan (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, lineage TEXT NOT NULL,
+    borrower TEXT NOT NULL, borrower_lineage TEXT NOT NULL, at REAL NOT NULL, parts INTEGER NOT NULL,
+    seal BLOB NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (tenant, id, lineage, borrower, borrower_lineage)
+);
+CREATE INDEX loan_by_borrower ON loan (tenant, borrower);
+CREATE TABLE lender (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, lineage TEXT NOT NULL, stored_bytes INTEGER,
+    seal BLOB NOT NULL, entry BLOB NOT NULL,
+    PRIMARY KEY (tenant, id, lineage)
+);
+"""
+_STEPS = (TABLES, SECOND_VERSION, THIRD_VERSION, FOURTH_VERSION, FIFTH_VERSION)
 
 
 def connect(folder: Path) -> apsw.Connection:
@@ -91,6 +113,7 @@ def connect(folder: Path) -> apsw.Connection:
         folders.sync(folder)
         with connection:
             sessions.renew_hints(connection)
+            lenders.renew_hints(connection)
     except BaseException:
         # A second failure would hide the first.
         with suppress(Exception):

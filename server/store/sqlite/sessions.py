@@ -10,7 +10,14 @@ from typing import Any
 import apsw
 
 from server.store import rules
-from server.store.base import TOMBSTONE_SECONDS, DamagedValue, SessionKey, SessionRecord
+from server.store.base import (
+    TOMBSTONE_SECONDS,
+    DamagedValue,
+    SessionExpired,
+    SessionKey,
+    SessionMissing,
+    SessionRecord,
+)
 from server.store.manifest import Manifest, decode
 from server.store.sqlite.checksum import checksum, matches
 
@@ -47,6 +54,14 @@ def load(connection: apsw.Connection, key: SessionKey) -> Manifest:
     if row is None:
         raise rules.expired(key) if has_expired(connection, key) else rules.missing(key)
     return _decoded(key, *row)
+
+
+def perhaps(connection: apsw.Connection, key: SessionKey) -> Manifest | None:
+    """The session's manifest, None where it is damaged or missing."""
+    try:
+        return load(connection, key)
+    except (DamagedValue, SessionMissing, SessionExpired):
+        return None
 
 
 def exists(connection: apsw.Connection, key: SessionKey) -> bool:

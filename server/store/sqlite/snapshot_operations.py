@@ -16,8 +16,8 @@ from server.store.base import (
     Snapshot,
     StoredCheckpoint,
 )
-from server.store.manifest import KeptCheckpoint, Manifest, SnapshotInfo
-from server.store.sqlite import blobs, journal, sessions
+from server.store.manifest import Manifest, SnapshotInfo
+from server.store.sqlite import blobs, journal, memories, sessions
 from server.store.text_hash import shortened
 
 # At most this much text is read in one transaction, so that other operations run in between.
@@ -67,10 +67,11 @@ def keep_snapshot(
     record, names = manifest.record, (snapshot.name for snapshot in manifest.snapshots)
     rules.check_snapshot(record, names, name, lineage, checkpoint.offset)
     rules.check_chain(known_chain, checkpoint)
-    kept = SnapshotInfo.of(record, name, at, KeptCheckpoint.of(checkpoint))
-    blobs.keep_snapshot(connection, key, kept, checkpoint.value)
+    before, memory = memories.roots(connection, manifest), memories.keep_parts(connection, manifest, checkpoint)
+    kept = SnapshotInfo.of(record, name, at, memory.kept)
+    blobs.keep_snapshot(connection, key, kept, memory.value)
     used = rules.used(record, at)
-    sessions.save(connection, replace(manifest, record=used, snapshots=(*manifest.snapshots, kept)))
+    memories.save(connection, before, replace(manifest, record=used, snapshots=(*manifest.snapshots, kept)))
     return kept.snapshot
 
 
@@ -85,10 +86,10 @@ def load_snapshot(connection: apsw.Connection, key: SessionKey, name: str) -> tu
 
 def drop_snapshot(connection: apsw.Connection, key: SessionKey, name: str) -> None:
     manifest = sessions.load(connection, key)
-    dropped = manifest.named(name)
+    dropped, before = manifest.named(name), memories.roots(connection, manifest)
     blobs.drop_snapshot(connection, key, name)
     left = tuple(kept for kept in manifest.snapshots if kept != dropped)
-    sessions.save(connection, replace(manifest, snapshots=left))
+    memories.save(connection, before, replace(manifest, snapshots=left))
 
 
 def rewind(
@@ -105,9 +106,9 @@ def rewind(
     key = record.key
     manifest = sessions.load(connection, key)
     rules.check_rewind(manifest.record, checkpoint, record.lineage, marks)
-    kept = KeptCheckpoint.of(checkpoint)
+    before, memory = memories.roots(connection, manifest), memories.keep_parts(connection, manifest, checkpoint)
     blobs.remove_checkpoints(connection, key)
-    blobs.keep_checkpoint(connection, key, kept, checkpoint.value)
+    blobs.keep_checkpoint(connection, key, memory.kept, memory.value)
     journal_offset = checkpoint.offset
     if known_chain == checkpoint.info.chain and _cut(connection, manifest, checkpoint.offset):
         journal_offset = manifest.journal_offset
@@ -115,7 +116,8 @@ def rewind(
         journal.remove(connection, key)
     rewound = rules.rewound(manifest.record, checkpoint, lineage, at, marks)
     rewound = rules.trimmed_marks(rewound, journal_offset)
-    sessions.save(connection, replace(manifest, record=rewound, journal_offset=journal_offset, checkpoints=(kept,)))
+    changed = replace(manifest, record=rewound, journal_offset=journal_offset, checkpoints=(memory.kept,))
+    memories.save(connection, before, changed)
     end_lease()
     return rewound
 
@@ -131,9 +133,10 @@ def rebuild(
 ) -> SessionRecord:
     manifest = sessions.load(connection, record.key)
     rules.check_rebuild(manifest.record, manifest.journal_offset, record.lineage)
+    before = memories.roots(connection, manifest)
     blobs.remove_checkpoints(connection, record.key)
     rebuilt = rules.rebuilt(manifest.record, model, fingerprint, lineage, at)
-    sessions.save(connection, replace(manifest, record=rebuilt, checkpoints=()))
+    memories.save(connection, before, replace(manifest, record=rebuilt, checkpoints=()))
     end_lease()
     return rebuilt
 

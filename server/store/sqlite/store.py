@@ -3,6 +3,7 @@
 Operations run on the writer thread, which owns the file.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,6 +25,8 @@ from server.store.base import (
 )
 from server.store.local_leases import Leases
 from server.store.sqlite import operations, sessions, snapshot_operations
+from server.store.sqlite import parts as stored_parts
+from server.store.sqlite import redaction as redaction_operation
 from server.store.sqlite.writer_thread import WriterThread
 
 
@@ -47,7 +50,7 @@ class SqliteStore:
         self, record: SessionRecord, checkpoint: StoredCheckpoint | None = None, source: SessionKey | None = None
     ) -> None:
         rules.check_new(record, checkpoint)
-        await self.writer.run(partial(operations.create, record=record, first=checkpoint))
+        await self.writer.run(partial(operations.create, record=record, first=checkpoint, source=source))
 
     async def get(self, key: SessionKey) -> SessionRecord:
         manifest = await self.writer.run(partial(sessions.load, key=key))
@@ -97,7 +100,14 @@ class SqliteStore:
         await self.writer.run(partial(operations.checkpoint, key=lease.key, newest=checkpoint, at=at, check=check))
 
     async def load(self, key: SessionKey, parts: Sequence[StoredPart]) -> list[bytes]:
-        return [part.content() for part in parts]
+        found: list[bytes] = []
+        for group in stored_parts.grouped(parts):
+            values = await self.writer.run(partial(operations.fetch_parts, key=key, some=group))
+            # Hashing takes longer than reading, and other threads run meanwhile.
+            found += await asyncio.to_thread(stored_parts.checked, group, values)
+        if not parts:
+            await self.get(key)
+        return found
 
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
         return await self.writer.run(partial(operations.recover, key=key, count=count))
@@ -136,7 +146,8 @@ class SqliteStore:
         return await self.writer.run(partial(rewind, known_chain=chain, end_lease=end_lease))
 
     async def redact(self, record: SessionRecord, redaction: Redaction, lineage: str, at: float) -> SessionRecord:
-        raise NotImplementedError
+        redact = partial(redaction_operation.redact, record=record, redaction=redaction, lineage=lineage, at=at)
+        return await self.writer.run(partial(redact, end_lease=partial(self._leases.end, record.key)), erases=True)
 
     async def rebuild(
         self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float

@@ -44,8 +44,9 @@ class Promise(Future[Result]):
 class Job(Generic[Result]):
     """An operation and the promise of its result."""
 
-    def __init__(self, operation: Operation[Result]) -> None:
+    def __init__(self, operation: Operation[Result], erases: bool) -> None:
         self.operation = operation
+        self.erases = erases
         self.promise = Promise[Result]()
 
     def attempt(self, connection: apsw.Connection) -> Callable[[], None]:
@@ -91,9 +92,12 @@ class WriterThread:
             self._end()
             raise
 
-    async def run(self, operation: Operation[Result]) -> Result:
-        """The operation's result, once all that it wrote is durable."""
-        job = Job(operation)
+    async def run(self, operation: Operation[Result], erases: bool = False) -> Result:
+        """The operation's result, once all that it wrote is durable.
+
+        With `erases`, also what it deleted is then in none of the files any more.
+        """
+        job = Job(operation, erases)
         with self._lock:
             if self._closing:
                 raise rules.closed()
@@ -156,6 +160,8 @@ class WriterThread:
         """Runs the group in one transaction, so with one fsync; no promise is resolved before the commit."""
         try:
             answers = self._transact(group)
+            if any(job.erases for job in group):
+                self._erase()
         except Undone as undone:
             if len(group) == 1:
                 group[0].fail(undone.reason)
@@ -182,6 +188,12 @@ class WriterThread:
             # SQLite rolls back a commit for which the disk has no space.
             raise Undone(error) from error
         return answers
+
+    def _erase(self) -> None:
+        """Removes from the files what is deleted: free pages, and the WAL."""
+        connection = self._connected()
+        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def _connected(self) -> apsw.Connection:
         if self._connection is None:

@@ -13,7 +13,7 @@ import pytest
 from server.store.base import StoreUnavailable
 from server.store.sqlite import SqliteStore
 from server.store.sqlite.folder import LOCK_NAME
-from server.store.sqlite.schema import FILE_NAME
+from server.store.sqlite.schema import FILE_NAME, SCHEMA_VERSION
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,8 @@ pytestmark = pytest.mark.anyio
         ("journal_mode", "wal"),
         ("synchronous", 2),
         ("temp_store", 2),
-        ("user_version", 4),
+        ("secure_delete", 2),
+        ("user_version", 5),
     ],
 )
 async def test_a_setting_is_in_effect(sqlite: SqliteStore, pragma: str, answer: int | str) -> None:
@@ -45,15 +46,15 @@ async def test_a_file_with_other_settings_is_refused(tmp_path: Path) -> None:
 async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     await (await SqliteStore.open(tmp_path)).close()
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.pragma("user_version", 5)
+    direct.pragma("user_version", SCHEMA_VERSION + 1)
     direct.close()
     with pytest.raises(StoreUnavailable) as refusal:
         await SqliteStore.open(tmp_path)
     # The error is still referenced here, and must not keep the file open.
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    direct.pragma("user_version", 4)
+    direct.pragma("user_version", SCHEMA_VERSION)
     direct.close()
-    assert "schema version 5, this server understands 4" in str(refusal.value)
+    assert f"schema version {SCHEMA_VERSION + 1}, this server understands {SCHEMA_VERSION}" in str(refusal.value)
     await (await SqliteStore.open(tmp_path)).close()
 
 
