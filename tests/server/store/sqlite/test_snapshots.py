@@ -111,7 +111,7 @@ def downgrade(connection: apsw.Connection) -> None:
         connection.execute("UPDATE session SET entry = ?, seal = ? WHERE id = ?", (old, sealed, id))
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 async def test_a_file_of_an_earlier_schema_is_migrated_with_its_sessions(tmp_path: Path, version: int) -> None:
     store = await SqliteStore.open(tmp_path)
     await with_text(store, TEXT[:4], TEXT[4:])
@@ -120,7 +120,10 @@ async def test_a_file_of_an_earlier_schema_is_migrated_with_its_sessions(tmp_pat
     before = await store.recover(key())
     await store.close()
     direct = apsw.Connection(str(tmp_path / FILE_NAME))
-    downgrade(direct)
+    for table in ("part", "loan", "lender"):
+        direct.execute(f"DROP TABLE {table}")
+    if version < 4:
+        downgrade(direct)
     direct.execute(f"PRAGMA user_version = {version}")
     if version < 3:
         direct.execute("DROP TABLE snapshot")
@@ -128,8 +131,8 @@ async def test_a_file_of_an_earlier_schema_is_migrated_with_its_sessions(tmp_pat
         direct.execute("DROP TABLE tombstone")
     direct.close()
     store = await SqliteStore.open(tmp_path)
-    # Records of those versions do not have the bytes of an incomplete character.
-    was = replace(before, record=replace(before.record, open_bytes=None))
+    # Records of the first versions do not have the bytes of an incomplete character.
+    was = before if version == 4 else replace(before, record=replace(before.record, open_bytes=None))
     assert await store.recover(key()) == was
     assert [found.key for found in await store.unread(1)] == [key()]
     assert await store.expire(at=3.0) == [key("mortal")]
