@@ -20,8 +20,8 @@ from reliability.replicas.history import History
 from reliability.replicas.lives import LEASE_SECONDS, at_work, count
 from reliability.replicas.observer import Observer
 from reliability.soak.vitals import Vitals
-from server.store.redis.checkpoints import UNKEPT_SECONDS
 from server.store.redis.names import EXPIRY, SEALED_WITH, UNREAD, sessions_of
+from server.store.redis.parts import UNKEPT_SECONDS
 from testing.models import prose
 
 SESSIONS = 3

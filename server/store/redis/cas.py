@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from server.store import rules
-from server.store.base import DamagedValue, SessionKey, SessionRecord, StoreUnavailable
+from server.store.base import DamagedValue, Pool, SessionKey, SessionRecord, StoreUnavailable
 from server.store.encryption import Sealer
 from server.store.manifest import Manifest, decode
 from server.store.redis.client import PAUSES_SECONDS, Link
@@ -18,10 +18,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Found:
-    """A session's manifest, and the encrypted bytes that it was read from."""
+    """A manifest, and the encrypted bytes that it was read from."""
 
     sealed: bytes
     entry: Manifest
+
+
+@dataclass(frozen=True)
+class Holder(Found):
+    """The manifest of a pool: a session's record, or the lender that stays of it; `name` is its key."""
+
+    name: str
+    is_lender: bool
 
 
 class Records:
@@ -43,6 +51,23 @@ class Records:
     def seal(self, entry: Manifest) -> bytes:
         return self._sealer.seal("record", entry.record.key, (), entry.encode())
 
+    def seal_lender(self, entry: Manifest) -> bytes:
+        return self._sealer.seal("lender", entry.record.key, (entry.pool.lineage,), entry.encode())
+
+    async def holder(self, tenant: str, pool: Pool) -> Holder | None:
+        """The manifest of this pool, None if there is none any more; `DamagedValue`."""
+        key = SessionKey(tenant, pool.id)
+        at = names(key)
+        lender = at.lender(pool.lineage)
+        record, sealed = await self._link.ask(at.record, ("GET", at.record), ("GET", lender))
+        if sealed is not None:
+            return Holder(sealed, decode(self._sealer.open("lender", key, (pool.lineage,), sealed)), lender, True)
+        if record is not None:
+            entry = decode(self._sealer.open("record", key, (), record))
+            if entry.pool == pool:
+                return Holder(record, entry, at.record, False)
+        return None
+
     async def steadily(self, key: SessionKey, work: Callable[[Found], Awaitable[Result]]) -> Result:
         """The result of `work`, which is run again if a value was damaged or missing because the session changed."""
         while True:
@@ -52,6 +77,13 @@ class Records:
             except DamagedValue:
                 if await self.sealed(key) == found.sealed:
                     raise
+
+    async def decide(self, key: SessionKey, work: Callable[[Found], Awaitable[Result | None]]) -> Result:
+        """The same; the work is also run again if it answers None, because another change came first."""
+        while True:
+            result = await self.steadily(key, work)
+            if result is not None:
+                return result
 
     async def revise(self, key: SessionKey, change: Callable[[SessionRecord], SessionRecord]) -> SessionRecord:
         """The record with `change` applied, which is computed anew if another change came first."""

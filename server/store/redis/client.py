@@ -5,6 +5,7 @@ Commands that only read are retried. A script is sent once, because it may have 
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -82,6 +83,16 @@ class Link:
 
         await asyncio.gather(*map(ask, by_node.values()))
         return answers
+
+    async def scan(self, prefix: str) -> list[str]:
+        """All keys that begin with `prefix`, which includes a hash tag."""
+        found, cursor = list[str](), b"0"
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
+        while True:
+            [[cursor, some]] = await self.ask(prefix, ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000))
+            found += [name.decode() for name in some]
+            if cursor == b"0":
+                return found
 
     async def change(
         self, script: str, keys: Sequence[str], *arguments: str | bytes | int, durable: bool = True

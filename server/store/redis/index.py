@@ -12,6 +12,7 @@ from contextlib import suppress
 from server.store import rules
 from server.store.base import (
     DamagedValue,
+    Pool,
     SessionExpired,
     SessionKey,
     SessionMissing,
@@ -21,7 +22,17 @@ from server.store.base import (
 )
 from server.store.redis.cas import Records
 from server.store.redis.client import Link
-from server.store.redis.names import EXPIRY, UNREAD, key_of, member, sessions_of
+from server.store.redis.names import (
+    EXPIRY,
+    LENDING,
+    UNREAD,
+    key_of,
+    lenders_of,
+    lending_member,
+    member,
+    pool_of_member,
+    sessions_of,
+)
 
 # A session's mark as unread is renewed after this time, and removed only when it is three times as old.
 REMARK_SECONDS = 20.0
@@ -112,6 +123,51 @@ class Indexes:
 
     async def remove_expiry(self, key: SessionKey, score: float) -> None:
         await self._unlist(EXPIRY, member(key), score)
+
+    async def may_lend(self, tenant: str, pool: Pool) -> None:
+        """Lists a pool whose parts may be lent from now on; `lending` finds it once that is UNLISTED_SECONDS ago."""
+        await self._link.write(
+            LENDING, ("ZADD", LENDING, repr(time.time()), lending_member(tenant, pool)), durable=True
+        )
+
+    async def lends(self, tenant: str, pool: Pool, at: float) -> None:
+        await self._link.write(LENDING, ("ZADD", LENDING, repr(at), lending_member(tenant, pool)))
+
+    async def lending(self, at: float) -> list[tuple[str, Pool, float]]:
+        """Up to PAGE pools that were listed UNLISTED_SECONDS before `at`: their tenants and scores, too."""
+        high = repr(at - UNLISTED_SECONDS)
+        [found] = await self._link.ask(
+            LENDING, ("ZRANGEBYSCORE", LENDING, "-inf", high, "WITHSCORES", "LIMIT", 0, PAGE)
+        )
+        listed = []
+        for name, score in zip(found[::2], found[1::2], strict=True):
+            tenant, pool = pool_of_member(name)
+            if lending_member(tenant, pool).encode() == name:
+                listed.append((tenant, pool, float(score)))
+            else:
+                await self._link.write(LENDING, ("ZREM", LENDING, name))
+        return listed
+
+    async def remove_lending(self, tenant: str, pool: Pool, score: float) -> None:
+        await self._unlist(LENDING, lending_member(tenant, pool), score)
+
+    async def list_lender(self, tenant: str, pool: Pool) -> None:
+        """Lists a pool before its session is removed, so that its parts are counted."""
+        index, name = lenders_of(tenant), lending_member(tenant, pool)
+        await self._link.write(index, ("ZADD", index, repr(time.time()), name), durable=True)
+
+    async def lenders(self, tenant: str) -> list[tuple[Pool, float]]:
+        [found] = await self._link.ask(lenders_of(tenant), ("ZRANGE", lenders_of(tenant), 0, -1, "WITHSCORES"))
+        pools = ((pool_of_member(name), score) for name, score in zip(found[::2], found[1::2], strict=True))
+        return [(pool, float(score)) for (owner, pool), score in pools if owner == tenant]
+
+    async def remove_lender(self, tenant: str, pool: Pool, score: float | None = None) -> None:
+        """Removes a pool whose lender is gone; with a score, only while it has that."""
+        index, name = lenders_of(tenant), lending_member(tenant, pool)
+        if score is None:
+            await self._link.write(index, ("ZREM", index, name))
+        else:
+            await self._unlist(index, name, score)
 
     async def _unlist(self, index: str, name: str, score: float) -> None:
         await self._link.change("unlist", [index], name, f"{score:.17g}", durable=False)

@@ -197,12 +197,9 @@ class RedisTexts:
         await self._indexes.mark_unread(key)
         # Concurrent appends to one session would only make each other's scripts fail.
         async with self._turns.setdefault(key, asyncio.Lock()):
-            while True:
-                appended = await self._records.steadily(
-                    key, lambda found: self._append(found, offset, piece, at, repeats, document)
-                )
-                if appended is not None:
-                    return appended
+            return await self._records.decide(
+                key, lambda found: self._append(found, offset, piece, at, repeats, document)
+            )
 
     async def read(self, found: Found, offset: int, limit: int) -> bytes:
         entry = found.entry

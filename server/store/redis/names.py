@@ -1,15 +1,15 @@
 """The names of all keys in Redis. Those of a session share a hash tag, which includes its tenant."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from server.store.base import SessionKey
-from server.store.manifest import KeptCheckpoint
+from server.store.parts import Pool
 
 # Keys of the whole store; in a Cluster each may be in another slot.
 UNREAD = "onceread:unread"
 EXPIRY = "onceread:expiry"
+LENDING = "onceread:lending"
 SEALED_WITH = "onceread:sealed-with"
 
 
@@ -46,8 +46,28 @@ class Names:
     def checkpoint(self, attempt: str) -> str:
         return f"{self.tag}:checkpoint:{attempt}"
 
-    def checkpoints(self, checkpoints: Iterable[KeptCheckpoint]) -> list[str]:
-        return [self.checkpoint(kept.attempt) for kept in checkpoints]
+    @property
+    def parts(self) -> str:
+        """How the keys of all parts begin; the lineage root of their pool is next, and their name."""
+        return f"{self.tag}:part:"
+
+    @property
+    def loans(self) -> str:
+        """How the keys of all loans' roots begin, in the same way."""
+        return f"{self.tag}:loan:"
+
+    def pool(self, lineage: str) -> str:
+        """How the keys of all parts in the pool of this lineage root begin."""
+        return f"{self.parts}{quote(lineage, safe='')}:"
+
+    def part(self, lineage: str, name: str) -> str:
+        return f"{self.pool(lineage)}{name}"
+
+    def loan(self, lineage: str, attempt: str) -> str:
+        return f"{self.loans}{quote(lineage, safe='')}:{attempt}"
+
+    def lender(self, lineage: str) -> str:
+        return f"{self.tag}:lender:{quote(lineage, safe='')}"
 
 
 def member(key: SessionKey) -> str:
@@ -67,3 +87,20 @@ def names(key: SessionKey) -> Names:
 def sessions_of(tenant: str) -> str:
     """The index of a tenant's sessions by age."""
     return f"onceread:sessions:{quote(tenant, safe='')}"
+
+
+def lenders_of(tenant: str) -> str:
+    """The index of a tenant's lenders: sessions that are deleted and still lend parts."""
+    return f"onceread:lenders:{quote(tenant, safe='')}"
+
+
+def lending_member(tenant: str, pool: Pool) -> str:
+    """The name of a pool in the index of those that may have lent parts."""
+    return f"{member(SessionKey(tenant, pool.id))}/{quote(pool.lineage, safe='')}"
+
+
+def pool_of_member(member: bytes) -> tuple[str, Pool]:
+    """The tenant and the pool of a name in that index."""
+    key, _, lineage = member.decode(errors="replace").rpartition("/")
+    tenant, id = key_of(key.encode())
+    return tenant, Pool(id, unquote(lineage))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from server.store import rules
+from server.store import rules, sharing
 from server.store.base import (
     CHECKPOINTS_KEPT,
     Appended,
@@ -23,14 +23,17 @@ from server.store.base import (
     StoredPart,
 )
 from server.store.encryption import Sealer
-from server.store.redis.cas import Records
-from server.store.redis.checkpoints import Checkpoints, Memories
+from server.store.redis.cas import Found, Records
+from server.store.redis.checkpoints import Checkpoints
 from server.store.redis.client import Link
 from server.store.redis.health import Doctor
 from server.store.redis.index import Indexes, Listing
 from server.store.redis.journal import Journal, RedisTexts
 from server.store.redis.leases import Leases
 from server.store.redis.lifecycle import Lifecycle
+from server.store.redis.loans import Loans
+from server.store.redis.memories import Memories
+from server.store.redis.parts import Parts
 from server.store.redis.snapshots import RedisSnapshots
 
 
@@ -43,14 +46,17 @@ class RedisStore:
         self._link, self._bulk, self._doctor = control, bulk, doctor
         self.durability = control.durability.name
         records, indexes = Records(control, sealer), Indexes(control)
-        journal, memories = Journal(control, sealer), Memories(bulk, sealer)
+        journal, parts = Journal(control, sealer), Parts(bulk, sealer)
+        memories = Memories(bulk, sealer, parts)
+        loans = Loans(control, records, memories, parts, indexes)
         self._records, self._indexes, self._memories = records, indexes, memories
+        self._parts, self._loans = parts, loans
         self._leases = Leases(control, records)
-        self._lifecycle = Lifecycle(control, records, memories, indexes)
+        self._lifecycle = Lifecycle(control, records, memories, indexes, loans)
         self._listing = Listing(records, indexes)
         self._texts = RedisTexts(records, journal, indexes)
-        self._checkpoints = Checkpoints(records, journal, memories, self._leases)
-        self._copies = RedisSnapshots(records, journal, memories, indexes)
+        self._checkpoints = Checkpoints(records, journal, memories, self._leases, loans)
+        self._copies = RedisSnapshots(records, journal, memories, indexes, loans)
         self._closed = False
 
     async def create(
@@ -58,7 +64,7 @@ class RedisStore:
     ) -> None:
         rules.check_new(record, checkpoint)
         self._open()
-        await self._lifecycle.create(record, checkpoint)
+        await self._lifecycle.create(record, checkpoint, source)
 
     async def get(self, key: SessionKey) -> SessionRecord:
         self._open()
@@ -112,7 +118,8 @@ class RedisStore:
         await self._checkpoints.keep(lease, checkpoint, at)
 
     async def load(self, key: SessionKey, parts: Sequence[StoredPart]) -> list[bytes]:
-        return [part.content() for part in parts]
+        self._open()
+        return await self._records.steadily(key, partial(self._load, parts=parts))
 
     async def recover(self, key: SessionKey, count: int = CHECKPOINTS_KEPT) -> Recovery:
         self._open()
@@ -187,7 +194,7 @@ class RedisStore:
 
     async def stored_bytes(self, tenant: str) -> int:
         self._open()
-        return await self._listing.stored_bytes(tenant)
+        return await self._listing.stored_bytes(tenant) + await self._loans.stored_bytes(tenant)
 
     async def expire(self, at: float) -> list[SessionKey]:
         self._open()
@@ -202,6 +209,12 @@ class RedisStore:
             self._closed = True
             await self._link.close()
             await self._bulk.close()
+
+    async def _load(self, found: Found, parts: Sequence[StoredPart]) -> list[bytes]:
+        for part in parts:
+            if not sharing.may_load(found.entry, part.pool):
+                part.content()
+        return await self._parts.load(found.entry.record.key.tenant, parts)
 
     def _open(self) -> None:
         if self._closed:

@@ -1,7 +1,7 @@
 -- Makes an uploaded memory the newest checkpoint; removes the memories and the text that no kept checkpoint needs.
--- KEYS: record, lease, journal, pieces, the new memory, the memories to remove.
+-- KEYS: record, lease, journal, pieces, the new memory, the keys to remove.
 -- ARGV: old record, new record, holder, epoch, the journal's old and new start, how many lines of trimmed
--- pieces are kept, each part's length in bytes.
+-- pieces are kept, the memory's lengths.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 'moved'
 end
@@ -9,13 +9,10 @@ local lease = redis.call('HMGET', KEYS[2], 'holder', 'epoch')
 if lease[1] ~= ARGV[3] or lease[2] ~= ARGV[4] then
   return 'lease'
 end
-if not are_here(KEYS[5], 8) then
+if not is_here(5, 8) then
   return 'parts'
 end
-redis.call('PERSIST', KEYS[5])
-for i = 6, #KEYS do
-  redis.call('UNLINK', KEYS[i])
-end
+keep(5, 8)
 for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], ARGV[5], '(' .. ARGV[6])) do
   -- A damaged line with a wrong score must not remove a piece that is still needed.
   local start = string.match(entry, '^%d+')

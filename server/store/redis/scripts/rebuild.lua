@@ -1,5 +1,5 @@
--- Resets a session to one that has read nothing: ends the lease and removes the memories.
--- KEYS: record, lease, the memories.
+-- Resets a session to one that has read nothing: ends the lease and removes its memories.
+-- KEYS: record, lease, the keys to remove.
 -- ARGV: old record, new record.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0

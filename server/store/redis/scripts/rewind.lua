@@ -1,17 +1,14 @@
 -- Rewinds a session to an uploaded memory: removes the text after it, and ends the lease.
--- KEYS: record, lease, journal, pieces, the new memory, the memories to remove.
+-- KEYS: record, lease, journal, pieces, the new memory, the keys to remove.
 -- ARGV: old record, new record, from where text is removed (0: all of it), the piece and its line that take its place
--- or two empty strings, each part's length in bytes.
+-- or two empty strings, the memory's lengths.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
-if not are_here(KEYS[5], 6) then
+if not is_here(5, 6) then
   return 'parts'
 end
-redis.call('PERSIST', KEYS[5])
-for i = 6, #KEYS do
-  redis.call('UNLINK', KEYS[i])
-end
+keep(5, 6)
 redis.call('HDEL', KEYS[2], 'holder', 'until', 'wanted')
 if ARGV[3] == '0' then
   redis.call('UNLINK', KEYS[3], KEYS[4])

@@ -1,11 +1,11 @@
--- Keeps an uploaded memory as a snapshot. KEYS: record, the memory.
--- ARGV: old record, new record, each part's length in bytes.
+-- Keeps an uploaded memory as a snapshot, or as a loan with the parts that are lent. KEYS: record, the memory.
+-- ARGV: old record, new record, the memory's lengths.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
-if not are_here(KEYS[2], 3) then
+if not is_here(2, 3) then
   return 'parts'
 end
-redis.call('PERSIST', KEYS[2])
+keep(2, 3)
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
