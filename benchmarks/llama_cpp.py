@@ -26,7 +26,7 @@ from benchmarks.plan import Plan
 from benchmarks.report import Figure, Section
 from benchmarks.timing import seconds_of
 from model import weights
-from model.checkpoint import Checkpoint, decode, encode
+from model.checkpoint import Checkpoint, export, load
 from model.prompt import window_ids
 from model.runtime.precision import set_precision
 from model.sampling import Sampling
@@ -110,8 +110,8 @@ def _ours(loaded: LoadedModel, tokens: list[int], file: Path) -> Taken:
     memory = model.skip(torch.tensor(tokens).view(-1, size), nothing)
     text_bytes = len(loaded.tokenizer.decode(tokens))
     state = Checkpoint(memory, (), b"", text_bytes, len(tokens), len(tokens) // size)
-    save = seconds_of(lambda: file.write_bytes(encode(state, loaded.fingerprint)))
-    restore = seconds_of(lambda: decode(file.read_bytes(), loaded.fingerprint, nothing))
+    save = seconds_of(lambda: file.write_bytes(export(state, loaded.fingerprint)))
+    restore = seconds_of(lambda: load(file.read_bytes(), loaded.fingerprint, nothing))
     return Taken(prefill, decode_seconds, save, restore)
 
 

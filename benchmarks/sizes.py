@@ -17,7 +17,7 @@ def measure(plan: Plan) -> Section:
     memory = model.initial_memory(1)
     stored = encode(Checkpoint.empty(memory.to("cpu")), plan.loaded.fingerprint)
     element_bytes = model.embedding.weight.element_size()
-    figures = [Figure("memory_bytes", memory.nbytes), Figure("checkpoint_bytes", len(stored))]
+    figures = [Figure("memory_bytes", memory.nbytes), Figure("checkpoint_bytes", len(stored.head))]
     for tokens in LENGTHS_TOKENS:
         cache = cache_bytes(model.config, tokens, element_bytes)
         figures += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from model import documents
 from model.documents import Document, UnsoundDocuments
-from model.memory import MemoryState, UnsoundMemory
+from model.memory import MemoryState, PartBytes, UnsoundMemory
 
 FORMAT = "onceread.checkpoint.1"
+HEAD_FORMAT = "onceread.head.1"
 # So many digits a 63-bit count has at most, which every store can keep.
 COUNT_DIGITS = 18
 _MEMORY = "memory."
@@ -104,13 +105,46 @@ class Advance(NamedTuple):
         return replace(self.after, memory=memory)
 
 
-def encode(checkpoint: Checkpoint, fingerprint: str) -> bytes:
-    """The checkpoint, whose memory is in host RAM, as a safetensors file that names the weights it belongs to."""
-    tensors = {_MEMORY + name: t.contiguous() for name, t in checkpoint.memory.tensors.items()}
+class EncodedCheckpoint(NamedTuple):
+    """A checkpoint as it is stored: its head as a safetensors file, and the parts of its memory, which never change."""
+
+    head: bytes
+    parts: tuple[PartBytes, ...] = ()
+
+
+def encode(checkpoint: Checkpoint, fingerprint: str) -> EncodedCheckpoint:
+    """The checkpoint, whose memory is in host RAM, to be stored."""
+    head = _file(checkpoint, checkpoint.memory.head, fingerprint, HEAD_FORMAT)
+    return EncodedCheckpoint(head, checkpoint.memory.parts)
+
+
+def decode(stored: EncodedCheckpoint, fingerprint: str, like: MemoryState) -> Checkpoint:
+    """The checkpoint that was stored, in host RAM; `like` is the model's initial memory (batch 1).
+
+    Raises `ForeignCheckpoint` for other weights and `CheckpointError` for anything unsound.
+    """
+    # Versions that did not store parts stored a file.
+    metadata, tensors = _checked(stored.head, fingerprint, (HEAD_FORMAT, FORMAT))
+    return _checkpoint(metadata, tensors, lambda own: like.restored_from_parts(own, stored.parts))
+
+
+def export(checkpoint: Checkpoint, fingerprint: str) -> bytes:
+    """The whole checkpoint, whose memory is in host RAM, as one safetensors file that names its weights."""
+    return _file(checkpoint, checkpoint.memory.tensors, fingerprint, FORMAT)
+
+
+def load(file: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
+    """The checkpoint in an exported file; as `decode`."""
+    metadata, tensors = _checked(file, fingerprint, (FORMAT,))
+    return _checkpoint(metadata, tensors, like.restored)
+
+
+def _file(checkpoint: Checkpoint, memory: Mapping[str, Tensor], fingerprint: str, format: str) -> bytes:
+    tensors = {_MEMORY + name: t.contiguous() for name, t in memory.items()}
     tensors["tail"] = torch.tensor(checkpoint.tail, dtype=torch.int64)
     tensors["pending"] = torch.tensor(list(checkpoint.pending), dtype=torch.uint8)
     metadata = {
-        "format": FORMAT,
+        "format": format,
         "fingerprint": fingerprint,
         "offset": str(checkpoint.offset),
         "tokens": str(checkpoint.tokens),
@@ -120,14 +154,11 @@ def encode(checkpoint: Checkpoint, fingerprint: str) -> bytes:
     return save_tensors(tensors, {**metadata, "checksum": checksum(metadata, tensors)})
 
 
-def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
-    """The checkpoint in `value`, in host RAM; `like` is the model's initial memory (batch 1).
-
-    Raises `ForeignCheckpoint` for other weights and `CheckpointError` for anything unsound.
-    """
+def _checked(value: bytes, fingerprint: str, formats: Sequence[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a file that is whole, of one of these formats, and of these weights."""
     metadata = _metadata(value)
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"not a checkpoint of format {FORMAT}")
+    if metadata.get("format") not in formats:
+        raise CheckpointError(f"not a checkpoint of format {formats[0]}")
     try:
         tensors = load_tensors(value)
     except Exception as error:
@@ -136,9 +167,17 @@ def decode(value: bytes, fingerprint: str, like: MemoryState) -> Checkpoint:
         raise CheckpointError("the checksum does not match")
     if (found := metadata.get("fingerprint", "")) != fingerprint:
         raise ForeignCheckpoint(found, fingerprint)
+    return metadata, tensors
+
+
+def _checkpoint(
+    metadata: Mapping[str, str],
+    tensors: Mapping[str, Tensor],
+    restored: Callable[[Mapping[str, Tensor]], MemoryState],
+) -> Checkpoint:
     try:
         own = {name.removeprefix(_MEMORY): t for name, t in tensors.items() if name.startswith(_MEMORY)}
-        memory = like.restored(own)
+        memory = restored(own)
         memory.must_cover(_count(metadata, "segments"), _count(metadata, "offset"))
         known = documents_in(metadata)
     except (UnsoundMemory, UnsoundDocuments) as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from hashlib import sha256
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,35 @@ Row = TypeVar("Row")
 
 class UnsoundMemory(ValueError):
     """Tensors that are no sound memory of this model; the message says what is wrong."""
+
+
+# A part of a memory is stored as one value of at most so many bytes.
+PART_BYTES_MAX = 256 * 1024
+
+
+class PartBytes(Protocol):
+    """An immutable part of a memory as it is stored: the SHA-256 of its content, and its size in bytes."""
+
+    @property
+    def digest(self) -> bytes: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def content(self) -> bytes: ...
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryPart:
+    """A part whose content is made anew from the memory's tensors, where it is asked for."""
+
+    digest: bytes
+    size: int
+    content: Callable[[], bytes]
+
+    @staticmethod
+    def of(content: bytes) -> MemoryPart:
+        return MemoryPart(sha256(content).digest(), len(content), lambda: content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +95,22 @@ class MemoryState:
         """Overwrites a row with a state of batch 1, in place: for a stack that nobody else has."""
         for name, tensor in self.tensors.items():
             tensor[row : row + 1] = state[name]
+
+    @property
+    def head(self) -> Mapping[str, Tensor]:
+        """The tensors that are stored with every checkpoint: all that are not in `parts`."""
+        return self.tensors
+
+    @property
+    def parts(self) -> tuple[PartBytes, ...]:
+        """What never changes of this state, of batch 1, and is stored once."""
+        return ()
+
+    def restored_from_parts(self, head: Mapping[str, Tensor], parts: Sequence[PartBytes]) -> MemoryState:
+        """The state with this head and these parts; `UnsoundMemory` as `restored`."""
+        if parts:
+            raise UnsoundMemory("a memory of this model has no parts")
+        return self.restored(head)
 
     def restored(self, tensors: Mapping[str, Tensor]) -> MemoryState:
         """The state in tensors that were stored; this one, of batch 1, is the initial memory of the same model.

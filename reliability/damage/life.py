@@ -98,7 +98,7 @@ class Life:
     def checkpoint(self, version: int, offset: int) -> StoredCheckpoint:
         state, chain = self.state_at(offset), extended(EMPTY_CHAIN, self.text[:offset])
         # Encoded once, since the bytes of equal states may differ in order.
-        value = self._values.setdefault(offset, encode(state, FINGERPRINT))
+        value = self._values.setdefault(offset, encode(state, FINGERPRINT).head)
         info = CheckpointInfo(version, offset, state.tokens, state.segments, state.memory.nbytes, chain)
         return StoredCheckpoint(info, value)
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from model.checkpoint import Checkpoint, decode
+from model.checkpoint import Checkpoint, EncodedCheckpoint, decode
 from model.weights import LoadedModel
 from reliability.damage.asking import HANG_SECONDS, Wrong
 from reliability.damage.life import FINGERPRINT, Life, model, read_whole, tokenizer
@@ -49,7 +49,7 @@ class Reader:
         if record.accepted_bytes > len(text) or not same(state, serial(life, text[: record.accepted_bytes])):
             raise Wrong(f"the reader reached another memory at {record.accepted_bytes}")
         for stored in recovery.checkpoints:
-            kept = decode(stored.value, FINGERPRINT, model().initial_memory(1))
+            kept = decode(EncodedCheckpoint(stored.value), FINGERPRINT, model().initial_memory(1))
             if not same(kept, serial(life, text[: stored.offset])):
                 raise Wrong(f"checkpoint {stored.version} holds another memory than reading its text gives")
         return True

@@ -17,6 +17,7 @@ from model.checkpoint import decode
 from reliability.replicas.clients import Customer
 from reliability.replicas.fleet import Fleet
 from reliability.replicas.history import History, Left
+from server.ingest.memories import fetched
 from server.store import open_store
 from server.store.base import SessionKey, Store, StoreUnavailable
 from server.store.redis.names import names
@@ -84,12 +85,11 @@ class Observer:
                 await asyncio.sleep(LOOK_SECONDS)
             recovery = await store.recover(key)
             record = recovery.record
+            memory = await fetched(store, key, recovery.checkpoints[0]) if recovery.checkpoints else None
             journal = await store.journal(key, recovery.journal_offset, JOURNAL_BYTES)
         serial = not recovery.damaged and not record.quarantined
-        if recovery.checkpoints:
-            found = decode(
-                recovery.checkpoints[0].value, self._loaded.fingerprint, self._loaded.model.initial_memory(1)
-            )
+        if memory is not None:
+            found = decode(memory, self._loaded.fingerprint, self._loaded.model.initial_memory(1))
             alone = undisturbed(self._loaded, customer.document[: found.offset])
             same = (found.tail, found.pending, found.tokens) == (alone.tail, alone.pending, alone.tokens)
             serial = serial and same and found.segments == alone.segments and found.memory.equals(alone.memory)

@@ -19,7 +19,7 @@ import detangle
 from reliability.check import Check, Counts, Tick
 from reliability.simulated.clients import KEY, LEASE_SECONDS, Client, Name, Replica, Scene
 from reliability.simulated.world import SEGMENT_TOKENS, WatchedStore, Weather, decode, encode
-from server.ingest import checkpointer, session_reader, text_reader
+from server.ingest import memories, session_reader, text_reader
 from server.ingest.session_progress import Progress
 from server.store import in_memory, rules
 from server.store.local_leases import Leases
@@ -120,7 +120,7 @@ def small() -> Iterator[Complaints]:
     with (
         mock.patch.object(text_reader, "READ_STEP_BYTES", READ_STEP_BYTES),
         mock.patch.object(session_reader, "JOURNAL_BYTES", JOURNAL_BYTES),
-        mock.patch.multiple(checkpointer, encode=encode, decode=decode),
+        mock.patch.multiple(memories, encode=encode, decode=decode),
         # Records are not changed, so there is no need to copy them.
         mock.patch.object(in_memory, "deepcopy", lambda value: value),
     ):

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import detangle
 
-from model.checkpoint import Checkpoint
-from model.memory import MemoryState
+from model.checkpoint import Checkpoint, EncodedCheckpoint
+from model.memory import MemoryState, PartBytes
 from model.weights import LoadedModel
 from server.engine.engine import ReadResult
 from server.store.base import (
@@ -41,6 +41,7 @@ class Transcript:
 
     segments: tuple[bytes, ...] = ()
     nbytes: int = 32
+    parts: tuple[PartBytes, ...] = ()
 
 
 def serial(text: bytes, offset: int) -> Checkpoint:
@@ -51,12 +52,12 @@ def serial(text: bytes, offset: int) -> Checkpoint:
     return Checkpoint(cast(MemoryState, Transcript(segments)), tail, b"", offset, offset, len(segments))
 
 
-def encode(state: Checkpoint, _: str) -> bytes:
-    return pickle.dumps(state)
+def encode(state: Checkpoint, _: str) -> EncodedCheckpoint:
+    return EncodedCheckpoint(pickle.dumps(state))
 
 
-def decode(value: bytes, *_: object) -> Checkpoint:
-    return cast(Checkpoint, pickle.loads(value))
+def decode(stored: EncodedCheckpoint, *_: object) -> Checkpoint:
+    return cast(Checkpoint, pickle.loads(stored.head))
 
 
 # Every byte is a token.
@@ -149,7 +150,7 @@ class WatchedStore(MemoryStore):
         if not life.read <= checkpoint.offset <= len(life.text):
             self.wrong.append(f"reading went from {life.read} to {checkpoint.offset} of {len(life.text)} bytes")
         life.version, life.read = checkpoint.version, checkpoint.offset
-        same = decode(checkpoint.value) == serial(life.text, checkpoint.offset)
+        same = decode(EncodedCheckpoint(checkpoint.value)) == serial(life.text, checkpoint.offset)
         if not same or checkpoint.info.chain != extended(EMPTY_CHAIN, life.text[: checkpoint.offset]):
             self.wrong.append(f"checkpoint {checkpoint.version} is not what reading {checkpoint.offset} bytes makes")
 

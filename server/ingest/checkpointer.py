@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
 from typing import NamedTuple
 
-from model.checkpoint import Checkpoint, CheckpointError, decode, encode
-from model.weights import LoadedModel
-from server.engine.engine import Engine
+from model.checkpoint import Checkpoint, CheckpointError
 from server.ingest.errors import MemoryDamaged
+from server.ingest.memories import Memories, new_bytes
 from server.ingest.session_progress import Progress, ReadState
 from server.observability.metrics import Metrics
-from server.store.base import Lease, Recovery, SessionKey, SessionRecord, Store, StoredCheckpoint, StoreError
+from server.store.base import DamagedValue, Lease, Recovery, SessionKey, SessionRecord, Store, StoreError
 from server.store.text_hash import EMPTY_CHAIN
 
 log = logging.getLogger(__name__)
@@ -68,15 +66,11 @@ class Restored(NamedTuple):
 class Checkpointer:
     """Stores and restores the memories of resident sessions."""
 
-    def __init__(
-        self, store: Store, engine: Engine, loaded: LoadedModel, metrics: Metrics, policy: CheckpointPolicy
-    ) -> None:
+    def __init__(self, store: Store, memories: Memories, metrics: Metrics, policy: CheckpointPolicy) -> None:
         self._store = store
-        self._engine = engine
-        self._loaded = loaded
+        self._memories = memories
         self._metrics = metrics
         self._policy = policy
-        self._initial = loaded.model.initial_memory(1)
 
     async def store(self, lease: Lease, progress: Progress) -> Stored | None:
         """Stores the memory; None where it is stored already: a tail alone comes back from the journal."""
@@ -88,10 +82,9 @@ class Checkpointer:
         if state.offset < progress.stored_bytes:
             return None
         began = time.perf_counter()
-        on_host = replace(state, memory=await self._engine.to_host(state.memory))
-        value = await asyncio.to_thread(encode, on_host, self._loaded.fingerprint)
-        newest = StoredCheckpoint(read.info(progress.version + 1), value)
-        await asyncio.sleep(self._policy.wait_seconds(len(value), time.monotonic()))
+        newest = await self._memories.encode(read, progress.version + 1)
+        before = progress.stored.state.memory.parts if progress.stored else ()
+        await asyncio.sleep(self._policy.wait_seconds(new_bytes(newest, before), time.monotonic()))
         storing = time.perf_counter()
         await self._store.checkpoint(lease, newest, time.time())
         ended = time.perf_counter()
@@ -117,7 +110,7 @@ class Checkpointer:
         if read is None:
             if recovery.journal_offset > 0:
                 raise await self.quarantine(key, lineage, "; ".join(damaged) or "no checkpoint is left")
-            read = ReadState(Checkpoint.empty(self._initial), EMPTY_CHAIN)
+            read = ReadState(Checkpoint.empty(self._memories.initial), EMPTY_CHAIN)
         if damaged:
             log.error("damaged values were found and not used: %s", "; ".join(damaged))
         seconds = time.perf_counter() - began
@@ -132,11 +125,10 @@ class Checkpointer:
                 damaged.append(f"the journal behind offset {stored.offset} is not whole")
                 continue
             try:
-                state = await asyncio.to_thread(decode, stored.value, self._loaded.fingerprint, self._initial)
-            except CheckpointError as error:
+                state = await self._memories.open(recovery.record.key, stored)
+            except (CheckpointError, DamagedValue) as error:
                 damaged.append(f"checkpoint {stored.version}: {error}")
                 continue
-            state = replace(state, memory=await self._engine.to_device(state.memory))
             return ReadState(state, stored.info.chain), damaged
         return None, damaged
 

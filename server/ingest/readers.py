@@ -14,6 +14,7 @@ from server.ingest.backlog import Backlog
 from server.ingest.checkpointer import Checkpointer, CheckpointPolicy
 from server.ingest.errors import ReaderDropped, ReaderStopped, ReadingFailed
 from server.ingest.lease_manager import LeaseManager
+from server.ingest.memories import Memories
 from server.ingest.reader_state import State
 from server.ingest.session_cache import SessionCache
 from server.ingest.session_progress import MemorySource, Progress, Reached
@@ -40,10 +41,11 @@ class SessionReaders:
         self._store = store
         self._engine = engine
         self._places = FairSemaphore(settings.reading_sessions_max)
+        self.memories = Memories(store, engine, loaded)
         self._shared = Shared(
             store,
             TextReader(engine, loaded, metrics),
-            Checkpointer(store, engine, loaded, metrics, policy),
+            Checkpointer(store, self.memories, metrics, policy),
             policy,
             self._places,
             LeaseManager(store, settings.lease_seconds),

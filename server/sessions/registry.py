@@ -64,9 +64,17 @@ class SessionRegistry:
         self._receipts = receipts
 
     async def create(
-        self, tenant: str, new: NewSession, start: StoredCheckpoint | None = None, marks: tuple[Mark, ...] = ()
+        self,
+        tenant: str,
+        new: NewSession,
+        start: StoredCheckpoint | None = None,
+        marks: tuple[Mark, ...] = (),
+        source: SessionKey | None = None,
     ) -> SessionView:
-        """A new session, empty, or with the memory that `start` holds, of a text with these `marks`."""
+        """A new session, empty, or with the memory that `start` holds, of a text with these `marks`.
+
+        The memory's parts are shared with the session `source`.
+        """
         await self._must_fit(tenant)
         now = time.time()
         key = SessionKey(tenant, new.id or f"sess_{secrets.token_hex(12)}")
@@ -86,7 +94,7 @@ class SessionRegistry:
             record = replace(begun(record, start), marks=marks)
         record = used(record, now)
         try:
-            await self._store.create(record, start)
+            await self._store.create(record, start, source)
         except SessionTaken:
             raise errors.SessionExists(f"a session named {key.id} exists; choose another id or use it") from None
         return self.view(record)

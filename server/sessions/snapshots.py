@@ -11,14 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, decode, documents_of, encode
+from model.checkpoint import Checkpoint, CheckpointError, ForeignCheckpoint, documents_of, export, load
 from model.documents import DOCUMENTS_MAX, NAME_BYTES_MAX, Document
 from model.memory import UnsoundMemory
 from model.tokenizer import InvalidText
 from model.weights import LoadedModel
 from server.engine.engine import Engine
 from server.ingest.readers import SessionReaders
-from server.ingest.session_progress import ReadState
+from server.ingest.session_progress import Reached, ReadState
 from server.sessions import errors
 from server.sessions.registry import NewSession, SessionRegistry, SessionView
 from server.store.base import (
@@ -53,24 +53,26 @@ class SnapshotService:
         self._registry = registry
         self._engine = engine
         self._loaded = loaded
-        self._initial = loaded.model.initial_memory(1)
+        self._memories = readers.memories
 
     async def fork(self, source: SessionKey, snapshot: str | None, new: NewSession) -> SessionView:
         """A new session with the source's memory, as of everything acknowledged before now or as of a snapshot."""
         record = await self._registry.present(source)
         if snapshot is None:
-            _, start = await self._now(source)
+            record, reached = await self._now(source)
+            start = await self._memories.encode(reached.read, 1)
         else:
             found, start = await self._store.load_snapshot(source, snapshot)
             self._registry.must_belong(found.fingerprint)
         metadata = record.metadata if new.metadata is None else new.metadata
         start = replace(start, info=start.info._replace(version=1))
         marks = _marks(documents_of(start.value))
-        return await self._registry.create(source.tenant, replace(new, metadata=metadata), start, marks)
+        return await self._registry.create(source.tenant, replace(new, metadata=metadata), start, marks, source)
 
     async def take(self, key: SessionKey, name: str) -> Snapshot:
         """Keeps the memory as of everything acknowledged before now, under a name."""
-        record, value = await self._now(key)
+        record, reached = await self._now(key)
+        value = await self._memories.encode(reached.read, max(reached.version, record.version, 1))
         try:
             return await self._store.keep_snapshot(key, name, record.lineage, value, time.time())
         except SnapshotTaken:
@@ -87,8 +89,7 @@ class SnapshotService:
         await self._registry.present(key)
         found, value = await self._store.load_snapshot(key, name)
         self._registry.must_belong(found.fingerprint)
-        state = await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
-        return found, replace(state, memory=await self._engine.to_device(state.memory))
+        return found, await self._opened(key, name, value)
 
     async def drop(self, key: SessionKey, name: str) -> None:
         await self._registry.present(key)
@@ -100,7 +101,7 @@ class SnapshotService:
         found, value = await self._store.load_snapshot(key, name)
         for fingerprint in (record.fingerprint, found.fingerprint):
             self._registry.must_belong(fingerprint)
-        state = await self._opened(value.value, f"snapshot {name} of session {key.id!r}")
+        state = await self._opened(key, name, value)
         marks = _marks(state.documents)
 
         async def rewind(record: SessionRecord) -> SessionRecord:
@@ -122,9 +123,12 @@ class SnapshotService:
 
         return await self._moved(key, again)
 
-    async def exported(self, key: SessionKey) -> tuple[SessionRecord, StoredCheckpoint]:
-        """The memory as of everything acknowledged before now; its value is a safetensors file."""
-        return await self._now(key)
+    async def exported(self, key: SessionKey) -> tuple[SessionRecord, int, bytes]:
+        """The record, and the memory as of everything acknowledged before now: its offset, and a safetensors file."""
+        record, reached = await self._now(key)
+        state = reached.read.state
+        on_host = replace(state, memory=await self._engine.to_host(state.memory))
+        return record, state.offset, await asyncio.to_thread(export, on_host, self._loaded.fingerprint)
 
     async def imported(self, key: SessionKey, file: bytes) -> SessionView:
         """A new session with the memory in `file`, which is validated as a whole before a byte is used."""
@@ -136,7 +140,7 @@ class SnapshotService:
         except CheckpointError as error:
             raise errors.InvalidMemoryFile(f"the file is not a valid memory: {error}; export it again") from None
         # The text that it was read from is not in the file: its hash begins with the file itself.
-        start = StoredCheckpoint(ReadState(state, extended(EMPTY_CHAIN, file)).info(version=1), file)
+        start = await self._memories.encode(ReadState(state, extended(EMPTY_CHAIN, file)), 1)
         return await self._registry.create(key.tenant, NewSession(key.id), start, _marks(state.documents))
 
     @property
@@ -145,15 +149,10 @@ class SnapshotService:
         model = self._loaded.model
         return model.memory_bytes_max + 8 * model.config.segment_tokens + DOCUMENTS_MAX * NAME_BYTES_MAX + (1 << 20)
 
-    async def _now(self, key: SessionKey) -> tuple[SessionRecord, StoredCheckpoint]:
-        """The record, and the memory as of everything acknowledged before now as a value."""
+    async def _now(self, key: SessionKey) -> tuple[SessionRecord, Reached]:
+        """The record, and the state as of everything acknowledged before now."""
         record = await self._registry.readable(key)
-        reached = await self._readers.reach(record)
-        version = max(reached.version, record.version, 1)
-        state = reached.read.state
-        on_host = replace(state, memory=await self._engine.to_host(state.memory))
-        value = await asyncio.to_thread(encode, on_host, self._loaded.fingerprint)
-        return record, StoredCheckpoint(reached.read.info(version), value)
+        return record, await self._readers.reach(record)
 
     async def _moved(self, key: SessionKey, move: Callable[[SessionRecord], Awaitable[SessionRecord]]) -> SessionView:
         """The session once `move` has changed its record; tried again when the reader's checkpoint came first."""
@@ -169,16 +168,15 @@ class SnapshotService:
             return self._registry.view(moved)
         raise errors.Overloaded("the reader's checkpoints come faster than the change; send the request again")
 
-    async def _opened(self, value: bytes, what: str) -> Checkpoint:
-        """The state in a stored value, in host RAM."""
+    async def _opened(self, key: SessionKey, name: str, snapshot: StoredCheckpoint) -> Checkpoint:
         try:
-            return await asyncio.to_thread(decode, value, self._loaded.fingerprint, self._initial)
+            return await self._memories.open(key, snapshot)
         except CheckpointError as error:
-            raise DamagedValue(f"{what} ({error})") from error
+            raise DamagedValue(f"snapshot {name} of session {key.id!r} ({error})") from error
 
     def _checked(self, file: bytes) -> Checkpoint:
         """The state in an imported file; `CheckpointError` where no text could have led to it."""
-        state, config = decode(file, self._loaded.fingerprint, self._initial), self._loaded.model.config
+        state, config = load(file, self._loaded.fingerprint, self._memories.initial), self._loaded.model.config
         try:
             self._loaded.model.must_be_of_a_text(state.memory)
         except UnsoundMemory as error:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.mechanisms.episodic.memory import Block, Episodes
+from model.mechanisms.episodic.block import Block
+from model.mechanisms.episodic.memory import Episodes
 from model.mechanisms.episodic.terms import COUNT_BITS, COUNT_MAX
 
 # Runs of so many tokens are compared; of their hashes only those that this number divides are looked at

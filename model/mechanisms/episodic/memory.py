@@ -7,65 +7,21 @@ that a longer text costs no more to read on, and copies of a memory share what t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.memory import MemoryState, UnsoundMemory
+from model.mechanisms.episodic.block import Block, Layout, must_be_sound
+from model.mechanisms.episodic.stored import blocks_of, counts_of
+from model.memory import MemoryState, PartBytes, UnsoundMemory
 
-BLOCK_EPISODES = 1024
-READ = "read"
+# So few that the last block, which reading makes anew, is cheap to store again, and so many that few are scanned.
+BLOCK_EPISODES = 256
+READ, COUNTS = "read", "counts"
 _PARTS = ("tokens", "offsets", "terms", "ends")
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """n episodes in the order of the text.
-
-    tokens (n, T); offsets (n), the bytes of text in front of each; and terms (m), those of one episode after the
-    other, of which `ends` (n) says where each episode's end (`terms.py`).
-    """
-
-    tokens: Tensor
-    offsets: Tensor
-    terms: Tensor
-    ends: Tensor
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def __getitem__(self, episodes: slice) -> Block:
-        begin, end, _ = episodes.indices(len(self))
-        first, last = self._begin(begin), self._begin(end)
-        terms = self.terms[first:last].clone()
-        return Block(
-            self.tokens[begin:end].clone(), self.offsets[begin:end].clone(), terms, self.ends[begin:end] - first
-        )
-
-    def chosen(self, kept: np.ndarray) -> Block:
-        """The episodes for which `kept` (n) is true."""
-        counts = np.diff(self.ends.numpy(), prepend=0)
-        mask = torch.from_numpy(kept)
-        terms = self.terms[torch.from_numpy(np.repeat(kept, counts))]
-        ends = torch.from_numpy(counts[kept].cumsum().astype(np.int32))
-        return Block(self.tokens[mask], self.offsets[mask], terms, ends)
-
-    @staticmethod
-    def joined(blocks: Sequence[Block]) -> Block:
-        """One block of the episodes of several."""
-        sizes = np.cumsum([0, *[len(block.terms) for block in blocks]])
-        ends = [block.ends + int(before) for block, before in zip(blocks, sizes, strict=False)]
-        return Block(
-            torch.cat([block.tokens for block in blocks]),
-            torch.cat([block.offsets for block in blocks]),
-            torch.cat([block.terms for block in blocks]),
-            torch.cat(ends),
-        )
-
-    def _begin(self, episode: int) -> int:
-        return int(self.ends[episode - 1]) if episode else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +47,15 @@ class Episodes:
         new = [whole[begin : begin + BLOCK_EPISODES] for begin in range(0, len(whole), BLOCK_EPISODES)]
         return Episodes((*full, *new), self.read_segments + len(block), self.read_bytes + read_bytes)
 
+    @staticmethod
+    def of(blocks: Sequence[Block], read_segments: int, read_bytes: int) -> Episodes:
+        """The episodes of blocks of any size, as they may be in a file that another version wrote."""
+        if not blocks:
+            return Episodes((), read_segments, read_bytes)
+        if all(len(block) == BLOCK_EPISODES for block in blocks[:-1]) and len(blocks[-1]) <= BLOCK_EPISODES:
+            return Episodes(tuple(blocks), read_segments, read_bytes)
+        return replace(Episodes().added(Block.joined(blocks), 0), read_segments=read_segments, read_bytes=read_bytes)
+
     def kept(self, kept: np.ndarray) -> Episodes:
         """Without the episodes for which `kept` (n) is false."""
         parts = np.split(kept, np.cumsum([len(block) for block in self.blocks])[:-1])
@@ -112,37 +77,45 @@ class Episodes:
         for number, block in enumerate(self.blocks):
             for part in _PARTS:
                 yield f"{number:05}.{part}", getattr(block, part)
-        yield READ, torch.tensor([self.read_segments, self.read_bytes])
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The sizes that a memory's tensors must have."""
-
-    segment_tokens: int
-    vocab_size: int
+        yield READ, self.read_counts
 
     @property
-    def token_type(self) -> torch.dtype:
-        return torch.uint16 if self.vocab_size <= 1 << 16 else torch.int32
-
-    @property
-    def episode_bytes_max(self) -> int:
-        """The bytes of an episode whose tokens are all different words: tokens, terms, offset, and where terms end."""
-        return self.segment_tokens * (self.token_type.itemsize + 4) + 8 + 4
+    def read_counts(self) -> Tensor:
+        return torch.tensor([self.read_segments, self.read_bytes])
 
 
 class EpisodicMemory(MemoryState):
     """The episodes of each row, in host RAM on every device."""
 
     def __init__(self, rows: Sequence[Episodes], layout: Layout) -> None:
-        prefixes = [""] if len(rows) == 1 else [f"{row}." for row in range(len(rows))]
-        named = {p + name: t for p, row in zip(prefixes, rows, strict=True) for name, t in row.tensors()}
-        super().__init__(named)
         self.__dict__.update(rows=tuple(rows), layout=layout)
 
     rows: tuple[Episodes, ...]
     layout: Layout
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        # Made only where all of them are needed.
+        prefixes = [""] if len(self.rows) == 1 else [f"{row}." for row in range(len(self.rows))]
+        return {p + name: t for p, row in zip(prefixes, self.rows, strict=True) for name, t in row.tensors()}
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def nbytes(self) -> int:
+        return sum(block.nbytes for row in self.rows for block in row.blocks) + 16 * len(self.rows)
+
+    @property
+    def head(self) -> Mapping[str, Tensor]:
+        [episodes] = self.rows
+        return {READ: episodes.read_counts, COUNTS: counts_of(episodes.blocks)}
+
+    @property
+    def parts(self) -> tuple[PartBytes, ...]:
+        [episodes] = self.rows
+        return tuple(part for block in episodes.blocks for part in block.parts)
 
     @property
     def batch(self) -> int:
@@ -172,9 +145,7 @@ class EpisodicMemory(MemoryState):
 
     def restored(self, tensors: Mapping[str, Tensor]) -> EpisodicMemory:
         rest = dict(tensors)
-        read = rest.pop(READ, torch.empty(0))
-        if read.shape != (2,) or read.dtype != torch.int64 or int(read.min()) < 0:
-            raise UnsoundMemory("how much was read is missing or misshapen")
+        read = rest.pop(READ, None)
         blocks: list[Block] = []
         while rest:
             number = len(blocks)
@@ -182,36 +153,35 @@ class EpisodicMemory(MemoryState):
             if any(part is None for part in parts):
                 raise UnsoundMemory(f"block {number} of the episodes is not whole")
             blocks.append(Block(*(part for part in parts if part is not None)))
-            _must_be_sound(blocks[-1], self.layout, f"block {number} of the episodes")
+        return self._of(blocks, read)
+
+    def restored_from_parts(self, head: Mapping[str, Tensor], parts: Sequence[PartBytes]) -> EpisodicMemory:
+        if COUNTS not in head:
+            # Stored by a version that did not store parts.
+            return self.restored(head)
+        counts = head[COUNTS]
+        if counts.dtype != torch.int64 or counts.dim() != 2 or counts.shape[1] != 2 or bool((counts < 0).any()):
+            raise UnsoundMemory("the counts of episodes are misshapen")
+        return self._of([*blocks_of(counts, parts, self.layout)], head.get(READ))
+
+    def _of(self, blocks: Sequence[Block], read: Tensor | None) -> EpisodicMemory:
+        """The memory with these blocks; `UnsoundMemory` where reading a text cannot have made them."""
+        if read is None or read.shape != (2,) or read.dtype != torch.int64 or int(read.min()) < 0:
+            raise UnsoundMemory("how much was read is missing or misshapen")
+        for number, block in enumerate(blocks):
+            must_be_sound(block, self.layout, f"block {number} of the episodes")
         offsets = np.concatenate([np.zeros(0, np.int64), *[block.offsets.numpy() for block in blocks]])
         segments, size = read.tolist()
         own = np.concatenate([np.zeros(0, np.int32), *[np.diff(block.ends.numpy(), prepend=0) for block in blocks]])
         # Only what fills up the end of a document has no bytes, and no terms.
         sizes = np.diff(offsets, append=size)
         in_order = bool((offsets >= 0).all()) and bool(((sizes > 0) | ((sizes == 0) & (own == 0))).all())
-        filled = all(len(block) == BLOCK_EPISODES for block in blocks[:-1])
         # A document that ends with a whole segment has one more, of no bytes.
-        if not (in_order and filled and len(offsets) <= segments <= 2 * size):
+        if not (in_order and len(offsets) <= segments <= 2 * size):
             raise UnsoundMemory("the episodes are not those of one text")
-        return EpisodicMemory([Episodes(tuple(blocks), segments, size)], self.layout)
+        return EpisodicMemory([Episodes.of(blocks, segments, size)], self.layout)
 
 
 def _episodic(state: MemoryState) -> EpisodicMemory:
     assert isinstance(state, EpisodicMemory)
     return state
-
-
-def _must_be_sound(block: Block, layout: Layout, name: str) -> None:
-    """Raises `UnsoundMemory` for tensors that reading cannot have made."""
-    n = len(block.ends)
-    shapes = (block.tokens.shape, block.offsets.shape, block.terms.dim(), block.ends.dim())
-    types = (block.tokens.dtype, block.offsets.dtype, block.terms.dtype, block.ends.dtype)
-    if shapes != ((n, layout.segment_tokens), (n,), 1, 1) or not 0 < n <= BLOCK_EPISODES:
-        raise UnsoundMemory(f"{name} is misshapen")
-    if types != (layout.token_type, torch.int64, torch.int32, torch.int32):
-        raise UnsoundMemory(f"{name} has a wrong type")
-    tokens, ends = block.tokens.numpy(), block.ends.numpy()
-    if tokens.min() < 0 or tokens.max() >= layout.vocab_size:
-        raise UnsoundMemory(f"{name} has token ids outside of the vocabulary")
-    if ends[0] < 0 or (np.diff(ends) < 0).any() or ends[-1] != len(block.terms):
-        raise UnsoundMemory(f"{name} has terms that belong to no episode")

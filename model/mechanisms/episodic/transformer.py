@@ -15,8 +15,9 @@ from model.config import ModelConfig
 from model.layers.backbone import WindowCache
 from model.mechanisms.base import MemoryTransformer, Recall
 from model.mechanisms.episodic import forgetting
+from model.mechanisms.episodic.block import Block, Layout
 from model.mechanisms.episodic.finding import Span, Text, find
-from model.mechanisms.episodic.memory import Block, Episodes, EpisodicMemory, Layout
+from model.mechanisms.episodic.memory import Episodes, EpisodicMemory
 from model.mechanisms.episodic.terms import as_array, counted, joined
 from model.mechanisms.episodic.vocabulary import Vocabulary
 from model.mechanisms.episodic.window import merged, pieces, sources_of, window_tokens

@@ -87,14 +87,14 @@ async def rebuild_session(service: TheService, key: TheKey) -> Session:
 @router.get("/memory", response_class=Response, responses={200: _FILE, **CONFLICT})
 async def export_memory(request: Request, service: TheService, key: TheKey) -> Response:
     """Exports the memory as of all text acknowledged before, as a safetensors file."""
-    record, memory = await while_connected(request, service.snapshots.exported(key))
+    record, offset, file = await while_connected(request, service.snapshots.exported(key))
     headers = {
         "Content-Disposition": f'attachment; filename="{key.id}.safetensors"',
-        "Onceread-Offset": str(memory.offset),
+        "Onceread-Offset": str(offset),
         "Onceread-Fingerprint": record.fingerprint,
         "Cache-Control": "no-store",
     }
-    return Response(memory.value, media_type=MEMORY_TYPE, headers=headers)
+    return Response(file, media_type=MEMORY_TYPE, headers=headers)
 
 
 @router.put(

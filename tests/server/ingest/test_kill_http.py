@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from model import weights
-from model.checkpoint import Checkpoint, decode
+from model.checkpoint import Checkpoint, EncodedCheckpoint, decode
 from model.weights import LoadedModel
 from server.store import open_store
 from server.store.base import Recovery, SessionKey
@@ -211,7 +211,9 @@ def test_every_byte_is_read_exactly_once_despite_all_kills(scene: Scene, roomy_w
         assert recovery.damaged == ()
         assert recovery.record.accepted_bytes == len(writer.document)
         assert journal == writer.document[recovery.journal_offset :]
-        found = decode(recovery.checkpoints[0].value, loaded.fingerprint, loaded.model.initial_memory(1))
+        found = decode(
+            EncodedCheckpoint(recovery.checkpoints[0].value), loaded.fingerprint, loaded.model.initial_memory(1)
+        )
         expected = undisturbed(loaded, writer.document[: found.offset])
         assert (found.tail, found.pending, found.tokens) == (expected.tail, expected.pending, expected.tokens)
         assert found.segments == expected.segments

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from model.checkpoint import Checkpoint
 from model.mechanisms.episodic import forgetting
+from model.mechanisms.episodic.block import Block
 from model.mechanisms.episodic.finding import Span
-from model.mechanisms.episodic.memory import Block, Episodes
+from model.mechanisms.episodic.memory import Episodes
 from model.mechanisms.episodic.passages import passages
 from model.mechanisms.episodic.terms import term
 from model.mechanisms.episodic.transformer import EpisodicTransformer

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.mechanisms.episodic import forgetting, memory
+from model.mechanisms.episodic.block import Block
 from model.mechanisms.episodic.forgetting import keep, rarity, repeated, run_hashes
-from model.mechanisms.episodic.memory import Block, Episodes
+from model.mechanisms.episodic.memory import Episodes
 from model.mechanisms.episodic.terms import COUNT_BITS, COUNT_MAX, as_array, counted
 from testing.models import prose
 from tests.model.mechanisms.episodic.texts import TOKENIZER, episodic_model, read

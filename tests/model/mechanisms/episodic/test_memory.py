@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from model.mechanisms.episodic import memory as episodic_memory
-from model.mechanisms.episodic.memory import Block, Episodes, EpisodicMemory, Layout
+from model.mechanisms.episodic.block import Block, Layout
+from model.mechanisms.episodic.memory import Episodes, EpisodicMemory
 from model.memory import UnsoundMemory
 
 LAYOUT = Layout(4, 300)

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.mechanisms.episodic.memory import Block, Episodes
+from model.mechanisms.episodic.block import Block
+from model.mechanisms.episodic.memory import Episodes
 from model.mechanisms.episodic.passages import passages
 from model.mechanisms.episodic.terms import term
 from model.mechanisms.episodic.vocabulary import Vocabulary

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from model.mechanisms.episodic import memory as episodic_memory
 from model.mechanisms.episodic import naive, scanning
-from model.mechanisms.episodic.memory import Block, Episodes
+from model.mechanisms.episodic.block import Block
+from model.mechanisms.episodic.memory import Episodes
 from model.mechanisms.episodic.terms import COUNT_BITS, as_array
 
 # Terms that share the upper half of their hash, so that the first filter does not tell them apart.
