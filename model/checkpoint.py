@@ -76,6 +76,18 @@ class Checkpoint:
         )
         return Advance(segments, after)
 
+    def without(self, name: str, memory: MemoryState) -> Checkpoint:
+        """The session without the document of this name, of which the `memory` has nothing any more.
+
+        The tail belongs to the last document.
+        """
+        kept = replace(self, memory=memory, documents=documents.without(self.documents, name))
+        if self.documents[-1].name != name:
+            return kept
+        *before, last = kept.documents
+        last = last._replace(tokens=last.tokens - len(self.tail))
+        return replace(kept, tail=(), pending=b"", tokens=self.tokens - len(self.tail), documents=(*before, last))
+
     def begin(self, name: str, ids: Sequence[int], segment_tokens: int, fill: int | None) -> Advance:
         """The session where a document of this name begins, or goes on.
 

@@ -56,6 +56,16 @@ def listed(documents: Sequence[Document]) -> list[Document]:
     return [document for name, document in whole.items() if name]
 
 
+def ranges_of(documents: Sequence[Document], name: str) -> tuple[tuple[int, int], ...]:
+    """Where the text of this document begins and ends, part by part."""
+    return tuple((part.offset, part.offset + part.size) for part in documents if part.name == name)
+
+
+def without(documents: Sequence[Document], name: str) -> tuple[Document, ...]:
+    """The documents after this one was deleted: its parts belong to none, and stay counted as text that was read."""
+    return tuple(part._replace(name="") if part.name == name else part for part in documents)
+
+
 def is_name(name: str) -> bool:
     """Whether a document can have this name."""
     return 1 <= len(name) <= NAME_CHARACTERS_MAX and not any(
@@ -81,7 +91,8 @@ def decode(text: str, offset: int, tokens: int) -> tuple[Document, ...]:
     ends = [part.offset for part in found[1:]] + [offset] * bool(found)
     joined = all(part.offset + part.size == end for part, end in zip(found, ends, strict=True))
     counted = all(part.size > 0 and 0 <= part.tokens <= tokens for part in found)
-    changing = all(one.name != next_.name for one, next_ in pairwise(found))
+    # Deleted parts beside each other stay apart.
+    changing = all(one.name != next_.name or not one.name for one, next_ in pairwise(found))
     if not (joined and counted and changing and all(part.offset >= 0 for part in found)):
         raise UnsoundDocuments("the documents are not those of one text")
     if sum(part.tokens for part in found) > tokens:

@@ -100,6 +100,13 @@ class MemoryTransformer(Backbone, ABC):
         """The memory, of one row, after segments (S, T) none of which is selected."""
         return memory
 
+    def without(self, memory: MemoryState, ranges: Sequence[tuple[int, int]]) -> MemoryState | None:
+        """The memory, of one row, with nothing of the text in these ranges of bytes; None where that is impossible.
+
+        The ranges are those of documents whose end has been closed (`document_fill`).
+        """
+        return None
+
     def recall(self, question: Sequence[int], memory: MemoryState, tail: Sequence[int]) -> Recall:
         """What a question, as its tokens, finds in a memory of one row and the tail behind it; no layer runs."""
         return Recall(memory)

@@ -38,6 +38,7 @@ CALLS = (
     Call("HEAD", f"{_SESSION}/text", "read"),
     Call("POST", f"{_SESSION}/queries", "ask", "queries"),
     Call("GET", f"{_SESSION}/documents", "read"),
+    Call("DELETE", f"{_SESSION}/documents/{{name:path}}", "admin"),
     Call("GET", f"{_SESSION}/snapshots", "read"),
     Call("POST", f"{_SESSION}/snapshots", "read"),
     Call("GET", f"{_SESSION}/snapshots/{{name}}", "read"),

@@ -54,6 +54,7 @@ NOT_ALLOWED = ProblemType(403, "not_allowed", "API key lacks the required scope"
 NOT_FOUND = ProblemType(404, "not_found", "Route not found", MISSING)
 SESSION_NOT_FOUND = ProblemType(404, "session_not_found", "Session not found", MISSING)
 SNAPSHOT_NOT_FOUND = ProblemType(404, "snapshot_not_found", "Snapshot not found", MISSING)
+DOCUMENT_NOT_FOUND = ProblemType(404, "document_not_found", "Document not found", MISSING)
 METHOD_NOT_ALLOWED = ProblemType(405, "method_not_allowed", "Method not allowed", CLIENT)
 TOO_SLOW = ProblemType(408, "invalid_request", "Request timeout", CLIENT)
 SESSION_EXISTS = ProblemType(409, "session_exists", "Session already exists", CONFLICT)
@@ -66,6 +67,7 @@ SESSION_EXPIRED = ProblemType(410, "session_expired", "Session expired", MISSING
 BODY_TOO_LARGE = ProblemType(413, "body_too_large", "Request body too large", CLIENT)
 UNSUPPORTED_MEDIA_TYPE = ProblemType(415, "unsupported_media_type", "Unsupported media type", CLIENT)
 INVALID_FIELD = ProblemType(422, "invalid_field", "Invalid field", CLIENT)
+NOT_FORGETTABLE = ProblemType(422, "not_forgettable", "This memory cannot forget a document", CLIENT)
 OVERLOADED = ProblemType(429, "overloaded", "Server overloaded", LIMIT, 1)
 QUOTA_EXCEEDED = ProblemType(429, "quota_exceeded", "Quota exceeded", LIMIT, 60)
 READING_BEHIND = ProblemType(429, "reading_behind", "Reading is behind", LIMIT, 5)
@@ -107,6 +109,8 @@ ROWS: Mapping[type[Exception], Row] = {
     sessions.TextNotKept: Row(INVALID_REQUEST),
     sessions.SessionExists: Row(SESSION_EXISTS),
     sessions.SnapshotExists: Row(SNAPSHOT_EXISTS),
+    sessions.DocumentMissing: Row(DOCUMENT_NOT_FOUND, param="name"),
+    sessions.NotForgettable: Row(NOT_FORGETTABLE),
     sessions.OffsetMismatch: Row(OFFSET_MISMATCH),
     sessions.ContentConflict: Row(CONTENT_CONFLICT),
     sessions.FingerprintMismatch: Row(FINGERPRINT_MISMATCH),

@@ -206,6 +206,20 @@ class ListedDocument(BaseModel):
     tokens: int
 
 
+class DocumentDeleted(BaseModel):
+    """What was deleted, and which snapshots do not have it any more (`followed`), or still have it (`kept`)."""
+
+    object: Literal["document.deleted"] = "document.deleted"
+    session: str
+    name: str
+    deleted_at: float
+    bytes: int
+    tokens: int
+    ranges: list[tuple[int, int]]
+    snapshots: dict[Literal["followed", "kept"], list[str]]
+    receipt: str
+
+
 class DocumentList(BaseModel):
     data: list[ListedDocument]
     has_more: bool

@@ -6,10 +6,11 @@ import asyncio
 
 from model.documents import Document, listed
 from server.ingest.readers import SessionReaders
+from server.ingest.session_progress import ReadState
 from server.sessions import errors
 from server.sessions.registry import SessionRegistry
 from server.settings import Settings
-from server.store.base import SessionKey
+from server.store.base import SessionKey, SessionRecord
 
 
 class DocumentService:
@@ -22,6 +23,19 @@ class DocumentService:
         They are those of all text acknowledged before now; `ReadingBehind` where it is not read within
         `answer_wait_seconds`, `InvalidField` where no document is named `after`.
         """
+        record, read = await self.reached(key)
+        await self._registry.use(record)
+        found = listed(read.state.documents)
+        begin = 0
+        if after is not None:
+            names = [document.name for document in found]
+            if after not in names:
+                raise errors.InvalidField("after: no document has this name; list them from the first", param="after")
+            begin = names.index(after) + 1
+        return found[begin : begin + limit], len(found) > begin + limit
+
+    async def reached(self, key: SessionKey) -> tuple[SessionRecord, ReadState]:
+        """The session's state once it has read all text acknowledged before now; `ReadingBehind`."""
         record = await self._registry.readable(key)
         try:
             async with asyncio.timeout(self._settings.answer_wait_seconds):
@@ -34,12 +48,4 @@ class DocumentService:
                 read_bytes=read_bytes,
                 accepted_bytes=record.accepted_bytes,
             ) from None
-        await self._registry.use(record)
-        found = listed(reached.read.state.documents)
-        begin = 0
-        if after is not None:
-            names = [document.name for document in found]
-            if after not in names:
-                raise errors.InvalidField("after: no document has this name; list them from the first", param="after")
-            begin = names.index(after) + 1
-        return found[begin : begin + limit], len(found) > begin + limit
+        return record, reached.read

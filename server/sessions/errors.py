@@ -7,6 +7,8 @@ Refusal
  ├── TextNotKept           a rebuild of a session that does not keep its text
  ├── SessionExists         the session's id is in use
  ├── SnapshotExists        the snapshot's name is in use
+ ├── DocumentMissing       the session has no document of this name
+ ├── NotForgettable        the model's memory cannot forget a document
  ├── OffsetMismatch        the text does not end where the append starts; `expected_offset` says where it ends
  ├── ContentConflict       other bytes were accepted at this offset
  ├── FingerprintMismatch   the session's state was made with other weights
@@ -54,6 +56,14 @@ class SessionExists(Refusal):
 
 
 class SnapshotExists(Refusal):
+    pass
+
+
+class DocumentMissing(Refusal):
+    pass
+
+
+class NotForgettable(Refusal):
     pass
 
 

@@ -202,7 +202,14 @@ class SessionRegistry:
                 f"{survived}: send the text again from there",
                 expected_offset=survived,
             )
-        if _chain_at(record, receipt.offset) not in (receipt.chain, None):
+        if record.lineage != receipt.lineage and record.version < receipt.version:
+            self._metrics.text_rolled_back.inc()
+            raise errors.TextRolledBack(
+                "the store has lost that the session was restored, or that a document was deleted, after this receipt "
+                "was given: do it again",
+                expected_offset=record.accepted_bytes,
+            )
+        if record.lineage == receipt.lineage and _chain_at(record, receipt.offset) not in (receipt.chain, None):
             self._metrics.text_rolled_back.inc()
             raise errors.ContentConflict(
                 f"other text than this receipt's was accepted before offset {receipt.offset}; use a new session",

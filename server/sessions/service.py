@@ -7,6 +7,7 @@ from server.engine.engine import Engine
 from server.ingest.readers import SessionReaders
 from server.observability.metrics import Metrics
 from server.sessions.answers import AnswerService
+from server.sessions.deletion import DeletionService
 from server.sessions.documents import DocumentService
 from server.sessions.queries import QueryService
 from server.sessions.receipts import Receipts
@@ -38,6 +39,7 @@ class SessionService:
         self.uploads = UploadService(store, readers, self.registry, settings)
         self.documents = DocumentService(readers, self.registry, settings)
         self.snapshots = SnapshotService(store, readers, self.registry, engine, loaded)
+        self.deletion = DeletionService(store, readers, self.registry, self.documents, self.snapshots, loaded)
         self.answers = AnswerService(engine, loaded, settings.answer_seconds, metrics)
         self.queries = QueryService(readers, self.registry, self.uploads, self.snapshots, self.answers, settings)
 

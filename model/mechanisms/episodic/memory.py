@@ -58,10 +58,22 @@ class Episodes:
 
     def kept(self, kept: np.ndarray) -> Episodes:
         """Without the episodes for which `kept` (n) is false."""
+        if not self.blocks:
+            return self
         parts = np.split(kept, np.cumsum([len(block) for block in self.blocks])[:-1])
         some = [block.chosen(part) for block, part in zip(self.blocks, parts, strict=True)]
         left = Episodes().added(Block.joined(some), 0)
         return Episodes(left.blocks, self.read_segments, self.read_bytes)
+
+    def without(self, ranges: Sequence[tuple[int, int]]) -> Episodes:
+        """Without the episodes that begin in these ranges of the text."""
+        offsets = np.concatenate([np.zeros(0, np.int64), *[block.offsets.numpy() for block in self.blocks]])
+        kept = np.ones(len(offsets), dtype=bool)
+        for begin, end in ranges:
+            kept &= (offsets < begin) | (offsets >= end)
+        left = self.kept(kept)
+        # What is read next begins behind a tail that was deleted too.
+        return replace(left, read_bytes=max([left.read_bytes, *(end for _, end in ranges)]))
 
     def tokens_of(self, episode: int) -> np.ndarray:
         block, index = divmod(episode, BLOCK_EPISODES)

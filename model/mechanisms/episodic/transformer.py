@@ -85,6 +85,11 @@ class EpisodicTransformer(MemoryTransformer):
         assert isinstance(memory, EpisodicMemory)
         return EpisodicMemory([self._read(segments, memory.rows[0])], self.layout)
 
+    def without(self, memory: MemoryState, ranges: Sequence[tuple[int, int]]) -> EpisodicMemory:
+        """No episode has text of two documents, so those in the ranges go as a whole."""
+        assert isinstance(memory, EpisodicMemory)
+        return EpisodicMemory([episodes.without(ranges) for episodes in memory.rows], self.layout)
+
     def recall(self, question: Sequence[int], memory: MemoryState, tail: Sequence[int]) -> Recall:
         """Everything that was read where it fits into `recall_tokens`, else the places that were found."""
         assert isinstance(memory, EpisodicMemory)
