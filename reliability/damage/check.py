@@ -30,7 +30,7 @@ from reliability.sqlite.power import MEMORY
 from server.store import StoreOptions
 from server.store.base import SessionKey, StoreError
 from server.store.encryption import Sealer
-from server.store.redis import checkpoints
+from server.store.redis import memories
 from server.store.sqlite import blobs, journal, sessions
 from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
@@ -105,7 +105,7 @@ async def damage(
     counts = Counts()
     with (
         TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as root,
-        mock.patch.object(checkpoints, "PIECE_BYTES_MAX", PART_BYTES),
+        mock.patch.object(memories, "PIECE_BYTES_MAX", PART_BYTES),
         RedisServer(require("valkey9"), Path(root) / "valkey", appendonly="no") as server,
         reader() as the_reader,
     ):
