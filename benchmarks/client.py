@@ -40,6 +40,15 @@ class Client:
     def create(self, session: str) -> None:
         self._checked(self._http.post("/v1/sessions", json={"id": session}))
 
+    def fork(self, session: str, id: str) -> None:
+        self._checked(self._http.post("/v1/sessions", json={"id": id, "from": {"session": session}}))
+
+    def delete(self, session: str) -> None:
+        self._http.delete(f"/v1/sessions/{session}").raise_for_status()
+
+    def metrics(self) -> str:
+        return self._http.get("/metrics").text
+
     def view(self, session: str) -> dict[str, Any]:
         return self._checked(self._http.get(f"/v1/sessions/{session}"))
 
@@ -72,7 +81,7 @@ class Client:
 
     def steps(self) -> tuple[float, float]:
         """The total time of the engine's steps since the start, in seconds, and their number."""
-        families = {family.name: family for family in text_string_to_metric_families(self._http.get("/metrics").text)}
+        families = {family.name: family for family in text_string_to_metric_families(self.metrics())}
         samples = {sample.name: sample.value for sample in families["onceread_step_seconds"].samples}
         return samples["onceread_step_seconds_sum"], samples["onceread_step_seconds_count"]
 

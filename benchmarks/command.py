@@ -23,6 +23,7 @@ from benchmarks import (
     length,
     llama_cpp,
     load,
+    long_memory,
     machine,
     matrix_rate,
     mechanisms,
@@ -68,6 +69,7 @@ MEASUREMENTS = {
         host_memory,
         stores,
         redis_bytes,
+        long_memory,
     )
 }
 BUSY_LOAD = 0.5

@@ -99,7 +99,7 @@ class EngineSettings(BaseModel):
 class CheckpointSettings(BaseModel):
     """Checkpoints and leases"""
 
-    checkpoint_segments: int = Field(32, ge=1, le=1 << 16, description="segments between checkpoints of a session")
+    checkpoint_segments: int = Field(256, ge=1, le=1 << 16, description="segments between checkpoints of a session")
     checkpoint_seconds: float = Field(5.0, gt=0, le=3600, description="time between checkpoints of a session")
     checkpoint_bytes_per_second: float = Field(
         64 * 1024 * 1024, ge=1 << 16, le=1 << 40, description="rate limit of this server's checkpoint writes"

@@ -84,11 +84,13 @@ class Checkpointer:
         began = time.perf_counter()
         newest = await self._memories.encode(read, progress.version + 1)
         before = progress.stored.state.memory.parts if progress.stored else ()
-        await asyncio.sleep(self._policy.wait_seconds(new_bytes(newest, before), time.monotonic()))
+        size_bytes = new_bytes(newest, before)
+        await asyncio.sleep(self._policy.wait_seconds(size_bytes, time.monotonic()))
         storing = time.perf_counter()
         await self._store.checkpoint(lease, newest, time.time())
         ended = time.perf_counter()
         self._metrics.checkpoint_seconds.observe(ended - began)
+        self._metrics.checkpoint_bytes.inc(size_bytes)
         # This includes the time that other work took meanwhile: a busy server stores less often.
         return Stored(newest.version, read, ended - storing)
 

@@ -77,6 +77,11 @@ class Metrics:
         self.checkpoint_seconds = Histogram(
             "onceread_checkpoint_seconds", "Time to store a checkpoint.", buckets=_WORK_SECONDS, registry=registry
         )
+        self.checkpoint_bytes = Counter(
+            "onceread_checkpoint_bytes_total",
+            "Bytes of memories that were stored as checkpoints; a part that is stored already is not stored again.",
+            registry=registry,
+        )
         self.unstored_oldest_seconds = Gauge(
             "onceread_unstored_oldest_seconds",
             "Age of the oldest memory that is not yet stored; after a crash its text would be read again.",

@@ -63,6 +63,20 @@ def borrowings(connection: apsw.Connection, key: SessionKey) -> list[tuple[Pool,
     return [(Pool(id, lineage), Pool(key.id, borrower_lineage)) for id, lineage, borrower_lineage in texts]
 
 
+def orphaned(connection: apsw.Connection) -> list[tuple[str, Pool, Pool]]:
+    """Tenant, lender and borrower of each loan to a session of a name that no session has."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT CAST(tenant AS BLOB), CAST(id AS BLOB), CAST(lineage AS BLOB), CAST(borrower AS BLOB), "
+        "CAST(borrower_lineage AS BLOB) FROM loan WHERE NOT EXISTS "
+        "(SELECT 1 FROM session WHERE session.tenant = loan.tenant AND session.id = loan.borrower)"
+    ).fetchall()
+    texts = [[text.decode(errors="replace") for text in row] for row in rows]
+    return [
+        (tenant, Pool(id, lineage), Pool(borrower, borrower_lineage))
+        for tenant, id, lineage, borrower, borrower_lineage in texts
+    ]
+
+
 def save_lender(connection: apsw.Connection, manifest: Manifest) -> None:
     value, place = manifest.encode(), (manifest.record.key.tenant, *manifest.pool)
     connection.execute(

@@ -73,12 +73,21 @@ def forget(connection: apsw.Connection, key: SessionKey) -> None:
         lender = sharing.lender(key.tenant, manifest.pool, manifest.lent)
         lenders.save_lender(connection, _settle(connection, before, lender).manifest)
     for pool in parts.pools_of(connection, key):
-        if not lenders.loans(connection, key.tenant, pool):
-            parts.remove_pool(connection, key.tenant, pool)
-        elif manifest is None and not lenders.has_lender(connection, key.tenant, pool):
-            # The session's own record is damaged: its loans say what has to stay.
-            lender = sharing.lender(key.tenant, pool, lenders.loans(connection, key.tenant, pool))
+        if lenders.has_lender(connection, key.tenant, pool):
+            continue
+        # Where the session's own record is damaged, the rows of its loans say what has to stay.
+        loans = lenders.loans(connection, key.tenant, pool) if manifest is None else []
+        if loans:
+            lender = sharing.lender(key.tenant, pool, loans)
             lenders.save_lender(connection, _settle(connection, [], lender).manifest)
+        else:
+            parts.remove_pool(connection, key.tenant, pool)
+
+
+def return_orphaned(connection: apsw.Connection) -> None:
+    """Returns the loans to sessions that do not exist, whose rows were lost to damage."""
+    for tenant, pool, borrower in lenders.orphaned(connection):
+        _give_back(connection, tenant, pool, borrower)
 
 
 def may_load(connection: apsw.Connection, key: SessionKey, pools: set[Pool]) -> bool:
@@ -135,13 +144,17 @@ def _owner(connection: apsw.Connection, tenant: str, pool: Pool) -> Manifest | N
     if manifest is not None and manifest.pool == pool:
         return manifest
     with suppress(DamagedValue):
-        return lenders.load_lender(connection, tenant, pool)
-    return None
+        if lender := lenders.load_lender(connection, tenant, pool):
+            return lender
+    # Where the lender's own row is damaged or lost, the rows of its loans say the same.
+    loans = lenders.loans(connection, tenant, pool)
+    return sharing.lender(tenant, pool, loans) if loans else None
 
 
 def _save_owner(connection: apsw.Connection, manifest: Manifest) -> None:
     tenant, pool = manifest.record.key.tenant, manifest.pool
-    if not lenders.has_lender(connection, tenant, pool):
+    # A lender has no weights: its record is made from its pool alone.
+    if manifest.record.fingerprint:
         sessions.save(connection, manifest)
     elif manifest.lent:
         lenders.save_lender(connection, manifest)

@@ -140,14 +140,16 @@ def revise(connection: apsw.Connection, key: SessionKey, change: Mapping[str, ob
 def expire(connection: apsw.Connection, at: float) -> list[SessionKey]:
     expired = []
     for manifest in sessions.perhaps_expired(connection, at):
-        key = manifest.record.key
-        if not rules.is_expired(manifest.record, at):
+        if rules.is_expired(manifest.record, at):
+            expired.append(manifest.record.key)
+        else:
             # A damaged hint: saving the manifest repairs it.
             sessions.save(connection, manifest)
-            continue
-        expired.append(key)
+    # After all repairs: a session that is deleted returns its loans, which changes other manifests.
+    for key in expired:
         _forget(connection, key)
         sessions.add_tombstone(connection, key, at)
+    memories.return_orphaned(connection)
     sessions.clear_tombstones(connection, at)
     return expired
 
