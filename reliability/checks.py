@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reliability.check import Check
 from reliability.damage.check import CHECK as DAMAGE
+from reliability.parts.check import CHECK as PARTS
 from reliability.replicas.lives import KILLED, STOPPED
 from reliability.simulated.check import CHECK as SIMULATED
 from reliability.soak.check import CHECK as SOAK
@@ -18,6 +19,7 @@ from reliability.tenants.check import CHECK as TENANTS
 
 CHECKS: tuple[Check, ...] = (
     STORE_KILLED,
+    PARTS,
     KILLED,
     STOPPED,
     POWER_SQLITE,

@@ -20,7 +20,7 @@ from reliability.replicas.history import History
 from reliability.replicas.lives import LEASE_SECONDS, at_work, count
 from reliability.replicas.observer import Observer
 from reliability.soak.vitals import Vitals
-from server.store.redis.names import EXPIRY, SEALED_WITH, UNREAD, sessions_of
+from server.store.redis.names import EXPIRY, LENDING, SEALED_WITH, UNREAD, lenders_of, sessions_of
 from server.store.redis.parts import UNKEPT_SECONDS
 from testing.models import prose
 
@@ -34,7 +34,7 @@ CONTROL_SECONDS, CONTROL_RUNS_MAX = 10, 3
 LEAKS = ("memory grew", "descriptors more", "but the key")
 # The session cache: small, so that it is soon full and grows no further.
 RESIDENT_BYTES = 1 << 20
-INDEXES = {UNREAD, EXPIRY, SEALED_WITH}
+INDEXES = {UNREAD, EXPIRY, LENDING, SEALED_WITH, lenders_of("default")}
 LISTED = sessions_of("default")
 # A sweep removes them after a minute.
 UNREAD_SECONDS = 90.0

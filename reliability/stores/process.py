@@ -21,10 +21,19 @@ HEAD_BYTES = 4
 
 
 class StoreProcess:
-    """A proxy of every method of the store in the process; after `kill`, `start` starts another process."""
+    """A proxy of every method of the store in the process; after `kill`, `start` starts another process.
 
-    def __init__(self, url: str, options: StoreOptions | None = None, through: tuple[str, ...] = ()) -> None:
-        self._url, self._options, self._through = url, options, through
+    `module` is the process's program, by default this one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        options: StoreOptions | None = None,
+        through: tuple[str, ...] = (),
+        module: str = __name__,
+    ) -> None:
+        self._url, self._options, self._through, self._module = url, options, through, module
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._process: asyncio.subprocess.Process | None = None
@@ -34,7 +43,7 @@ class StoreProcess:
     async def start(self) -> None:
         """Returns when the process has opened the store."""
         self._process = await asyncio.create_subprocess_exec(
-            *(*self._through, sys.executable, "-m", __name__),
+            *(*self._through, sys.executable, "-m", self._module),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
