@@ -5,18 +5,30 @@ again are recognised after their piece was trimmed.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from server.store import rules
-from server.store.base import REPEATS_KEPT, Appended, ContentConflict, DamagedValue, OffsetMismatch, SessionKey
+from server.store.base import (
+    PIECE_BYTES_MAX,
+    REPEATS_KEPT,
+    Appended,
+    ContentConflict,
+    DamagedValue,
+    OffsetMismatch,
+    Range,
+    SessionKey,
+)
 from server.store.encryption import Sealer
 from server.store.manifest import Manifest
+from server.store.redaction import BLANK
 from server.store.redis.cas import Found, Records
 from server.store.redis.client import Link
 from server.store.redis.index import Indexes
-from server.store.redis.names import names
+from server.store.redis.names import Names, names
+from server.store.redis.parts import UNKEPT_SECONDS
 from server.store.text_hash import extended
 
 
@@ -39,6 +51,13 @@ class Ending(NamedTuple):
     begin: int
     piece: bytes = b""
     line: str = ""
+
+
+class Redacted(NamedTuple):
+    """How many pieces a redacted text has, and the bytes that are not in it any more, by offset."""
+
+    pieces: int = 0
+    deleted: Sequence[tuple[int, bytes]] = ()
 
 
 class Journal:
@@ -100,6 +119,34 @@ class Journal:
             return Ending(offset)
         left = await self.read(entry, line.offset, offset)
         return Ending(line.offset, *self._sealed(entry.record.key, lineage, line.offset, line.chain, left))
+
+    async def redact(self, entry: Manifest, ranges: Sequence[Range], lineage: str, to: Names) -> Redacted:
+        """Uploads the kept text with newlines in these ranges under the names `to`, where it expires; `DamagedValue`.
+
+        The pieces are cut anew, and all of them get this lineage.
+        """
+        record, found, number = entry.record, list[tuple[int, bytes]](), 0
+        chain = await self.chain_at(entry, entry.journal_offset)
+        for begin in range(entry.journal_offset, record.accepted_bytes, PIECE_BYTES_MAX):
+            end = min(begin + PIECE_BYTES_MAX, record.accepted_bytes)
+            old = await self.read(entry, begin, end)
+            new = bytearray(old)
+            for range_ in ranges:
+                low, high = max(range_.begin, begin) - begin, min(range_.end, end) - begin
+                if low < high:
+                    found.append((begin + low, old[low:high]))
+                    new[low:high] = BLANK * (high - low)
+            redacted = bytes(new)
+            sealed, line = self._sealed(record.key, lineage, begin, chain, redacted)
+            await self._link.ask(
+                to.record,
+                ("HSET", to.journal, begin, sealed),
+                ("EXPIRE", to.journal, UNKEPT_SECONDS),
+                ("ZADD", to.pieces, begin, line),
+                ("EXPIRE", to.pieces, UNKEPT_SECONDS),
+            )
+            chain, number = extended(chain, redacted), number + 1
+        return Redacted(number, found)
 
     async def recognise(self, entry: Manifest, offset: int, known: bytes) -> None:
         """Returns if `known` equals the accepted text at `offset`, which it does not exceed; else `ContentConflict`."""

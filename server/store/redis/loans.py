@@ -6,7 +6,7 @@ script in one slot; a server that dies between two of them leaves a loan that th
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -76,11 +76,20 @@ class Loans:
         return True
 
     async def prepare(
-        self, entry: Manifest, record: SessionRecord, checkpoint: StoredCheckpoint, before: Uploaded | None
+        self,
+        entry: Manifest,
+        record: SessionRecord,
+        checkpoint: StoredCheckpoint,
+        before: Uploaded | None,
+        more: Mapping[str, Root] | None = None,
     ) -> Uploaded:
-        """A memory of this session, uploaded but for the parts that the session has or has borrowed."""
+        """A memory of this session, uploaded but for the parts that the session has or has borrowed.
+
+        `more` are roots, by their attempts, of memories that the same script keeps.
+        """
         roots = await self._memories.roots(entry)
         known = {kept.attempt: roots[kept.attempt] for kept in entry.memories if kept.attempt in roots}
+        known |= more or {}
         borrowed = await self.borrowed(entry, checkpoint.parts, known.values())
         return await self._memories.prepare(record, checkpoint, known, borrowed, before)
 

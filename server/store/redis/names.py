@@ -66,6 +66,10 @@ class Names:
     def loan(self, lineage: str, attempt: str) -> str:
         return f"{self.loans}{quote(lineage, safe='')}:{attempt}"
 
+    def redacted(self, attempt: str) -> "Names":
+        """Where a redacted text is before it takes the place of the session's."""
+        return Names(f"{self.tag}:redacted:{attempt}")
+
     def lender(self, lineage: str) -> str:
         return f"{self.tag}:lender:{quote(lineage, safe='')}"
 

@@ -34,6 +34,7 @@ from server.store.redis.lifecycle import Lifecycle
 from server.store.redis.loans import Loans
 from server.store.redis.memories import Memories
 from server.store.redis.parts import Parts
+from server.store.redis.redaction import Redactions
 from server.store.redis.snapshots import RedisSnapshots
 
 
@@ -57,6 +58,7 @@ class RedisStore:
         self._texts = RedisTexts(records, journal, indexes)
         self._checkpoints = Checkpoints(records, journal, memories, self._leases, loans)
         self._copies = RedisSnapshots(records, journal, memories, indexes, loans)
+        self._redactions = Redactions(records, journal, memories, loans)
         self._closed = False
 
     async def create(
@@ -156,7 +158,8 @@ class RedisStore:
         return await self._copies.rewind(record, checkpoint, lineage, at, marks)
 
     async def redact(self, record: SessionRecord, redaction: Redaction, lineage: str, at: float) -> SessionRecord:
-        raise NotImplementedError
+        self._open()
+        return await self._redactions.redact(record, redaction, lineage, at)
 
     async def rebuild(
         self, record: SessionRecord, model: str, fingerprint: str, lineage: str, at: float

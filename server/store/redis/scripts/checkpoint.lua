@@ -9,10 +9,10 @@ local lease = redis.call('HMGET', KEYS[2], 'holder', 'epoch')
 if lease[1] ~= ARGV[3] or lease[2] ~= ARGV[4] then
   return 'lease'
 end
-if not is_here(5, 8) then
+if not is_here(5, 8, #ARGV) then
   return 'parts'
 end
-keep(5, 8)
+remove_from(keep(5, 8, #ARGV))
 for _, entry in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], ARGV[5], '(' .. ARGV[6])) do
   -- A damaged line with a wrong score must not remove a piece that is still needed.
   local start = string.match(entry, '^%d+')

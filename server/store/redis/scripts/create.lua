@@ -3,9 +3,9 @@
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
-if not is_here(2, 2) then
+if not is_here(2, 2, #ARGV) then
   return 'parts'
 end
-keep(2, 2)
+remove_from(keep(2, 2, #ARGV))
 redis.call('SET', KEYS[1], ARGV[1])
 return 1

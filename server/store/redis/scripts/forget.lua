@@ -4,9 +4,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
 redis.call('UNLINK', KEYS[1])
-for i = 4, #KEYS do
-  redis.call('UNLINK', KEYS[i])
-end
+remove_from(4)
 if ARGV[3] ~= '' then
   redis.call('SET', KEYS[3], ARGV[3])
 end

@@ -5,8 +5,6 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
 redis.call('HDEL', KEYS[2], 'holder', 'until', 'wanted')
-for i = 3, #KEYS do
-  redis.call('UNLINK', KEYS[i])
-end
+remove_from(3)
 redis.call('SET', KEYS[1], ARGV[2])
 return 1

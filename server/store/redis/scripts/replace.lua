@@ -4,8 +4,6 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
 end
 -- A full Redis refuses a script at its first write, unless that write takes no memory.
 redis.call('PERSIST', KEYS[1])
-for i = 2, #KEYS do
-  redis.call('UNLINK', KEYS[i])
-end
+remove_from(2)
 redis.call('SET', KEYS[1], ARGV[2])
 return 1

@@ -5,10 +5,10 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
-if not is_here(5, 6) then
+if not is_here(5, 6, #ARGV) then
   return 'parts'
 end
-keep(5, 6)
+remove_from(keep(5, 6, #ARGV))
 redis.call('HDEL', KEYS[2], 'holder', 'until', 'wanted')
 if ARGV[3] == '0' then
   redis.call('UNLINK', KEYS[3], KEYS[4])

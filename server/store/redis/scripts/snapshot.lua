@@ -3,9 +3,9 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
-if not is_here(2, 3) then
+if not is_here(2, 3, #ARGV) then
   return 'parts'
 end
-keep(2, 3)
+keep(2, 3, #ARGV)
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
