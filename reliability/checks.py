@@ -5,6 +5,7 @@ from __future__ import annotations
 from reliability.check import Check
 from reliability.damage.check import CHECK as DAMAGE
 from reliability.parts.check import CHECK as PARTS
+from reliability.parts.damaged import CHECK as DAMAGE_PARTS
 from reliability.replicas.lives import KILLED, STOPPED
 from reliability.simulated.check import CHECK as SIMULATED
 from reliability.soak.check import CHECK as SOAK
@@ -29,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     FAULTS_SQLITE,
     FAULTS_REDIS,
     DAMAGE,
+    DAMAGE_PARTS,
     TENANTS,
     SIMULATED,
     SOAK,

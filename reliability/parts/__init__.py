@@ -1,1 +1,1 @@
-"""Memories of megabytes in parts, shared by forks, while the store's process is killed."""
+"""Memories in parts, shared by forks: stores killed among them, and their values damaged."""

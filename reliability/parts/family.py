@@ -44,9 +44,9 @@ Call = Callable[[], Awaitable[object]]
 class Family:
     """`sessions` is what was acknowledged, `in_doubt` what it is if the call in flight had its effect."""
 
-    def __init__(self, store: Store, name: str, dice: random.Random, redacts: bool) -> None:
-        self._store, self._dice, self._redacts = store, dice, redacts
-        self._ids = [f"{name}-{number}" for number in range(SESSIONS_MAX)]
+    def __init__(self, store: Store, name: str, dice: random.Random, redacts: bool, tenant: str = TENANT) -> None:
+        self._store, self._dice, self._redacts, self._tenant = store, dice, redacts, tenant
+        self.ids = [f"{name}-{number}" for number in range(SESSIONS_MAX)]
         self.sessions: Sessions = {}
         self.in_doubt: Sessions | None = None
         self.done = Counter[str]()
@@ -57,7 +57,7 @@ class Family:
         """Changes sessions until a call fails or `stopping` is set; each answer releases `answers` once."""
         self.stopping = False
         while not self.stopping:
-            name, after, call = self._change()
+            name, after, call = self.change()
             self.in_doubt = after
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
@@ -71,9 +71,9 @@ class Family:
             self.done[name] += 1
             answers.release()
 
-    def _change(self) -> tuple[str, Sessions, Call]:
+    def change(self) -> tuple[str, Sessions, Call]:
         """A change: its name, the sessions after it, and the call."""
-        free = [id for id in self._ids if id not in self.sessions]
+        free = [id for id in self.ids if id not in self.sessions]
         if not self.sessions:
             return self._create(free[0])
         id = self._dice.choice([*self.sessions])
@@ -98,17 +98,17 @@ class Family:
 
     def _fork(self, id: str, held: Held) -> tuple[str, Sessions, Call]:
         """A fork of the session's newest checkpoint or of a snapshot; the session may be a fork itself."""
-        new = next(free for free in self._ids if free not in self.sessions)
+        new = next(free for free in self.ids if free not in self.sessions)
         fork = Held(self._lineage(), (self._dice.choice([held.checkpoints[-1], *held.snapshots.values()]),))
         record, first = self._begun(new, fork)
-        return "fork", {**self.sessions, new: fork}, lambda: self._store.create(record, first, source=_key(id))
+        return "fork", {**self.sessions, new: fork}, lambda: self._store.create(record, first, source=self.key(id))
 
     def _checkpoint(self, id: str, held: Held) -> tuple[str, Sessions, Call]:
         version, memory = held.version + 1, grown(self._dice, held.newest)
         checkpoints = (*held.checkpoints, (version, memory))[-CHECKPOINTS_KEPT:]
 
         async def call() -> None:
-            lease = await self._store.lease(_key(id), "reader", LEASE_SECONDS)
+            lease = await self._store.lease(self.key(id), "reader", LEASE_SECONDS)
             await self._store.checkpoint(lease, memory.stored(version), time.time())
 
         return "checkpoint", self._with(id, replace(held, checkpoints=checkpoints)), call
@@ -120,7 +120,7 @@ class Family:
         return (
             "snapshot",
             self._with(id, after),
-            lambda: self._store.keep_snapshot(_key(id), name, held.lineage, memory.stored(version), time.time()),
+            lambda: self._store.keep_snapshot(self.key(id), name, held.lineage, memory.stored(version), time.time()),
         )
 
     def _drop(self, id: str, held: Held) -> tuple[str, Sessions, Call]:
@@ -129,7 +129,7 @@ class Family:
         return (
             "drop",
             self._with(id, replace(held, snapshots=left)),
-            lambda: self._store.drop_snapshot(_key(id), name),
+            lambda: self._store.drop_snapshot(self.key(id), name),
         )
 
     def _restore(self, id: str, held: Held) -> tuple[str, Sessions, Call]:
@@ -138,7 +138,7 @@ class Family:
         after = replace(held, lineage=lineage, checkpoints=((version, memory),))
 
         async def call() -> None:
-            record = await self._store.get(_key(id))
+            record = await self._store.get(self.key(id))
             await self._store.rewind(record, memory.stored(version), lineage, time.time())
 
         return "restore", self._with(id, after), call
@@ -159,14 +159,17 @@ class Family:
         )
 
         async def call() -> None:
-            record = await self._store.get(_key(id))
+            record = await self._store.get(self.key(id))
             await self._store.redact(record, redaction, lineage, time.time())
 
         return "redact", self._with(id, after), call
 
     def _delete(self, id: str, held: Held) -> tuple[str, Sessions, Call]:
         left = {other: kept for other, kept in self.sessions.items() if other != id}
-        return "delete", left, lambda: self._store.delete(_key(id))
+        return "delete", left, lambda: self._store.delete(self.key(id))
+
+    def key(self, id: str) -> SessionKey:
+        return SessionKey(self._tenant, id)
 
     def _with(self, id: str, held: Held) -> Sessions:
         return {**self.sessions, id: held}
@@ -176,16 +179,16 @@ class Family:
 
     def _begun(self, id: str, held: Held) -> tuple[SessionRecord, StoredCheckpoint]:
         now, first = time.time(), held.newest.stored(held.version)
-        record = SessionRecord(_key(id), now, now, "model", "fingerprint", lineage=held.lineage)
+        record = SessionRecord(self.key(id), now, now, "model", "fingerprint", lineage=held.lineage)
         return rules.begun(record, first), first
 
     async def examine(self) -> int:
         """Compares the store with the model, which then is what the store shows; returns the number of parts."""
         parts, shown = 0, dict[str, Shown]()
-        for id in self._ids:
+        for id in self.ids:
             with suppress(SessionMissing):
                 try:
-                    shown[id], number = await self._shown(_key(id))
+                    shown[id], number = await self._shown(self.key(id))
                     parts += number
                 except DamagedValue as error:
                     self.wrong.append(f"session {id}: {error}")
@@ -220,11 +223,7 @@ class Family:
     async def end(self) -> None:
         """Deletes all sessions."""
         for id in self.sessions:
-            await self._store.delete(_key(id))
-
-
-def _key(id: str) -> SessionKey:
-    return SessionKey(TENANT, id)
+            await self._store.delete(self.key(id))
 
 
 def _shown(sessions: Sessions) -> dict[str, Shown]:
