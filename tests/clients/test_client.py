@@ -165,6 +165,10 @@ def test_text_belongs_to_the_document_that_it_is_read_with(client: Onceread) -> 
     session.read("The second. ", document="第二章")
     session.read("It goes on. ")
     session.read("The first again.", document="a/1")
+    with pytest.raises(errors.NotForgettable):
+        session.delete_document("a/1")
+    with pytest.raises(errors.DocumentNotFound):
+        session.delete_document("a/2")
     found = session.documents()
     assert [(each.name, each.offset, each.bytes) for each in found] == [("a/1", 12, 27), ("第二章", 23, 24)]
     for number in range(101):

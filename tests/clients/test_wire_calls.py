@@ -103,6 +103,9 @@ def test_an_existing_id_is_an_error_also_after_a_refused_connection() -> None:
         Script(NEVER_SENT, refused(409, "snapshot_exists")).play(sessions.take_snapshot("s", "n", RETRIES))
     with pytest.raises(errors.SessionNotFound):
         Script(NEVER_SENT, refused(404, "session_not_found")).play(sessions.delete("s", RETRIES))
+    deletion = sessions.delete_document(SessionHandle("s"), "n", False, RETRIES)
+    with pytest.raises(errors.DocumentNotFound):
+        Script(NEVER_SENT, refused(404, "document_not_found")).play(deletion)
 
 
 def test_a_snapshot_and_a_deletion_whose_replies_were_lost_succeed() -> None:
@@ -110,6 +113,9 @@ def test_a_snapshot_and_a_deletion_whose_replies_were_lost_succeed() -> None:
     assert script.play(sessions.take_snapshot("s", "n", RETRIES)).offset == 3
     Script(LOST, refused(404, "session_not_found")).play(sessions.delete("s", RETRIES))
     Script(LOST, refused(404, "snapshot_not_found")).play(sessions.delete_snapshot("s", "n", RETRIES))
+    Script(LOST, refused(404, "document_not_found")).play(
+        sessions.delete_document(SessionHandle("s"), "n", True, RETRIES)
+    )
 
 
 def test_restore_drops_the_receipt_of_deleted_text() -> None:

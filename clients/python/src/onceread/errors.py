@@ -9,12 +9,12 @@ OncereadError
       ├── BadRequest              the request is wrong
       │    ├── InvalidRequest 400      ├── DigestMismatch 400      ├── BodyTooLarge 413
       │    ├── InvalidUtf8 400         ├── MethodNotAllowed 405    └── UnsupportedMediaType 415
-      │    └── InvalidField 422
+      │    ├── InvalidField 422        └── NotForgettable 422
       ├── Denied                  the API key does not allow the request
       │    ├── InvalidApiKey 401       └── NotAllowed 403
       ├── Missing                 the resource does not exist
-      │    ├── NotFound 404            ├── SnapshotNotFound 404
-      │    ├── SessionNotFound 404     └── SessionExpired 410
+      │    ├── NotFound 404            ├── SnapshotNotFound 404    └── SessionExpired 410
+      │    ├── SessionNotFound 404     └── DocumentNotFound 404
       ├── Conflict                the request conflicts with the stored state
       │    ├── OffsetMismatch 409      ├── SessionExists 409       ├── FingerprintMismatch 409
       │    ├── ContentConflict 409     ├── SnapshotExists 409      └── TextRolledBack 409
@@ -126,6 +126,10 @@ class UnsupportedMediaType(BadRequest):
     code = "unsupported_media_type"
 
 
+class NotForgettable(BadRequest):
+    code = "not_forgettable"
+
+
 class Denied(ApiError):
     """The API key does not allow the request."""
 
@@ -148,6 +152,10 @@ class NotFound(Missing):
 
 class SessionNotFound(Missing):
     code = "session_not_found"
+
+
+class DocumentNotFound(Missing):
+    code = "document_not_found"
 
 
 class SnapshotNotFound(Missing):

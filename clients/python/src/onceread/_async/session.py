@@ -112,6 +112,10 @@ class AsyncSession(BaseSession):
         """The documents of all text acknowledged before, in the order of the text."""
         return await self._transport.run(sessions.list_documents(self.id, self._retries))
 
+    async def delete_document(self, name: str, snapshots: bool = False) -> None:
+        """Deletes a document for certain; with `snapshots`, from every snapshot that has it too."""
+        await self._transport.run(sessions.delete_document(self._handle, name, snapshots, self._retries))
+
     async def snapshot(self, name: str) -> Snapshot:
         """Keeps the memory as it is now, under a name."""
         return await self._transport.run(sessions.take_snapshot(self.id, name, self._retries))

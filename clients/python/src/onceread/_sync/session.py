@@ -111,6 +111,10 @@ class Session(BaseSession):
         """The documents of all text acknowledged before, in the order of the text."""
         return self._transport.run(sessions.list_documents(self.id, self._retries))
 
+    def delete_document(self, name: str, snapshots: bool = False) -> None:
+        """Deletes a document for certain; with `snapshots`, from every snapshot that has it too."""
+        self._transport.run(sessions.delete_document(self._handle, name, snapshots, self._retries))
+
     def snapshot(self, name: str) -> Snapshot:
         """Keeps the memory as it is now, under a name."""
         return self._transport.run(sessions.take_snapshot(self.id, name, self._retries))

@@ -95,6 +95,12 @@ def list_documents(id: str, limit: int, after: str | None) -> Request:
     return Request("GET", path, params=params, repeatable=True, silence_seconds=LONG_SILENCE_SECONDS)
 
 
+def delete_document(id: str, name: str, snapshots: str) -> Request:
+    """The server reads what is still unread first."""
+    path, params = session_path(id, "documents", name), {"snapshots": snapshots}
+    return Request("DELETE", path, params=params, repeatable=True, silence_seconds=LONG_SILENCE_SECONDS)
+
+
 def take_snapshot(id: str, name: str) -> Request:
     return json_request(
         "POST", session_path(id, "snapshots"), {"name": name}, repeatable=True, silence_seconds=LONG_SILENCE_SECONDS

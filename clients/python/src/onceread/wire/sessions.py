@@ -105,6 +105,17 @@ def list_documents(id: str, retries: Retries) -> Flow[list[Document]]:
             return found
 
 
+def delete_document(handle: SessionHandle, name: str, snapshots: bool, retries: Retries) -> Flow[None]:
+    """Deletes a document. After a lost reply a missing document was deleted by the earlier try."""
+    attempts = Attempts(retries)
+    try:
+        request = requests.delete_document(handle.id, name, "follow" if snapshots else "keep")
+        handle.update((yield from exchange(request, attempts)))
+    except errors.DocumentNotFound:
+        if not attempts.maybe_executed:
+            raise
+
+
 def take_snapshot(id: str, name: str, retries: Retries) -> Flow[Snapshot]:
     """Keeps the memory under a name. After a lost reply an existing snapshot is that of the earlier try."""
     attempts = Attempts(retries)
