@@ -16,21 +16,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
-import apsw
-
 from reliability.check import Check, Counts, Tick
-from reliability.parts.family import TENANT, Family
+from reliability.parts.family import Family
+from reliability.parts.left import left_in_redis, left_in_sqlite, unneeded_in_sqlite
 from reliability.sqlite.power import MEMORY
 from reliability.stores.process import StoreProcess
 from server.store.base import Store
 from server.store.open import StoreOptions
-from server.store.redis.names import EXPIRY, LENDING, SEALED_WITH, UNREAD, lenders_of, sessions_of
-from server.store.redis.parts import UNKEPT_SECONDS
-from server.store.sqlite.schema import FILE_NAME
 from testing.redis_binaries import require
 from testing.redis_servers import RedisServer
 
-GUARDED, UNGUARDED = "reliability.stores.process", "reliability.parts.unguarded"
+GUARDED, UNGUARDED = "reliability.stores.process", ("reliability.parts.unguarded", "reliability.parts.leaking")
 SQLITE, VALKEY = "SQLite", "Valkey"
 KINDS = (SQLITE, VALKEY)
 # Kills before all sessions are deleted and a new life begins in an empty folder.
@@ -38,11 +34,7 @@ KILLS = 6
 FAMILIES = 2
 DONE_MAX, DELAY_SECONDS_MAX = 20, 0.05
 SWEEP_SECONDS = 3600
-TABLES = ("session", "checkpoint", "snapshot", "part", "loan", "lender")
-INDEXES = {UNREAD, EXPIRY, LENDING, SEALED_WITH, sessions_of(TENANT), lenders_of(TENANT)}
-# The time to live that Redis reports for a key that no longer exists.
-GONE = -2
-CONTROL_KILLS = 4
+CONTROL_KILLS, CONTROL_LIVES_MAX = 4, 10
 
 Kill = Callable[[random.Random], Awaitable[None]]
 Left = Callable[[], list[str]]
@@ -90,10 +82,7 @@ async def life(kind: str, kills: int, seed: str, counts: Counts, tick: Tick, mod
     dice = random.Random(seed)
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         async with killable(kind, Path(folder), module) as (store, kill, left):
-            families = [
-                Family(store, f"{number}", random.Random(f"{seed} {number}"), redacts=kind == SQLITE)
-                for number in range(FAMILIES)
-            ]
+            families = [Family(store, f"{number}", random.Random(f"{seed} {number}")) for number in range(FAMILIES)]
             for number in range(kills):
                 await killed(families, dice, kill)
                 for family in families:
@@ -106,6 +95,10 @@ async def life(kind: str, kills: int, seed: str, counts: Counts, tick: Tick, mod
                 if counts.violations:
                     # The model is not what the store has any more.
                     return
+            if kind == SQLITE:
+                await store.close()
+                counts.violations += [f"{seed}, {kind}: {what}" for what in unneeded_in_sqlite(Path(folder))]
+                await kill(dice)
             for family in families:
                 await family.end()
                 for name, amount in family.done.items():
@@ -134,26 +127,6 @@ async def _hear(answers: asyncio.Semaphore, number: int) -> None:
         await answers.acquire()
 
 
-def left_in_sqlite(folder: Path) -> list[str]:
-    """What is left although no session exists; a process must not have the file open."""
-    with apsw.Connection(str(folder / FILE_NAME)) as connection:
-        rows = {table: connection.execute(f"SELECT count(*) FROM {table}").get for table in TABLES}
-    return [f"{number} rows of the table {table} are left" for table, number in rows.items() if number]
-
-
-def left_in_redis(server: RedisServer) -> list[str]:
-    """What is left although no session exists, but for keys that run out by themselves."""
-    with server.client() as client:
-        keys = [key.decode(errors="replace") for key in client.scan_iter(count=1000)]
-        left = [key for key in keys if key not in INDEXES and not _runs_out(client.ttl(key))]
-        lending = client.zcard(LENDING)
-    return [f"the key {key} is left" for key in left] + [f"{lending} pools are listed as lending"] * bool(lending)
-
-
-def _runs_out(seconds: int) -> bool:
-    return seconds == GONE or 0 <= seconds <= UNKEPT_SECONDS
-
-
 async def lives(cases: int, seed: int, tick: Tick) -> Counts:
     counts = Counts()
     for number, kind in enumerate(cycle(KINDS)):
@@ -168,10 +141,16 @@ def run(cases: int, seed: int, tick: Tick) -> Counts:
 
 
 def control(seed: int) -> Counts:
-    """A store that frees parts without looking at its loans must be found."""
-    counts = Counts()
-    asyncio.run(life(SQLITE, CONTROL_KILLS, f"{seed} control", counts, lambda cases: None, UNGUARDED))
-    return counts
+    """A store that frees parts without looking at its loans, and one that frees none, must both be found."""
+    found = []
+    for module in UNGUARDED:
+        counts = Counts()
+        for number in range(CONTROL_LIVES_MAX):
+            asyncio.run(life(SQLITE, CONTROL_KILLS, f"{seed} control {number}", counts, lambda cases: None, module))
+            if counts.violations:
+                break
+        found.append(counts.violations)
+    return Counts(len(found), [what for violations in found for what in violations] if all(found) else [])
 
 
 CHECK = Check(

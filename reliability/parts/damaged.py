@@ -174,7 +174,7 @@ async def damage(cases: int, seed: int, tick: Tick, kinds: Sequence[str]) -> Cou
 
 async def _lived(vessel: Vessel, dice: random.Random, tenant: str) -> Family:
     """A family after so many changes. Both tenants use the same ids."""
-    family = Family(vessel.store, "0", random.Random(dice.random()), isinstance(vessel, InSqlite), tenant)
+    family = Family(vessel.store, "0", random.Random(dice.random()), tenant)
     for _ in range(CHANGES):
         _, sessions, call = family.change()
         await call()

@@ -44,8 +44,8 @@ Call = Callable[[], Awaitable[object]]
 class Family:
     """`sessions` is what was acknowledged, `in_doubt` what it is if the call in flight had its effect."""
 
-    def __init__(self, store: Store, name: str, dice: random.Random, redacts: bool, tenant: str = TENANT) -> None:
-        self._store, self._dice, self._redacts, self._tenant = store, dice, redacts, tenant
+    def __init__(self, store: Store, name: str, dice: random.Random, tenant: str = TENANT) -> None:
+        self._store, self._dice, self._tenant = store, dice, tenant
         self.ids = [f"{name}-{number}" for number in range(SESSIONS_MAX)]
         self.sessions: Sessions = {}
         self.in_doubt: Sessions | None = None
@@ -78,15 +78,13 @@ class Family:
             return self._create(free[0])
         id = self._dice.choice([*self.sessions])
         held = self.sessions[id]
-        ways = [self._checkpoint, self._checkpoint, self._checkpoint, self._delete]
+        ways = [self._checkpoint, self._checkpoint, self._checkpoint, self._redact, self._delete]
         if free:
             ways += [self._fork, self._fork]
         if len(held.snapshots) < SNAPSHOTS_MAX:
             ways += [self._snapshot]
         if held.snapshots:
             ways += [self._restore, self._drop]
-        if self._redacts:
-            ways += [self._redact]
         if free and self._dice.random() < 0.1:
             return self._create(free[0])
         return self._dice.choice(ways)(id, held)
