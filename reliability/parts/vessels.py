@@ -12,8 +12,8 @@ from server.store.redis import RedisStore
 from server.store.sqlite import SqliteStore
 from testing.redis_servers import RedisServer
 
-PART = "part"
-KINDS = (PART, PART, "loan", "lender")
+PART, LOAN = "part", "loan"
+KINDS = (PART, PART, LOAN, "lender")
 WAYS = ("mutilated", "mutilated", "exchanged", "lost")
 TABLES = ("session", "piece", "repeat", "checkpoint", "snapshot", "tombstone", "part", "loan", "lender")
 _VALUES = {"part": ("value",), "loan": ("seal", "value"), "lender": ("seal", "entry")}
@@ -106,7 +106,7 @@ class InRedis:
             other = dice.choice([each for each in keys[kind] if each != key])
             self._ask("RESTORE", key, 0, self._dumps[other], "REPLACE")
             self._ask("RESTORE", other, 0, self._dumps[key], "REPLACE")
-        elif kind == "loan":
+        elif kind == LOAN:
             way, value = mutilated(dice, self._ask("HGET", key, 0), SEALED)
             self._ask("HSET", key, 0, value)
         else:
