@@ -75,8 +75,9 @@ def forget(connection: apsw.Connection, key: SessionKey) -> None:
     for pool in parts.pools_of(connection, key):
         if lenders.has_lender(connection, key.tenant, pool):
             continue
-        # Where the session's own record is damaged, the rows of its loans say what has to stay.
-        loans = lenders.loans(connection, key.tenant, pool) if manifest is None else []
+        # Where the record of the session or of an earlier one of its name is damaged, its loans say what has to stay.
+        has_record = manifest is not None and manifest.pool == pool
+        loans = [] if has_record else lenders.loans(connection, key.tenant, pool)
         if loans:
             lender = sharing.lender(key.tenant, pool, loans)
             lenders.save_lender(connection, _settle(connection, [], lender).manifest)

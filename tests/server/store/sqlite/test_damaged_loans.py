@@ -77,6 +77,21 @@ async def test_parts_are_freed_with_the_last_fork_where_the_lender_was_damaged(
     assert await rows(sqlite) == {}
 
 
+async def test_a_new_session_of_the_lenders_name_takes_nothing_from_forks_when_it_is_deleted(
+    sqlite: SqliteStore,
+) -> None:
+    memory = await begun(sqlite, A, B)
+    await fork(sqlite, memory, key())
+    await sqlite.delete(key())
+    await sqlite.create(replace(record(), lineage="3"))
+    await damage(sqlite, "DELETE FROM lender")
+    await sqlite.delete(key())
+    [found] = (await sqlite.recover(FORK)).checkpoints
+    assert await contents(sqlite, FORK, found) == [A, B]
+    await sqlite.delete(FORK)
+    assert await rows(sqlite) == {}
+
+
 @pytest.mark.parametrize(
     ("statement", "served"),
     [
