@@ -28,20 +28,21 @@ ROUNDS = 1000
 
 def main(sessions: int) -> None:
     backlog, cache = Backlog(), SessionCache[SessionKey, Progress](sessions * MEMORY_BYTES, sessions)
-    memory = cast(MemoryState, SimpleNamespace(nbytes=MEMORY_BYTES))
+    block = SimpleNamespace(nbytes=MEMORY_BYTES)
+    memory = cast(MemoryState, SimpleNamespace(nbytes=MEMORY_BYTES, blocks=(block,)))
     read = ReadState(Checkpoint(memory, (), b"", READ_BYTES, READ_BYTES // 4, 2), "")
     progress = Progress("lineage", READ_BYTES + UNREAD_BYTES, read=read)
     for number in range(sessions):
         key = SessionKey(f"tenant-{number % TENANTS}", str(number))
         cache.put(key, progress)
-        cache.resize(key, progress.memory_bytes)
+        cache.hold(key, progress.blocks)
         cache.unpin(key)
         backlog.add(key.tenant, progress)
 
     def change() -> None:
         backlog.remove(key.tenant, progress)
         backlog.add(key.tenant, progress)
-        cache.resize(key, progress.memory_bytes)
+        cache.hold(key, progress.blocks)
 
     work: dict[str, Callable[[], object]] = {
         "admission": lambda: backlog.has_room(key.tenant, 1 << 40),

@@ -29,6 +29,13 @@ class UnsoundMemory(ValueError):
 PART_BYTES_MAX = 256 * 1024
 
 
+class HeldBytes(Protocol):
+    """Something that takes so many bytes of RAM."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
 class PartBytes(Protocol):
     """An immutable part of a memory as it is stored: the SHA-256 of its content, and its size in bytes."""
 
@@ -100,6 +107,11 @@ class MemoryState:
     def head(self) -> Mapping[str, Tensor]:
         """The tensors that are stored with every checkpoint: all that are not in `parts`."""
         return self.tensors
+
+    @property
+    def blocks(self) -> Sequence[HeldBytes]:
+        """What this state holds in RAM, piece by piece; other states may hold the same pieces."""
+        return (self,)
 
     @property
     def parts(self) -> tuple[PartBytes, ...]:

@@ -88,7 +88,8 @@ class Replica:
         """The readers' running sums are those of the sessions."""
         backlog, known = self.readers.backlog, [reader.progress for reader in self.readers]
         counted = (backlog.unread_bytes, self.readers.resident_bytes)
-        if counted != (summed := (sum(p.unread_bytes for p in known), sum(p.memory_bytes for p in known))):
+        held = {id(block): block.nbytes for progress in known for block in progress.blocks}
+        if counted != (summed := (sum(p.unread_bytes for p in known), sum(held.values()))):
             self.way.store.wrong.append(f"unread and resident bytes are counted as {counted}, they are {summed}")
 
     def crash(self) -> None:

@@ -43,6 +43,10 @@ class Transcript:
     nbytes: int = 32
     parts: tuple[PartBytes, ...] = ()
 
+    @property
+    def blocks(self) -> tuple[Transcript]:
+        return (self,)
+
 
 def serial(text: bytes, offset: int) -> Checkpoint:
     """The state after reading the text up to `offset` once, in order."""

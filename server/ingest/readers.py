@@ -164,7 +164,7 @@ class SessionReaders:
             return
         self.backlog.remove(reader.key.tenant, before)
         self.backlog.add(reader.key.tenant, reader.progress)
-        self._cache.resize(reader.key, reader.progress.memory_bytes)
+        self._cache.hold(reader.key, reader.progress.blocks)
         self._trim()
 
     def ended(self, reader: SessionReader) -> None:

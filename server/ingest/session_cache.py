@@ -1,11 +1,16 @@
-"""A byte-bounded LRU cache: the least recently used entry is evicted first, except pinned ones."""
+"""A byte-bounded LRU cache: the least recently used entry is evicted first, except pinned ones.
+
+What several entries hold is counted once.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from model.memory import HeldBytes
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -14,11 +19,12 @@ Value = TypeVar("Value")
 @dataclass
 class _Entry(Generic[Value]):
     value: Value
-    size_bytes: int = 0
+    # By identity.
+    held: dict[int, HeldBytes] = field(default_factory=dict)
 
 
 class SessionCache(Generic[Key, Value]):
-    """A map with limits of bytes and entries. Every operation takes constant time, `trim` that of its evictions.
+    """A map with limits of bytes and entries. Operations take the time of the blocks that they are about.
 
     Pinned entries count, but stay. An entry is pinned when it is put.
     """
@@ -30,6 +36,8 @@ class SessionCache(Generic[Key, Value]):
         # The least recently used come first.
         self._evictable: OrderedDict[Key, _Entry[Value]] = OrderedDict()
         self._size_bytes = 0
+        # How many entries hold each block.
+        self._holders: dict[int, int] = {}
 
     def __iter__(self) -> Iterator[Value]:
         return iter([entry.value for entry in (*self._pinned.values(), *self._evictable.values())])
@@ -59,10 +67,17 @@ class SessionCache(Generic[Key, Value]):
         self.pop(key)
         self._pinned[key] = _Entry(value)
 
-    def resize(self, key: Key, size_bytes: int) -> None:
+    def hold(self, key: Key, blocks: Iterable[HeldBytes]) -> None:
+        """The entry now holds these blocks, and no others."""
         if entry := self._entry(key):
-            self._size_bytes += size_bytes - entry.size_bytes
-            entry.size_bytes = size_bytes
+            held = {id(block): block for block in blocks}
+            added, gone = held.keys() - entry.held.keys(), entry.held.keys() - held.keys()
+            for block in added:
+                self._holders[block] = self._holders.get(block, 0) + 1
+                if self._holders[block] == 1:
+                    self._size_bytes += held[block].nbytes
+            self._release({block: entry.held[block] for block in gone})
+            entry.held = held
 
     def pin(self, key: Key) -> None:
         if entry := self._evictable.pop(key, None):
@@ -76,7 +91,7 @@ class SessionCache(Generic[Key, Value]):
         entry = self._pinned.pop(key, None) or self._evictable.pop(key, None)
         if entry is None:
             return None
-        self._size_bytes -= entry.size_bytes
+        self._release(entry.held)
         return entry.value
 
     def trim(self) -> list[Value]:
@@ -84,9 +99,16 @@ class SessionCache(Generic[Key, Value]):
         evicted = []
         while self._evictable and (self._size_bytes > self._bytes_max or len(self) > self._entries_max):
             _, entry = self._evictable.popitem(last=False)
-            self._size_bytes -= entry.size_bytes
+            self._release(entry.held)
             evicted.append(entry.value)
         return evicted
+
+    def _release(self, held: dict[int, HeldBytes]) -> None:
+        for block, its in held.items():
+            self._holders[block] -= 1
+            if not self._holders[block]:
+                del self._holders[block]
+                self._size_bytes -= its.nbytes
 
     def _entry(self, key: Key) -> _Entry[Value] | None:
         return self._pinned.get(key) or self._evictable.get(key)

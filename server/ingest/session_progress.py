@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from model.checkpoint import Checkpoint
+from model.memory import HeldBytes
 from server.store.base import CheckpointInfo, Mark, SessionRecord
 
 
@@ -70,8 +71,10 @@ class Progress:
         return self.read.state.tokens if self.read else 0
 
     @property
-    def memory_bytes(self) -> int:
-        return self.read.state.memory.nbytes if self.read else 0
+    def blocks(self) -> list[HeldBytes]:
+        """What the resident states hold in RAM; they share most of it, with each other and with forks."""
+        states = [held.state for held in (self.read, self.stored) if held]
+        return [block for state in states for block in state.memory.blocks]
 
     @property
     def unread_bytes(self) -> int:

@@ -120,6 +120,10 @@ class EpisodicMemory(MemoryState):
         return sum(block.nbytes for row in self.rows for block in row.blocks) + 16 * len(self.rows)
 
     @property
+    def blocks(self) -> Sequence[Block]:
+        return [block for row in self.rows for block in row.blocks]
+
+    @property
     def head(self) -> Mapping[str, Tensor]:
         [episodes] = self.rows
         return {READ: episodes.read_counts, COUNTS: counts_of(episodes.blocks)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -11,12 +13,19 @@ BYTES_MAX, ENTRIES_MAX = 60, 5
 KEYS = st.integers(0, 9)
 
 
+class Block(NamedTuple):
+    nbytes: int
+
+
+BLOCKS = [Block(size) for size in (0, 1, 5, 10, 20, 30)]
+
+
 def cache_of(names: str, bytes_max: int = 20, entries_max: int = 100) -> SessionCache[str, str]:
     """Evictable entries of 10 bytes each, in this order."""
     cache: SessionCache[str, str] = SessionCache(bytes_max, entries_max)
     for name in names:
         cache.put(name, name)
-        cache.resize(name, 10)
+        cache.hold(name, [Block(10)])
         cache.unpin(name)
     return cache
 
@@ -37,10 +46,21 @@ def test_pinned_entries_are_not_evicted() -> None:
     assert cache.trim() == ["a"]
 
 
+def test_what_two_entries_hold_is_counted_until_both_are_gone() -> None:
+    cache, shared = cache_of("ab"), Block(7)
+    cache.hold("a", [shared, Block(1)])
+    cache.hold("b", [shared, shared])
+    assert cache.size_bytes == 8
+    cache.pop("a")
+    assert cache.size_bytes == 7
+    cache.hold("b", [])
+    assert cache.size_bytes == 0
+
+
 def test_entries_without_bytes_are_bounded_in_number() -> None:
     cache = cache_of("abc", entries_max=2)
     for name in "abc":
-        cache.resize(name, 0)
+        cache.hold(name, [])
     assert cache.trim() == ["a"]
 
 
@@ -50,7 +70,7 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.cache: SessionCache[int, object] = SessionCache(BYTES_MAX, ENTRIES_MAX)
-        self.sizes: dict[int, int] = {}
+        self.held: dict[int, list[Block]] = {}
         self.pinned: set[int] = set()
         # The least recently used first; pinned ones are out of the order.
         self.order: list[int] = []
@@ -59,14 +79,18 @@ class Model(RuleBasedStateMachine):
     def put(self, key: int) -> None:
         self.cache.put(key, key)
         self._forget(key)
-        self.sizes[key] = 0
+        self.held[key] = []
         self.pinned.add(key)
 
-    @rule(key=KEYS, size=st.integers(0, 30))
-    def resize(self, key: int, size: int) -> None:
-        self.cache.resize(key, size)
-        if key in self.sizes:
-            self.sizes[key] = size
+    @rule(key=KEYS, blocks=st.lists(st.sampled_from(BLOCKS), max_size=4))
+    def hold(self, key: int, blocks: list[Block]) -> None:
+        self.cache.hold(key, blocks)
+        if key in self.held:
+            self.held[key] = blocks
+
+    @property
+    def size_bytes(self) -> int:
+        return sum({id(block): block.nbytes for blocks in self.held.values() for block in blocks}.values())
 
     @rule(key=KEYS)
     def pin(self, key: int) -> None:
@@ -84,32 +108,32 @@ class Model(RuleBasedStateMachine):
 
     @rule(key=KEYS)
     def use(self, key: int) -> None:
-        assert self.cache.use(key) == (key if key in self.sizes else None)
+        assert self.cache.use(key) == (key if key in self.held else None)
         if key in self.order:
             self.order.remove(key)
             self.order.append(key)
 
     @rule(key=KEYS)
     def pop(self, key: int) -> None:
-        assert self.cache.pop(key) == (key if key in self.sizes else None)
+        assert self.cache.pop(key) == (key if key in self.held else None)
         self._forget(key)
 
     @rule()
     def trim(self) -> None:
         expected = []
-        while self.order and (sum(self.sizes.values()) > BYTES_MAX or len(self.sizes) > ENTRIES_MAX):
+        while self.order and (self.size_bytes > BYTES_MAX or len(self.held) > ENTRIES_MAX):
             expected.append(self.order[0])
             self._forget(self.order[0])
         assert self.cache.trim() == expected
 
     @invariant()
     def sums_are_right(self) -> None:
-        assert self.cache.size_bytes == sum(self.sizes.values())
-        assert len(self.cache) == len(self.sizes)
+        assert self.cache.size_bytes == self.size_bytes
+        assert len(self.cache) == len(self.held)
         assert set(self.cache.pinned) == self.pinned
 
     def _forget(self, key: int) -> None:
-        self.sizes.pop(key, None)
+        self.held.pop(key, None)
         self.pinned.discard(key)
         if key in self.order:
             self.order.remove(key)
