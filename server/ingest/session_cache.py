@@ -8,19 +8,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
-
-from model.memory import HeldBytes
+from typing import Generic, Protocol, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+class Held(Protocol):
+    """Something in RAM that takes so many bytes."""
+
+    @property
+    def nbytes(self) -> int: ...
 
 
 @dataclass
 class _Entry(Generic[Value]):
     value: Value
     # By identity.
-    held: dict[int, HeldBytes] = field(default_factory=dict)
+    held: dict[int, Held] = field(default_factory=dict)
 
 
 class SessionCache(Generic[Key, Value]):
@@ -67,7 +72,7 @@ class SessionCache(Generic[Key, Value]):
         self.pop(key)
         self._pinned[key] = _Entry(value)
 
-    def hold(self, key: Key, blocks: Iterable[HeldBytes]) -> None:
+    def hold(self, key: Key, blocks: Iterable[Held]) -> None:
         """The entry now holds these blocks, and no others."""
         if entry := self._entry(key):
             held = {id(block): block for block in blocks}
@@ -103,7 +108,7 @@ class SessionCache(Generic[Key, Value]):
             evicted.append(entry.value)
         return evicted
 
-    def _release(self, held: dict[int, HeldBytes]) -> None:
+    def _release(self, held: dict[int, Held]) -> None:
         for block, its in held.items():
             self._holders[block] -= 1
             if not self._holders[block]:
