@@ -72,7 +72,7 @@ class Progress:
 
     @property
     def blocks(self) -> list[HeldBytes]:
-        """What the resident states hold in RAM; they share most of it, with each other and with forks."""
+        """What the resident states hold in RAM; they share most of it with each other."""
         states = [held.state for held in (self.read, self.stored) if held]
         return [block for state in states for block in state.memory.blocks]
 

@@ -55,18 +55,22 @@ class Block:
     def nbytes(self) -> int:
         return sum(tensor.nbytes for tensor in (self.tokens, self.offsets, self.terms, self.ends))
 
-    @cached_property
+    @property
     def parts(self) -> tuple[PartBytes, ...]:
+        # Made anew: a part refers to its block, so a block that kept its parts would outlive its last use.
+        known = zip(self.digests, _places(self), strict=True)
         return tuple(
-            MemoryPart(sha256(_cut(self, group, begin)).digest(), size, partial(_cut, self, group, begin))
-            for group, begin, size in _places(self)
+            MemoryPart(digest, size, partial(_cut, self, group, begin)) for digest, (group, begin, size) in known
         )
+
+    @cached_property
+    def digests(self) -> tuple[bytes, ...]:
+        """The SHA-256 of each part."""
+        return tuple(sha256(_cut(self, group, begin)).digest() for group, begin, _ in _places(self))
 
     def stored_as(self, digests: Sequence[bytes]) -> Block:
         """This block, whose parts are known to have these digests: they are not computed again."""
-        known = zip(digests, _places(self), strict=True)
-        parts = (MemoryPart(digest, size, partial(_cut, self, group, at)) for digest, (group, at, size) in known)
-        self.__dict__["parts"] = tuple(parts)
+        self.__dict__["digests"] = tuple(digests)
         return self
 
     def __getitem__(self, episodes: slice) -> Block:

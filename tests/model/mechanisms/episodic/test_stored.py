@@ -1,5 +1,8 @@
 """A memory as parts: it comes back whole or not at all, and what was written once keeps its name."""
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +54,18 @@ def test_the_digests_of_a_restored_memory_are_not_computed_again(monkeypatch: py
     restored = EMPTY.restored_from_parts(memory.head, parts)
     monkeypatch.setattr(block_module, "sha256", None)
     assert [part.digest for part in restored.parts] == [part.digest for part in parts]
+
+
+def test_a_block_is_gone_with_its_last_use() -> None:
+    block = block_of([([n] * 4, 10 * n, [n]) for n in range(4)])
+    assert block.parts
+    kept = weakref.ref(block)
+    gc.disable()
+    try:
+        del block
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 @given(plain_episodes, st.data())
