@@ -16,7 +16,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 # A larger number in a stored memory is damage. The largest after 2,033 segments of dense stories was 51 (the bAbI
 # weights), after 3,000 segments of random tokens 1.1e6 (ARMT with random weights). Its square, summed over a layer, is
 # far below what float32 can hold.
-FLOAT_MAX = 1e12
+FLOAT_MAX = 1e17
 
 Row = TypeVar("Row")
 

@@ -22,6 +22,8 @@ JSON = {"Content-Type": "application/json"}
 ELSEWHERE = {
     problems.FINGERPRINT_MISMATCH,
     problems.SESSION_EXPIRED,
+    problems.DOCUMENT_NOT_FOUND,
+    problems.NOT_FORGETTABLE,
     problems.TEXT_ROLLED_BACK,
     problems.INVALID_API_KEY,
     problems.NOT_ALLOWED,
