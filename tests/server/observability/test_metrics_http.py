@@ -42,7 +42,7 @@ onceread_time_to_first_token_seconds_count onceread_inter_token_latency_seconds_
 onceread_e2e_request_latency_seconds_count{phase="text"} onceread_e2e_request_latency_seconds_count{phase="queries"}
 onceread_read_tokens_total onceread_generation_tokens_total onceread_sessions{tier="device"}
 onceread_memory_bytes{tier="device"} onceread_memory_load_seconds_count{source="store"}
-onceread_checkpoint_seconds_count onceread_store_up onceread_step_seconds_count
+onceread_checkpoint_seconds_count onceread_checkpoint_bytes_total onceread_store_up onceread_step_seconds_count
 """.split()
 ROUNDS_MAX = 20
 
