@@ -34,7 +34,9 @@ def server(
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("copies")
     store = f"sqlite:///{folder}/data" if request.param == "sqlite" else redis_server.url
-    with Server(tiny_weights, store, seal_keys_file=str(folder / "seal.keys")) as server:
+    # Short texts have checkpoints too.
+    settings = {"seal_keys_file": str(folder / "seal.keys"), "checkpoint_segments": "32"}
+    with Server(tiny_weights, store, **settings) as server:
         yield server
 
 
@@ -160,8 +162,7 @@ def test_restore_discards_later_text_and_memory(http: httpx.Client, keep_text: b
     reply = http.post(f"/v1/sessions/{session}/restore", json={"snapshot": "before"})
     assert reply.status_code == 200, reply.text
     assert reply.json()["text"]["accepted_bytes"] == len(TEXT)
-    # A snapshot of a memory that no checkpoint has yet is the first version, and so is the session set back to it.
-    assert reply.json()["memory"]["version"] >= version
+    assert reply.json()["memory"]["version"] > version
     lost = http.head(f"/v1/sessions/{session}/text", headers={"Onceread-Receipt": receipt})
     assert lost.status_code == 409
     must_be_alike(http, session, read_anew(http, TEXT))
