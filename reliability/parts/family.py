@@ -153,7 +153,10 @@ class Family:
         }
         after = Held(lineage, ((version, memory),), {**held.snapshots, **snapshots})
         redaction = Redaction(
-            (), memory.stored(version), {name: kept.stored(number) for name, (number, kept) in snapshots.items()}
+            (),
+            memory.stored(version),
+            {name: kept.stored(number) for name, (number, kept) in snapshots.items()},
+            tuple(name for name in held.snapshots if name not in snapshots),
         )
 
         async def call() -> None:

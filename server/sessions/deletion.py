@@ -6,8 +6,10 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from model import documents
+from model.checkpoint import documents_of
 from model.weights import LoadedModel
 from server.ingest.readers import SessionReaders
 from server.ingest.session_progress import ReadState
@@ -41,6 +43,14 @@ class Deleted:
     receipt: str
 
 
+class _Following(NamedTuple):
+    """Snapshots without the document, by name; the names of those that keep it, and of those that never had it."""
+
+    followed: Mapping[str, StoredCheckpoint]
+    kept: tuple[str, ...]
+    others: tuple[str, ...]
+
+
 class DeletionService:
     def __init__(
         self,
@@ -72,12 +82,16 @@ class DeletionService:
             if state.documents[-1].name == name and record.open_bytes:
                 raise errors.InvalidUtf8("the document ends inside a character; send the rest of it first")
             checkpoint = await self._without(read, name, record.version + 1)
-            followed, kept = await self._following(key, name, follow)
-            redaction = Redaction(ranges, checkpoint, followed)
+            try:
+                followed, kept, others = await self._following(key, name, follow)
+            except SnapshotMissing:
+                # Dropped while it was looked at.
+                continue
+            redaction = Redaction(ranges, checkpoint, followed, (*kept, *others))
             lineage = branched_lineage(record.lineage, secrets.token_hex(8))
             try:
                 redacted = await self._store.redact(record, redaction, lineage, time.time())
-            except (StaleCheckpoint, SnapshotMissing):
+            except StaleCheckpoint:
                 continue
             if (reader := self._readers.find(key)) is not None:
                 await self._readers.forget(reader)
@@ -86,21 +100,20 @@ class DeletionService:
             return Deleted(redacted, name, ranges, tokens, tuple(followed), kept, receipt)
         raise errors.Overloaded("text is appended faster than the document can be deleted; send the request again")
 
-    async def _following(
-        self, key: SessionKey, name: str, follow: bool
-    ) -> tuple[Mapping[str, StoredCheckpoint], tuple[str, ...]]:
-        """The snapshots that have the document, without it, by name; or, unless they follow, their names."""
-        followed, kept = dict[str, StoredCheckpoint](), list[str]()
+    async def _following(self, key: SessionKey, name: str, follow: bool) -> _Following:
+        """What happens to each snapshot; only the head of one that does not change is looked at."""
+        followed, kept, others = dict[str, StoredCheckpoint](), list[str](), list[str]()
         for snapshot in await self._store.snapshots(key):
-            found, state = await self._snapshots.snapshot(key, snapshot.name)
-            if not documents.ranges_of(state.documents, name):
-                continue
-            if follow:
+            found, stored = await self._store.load_snapshot(key, snapshot.name)
+            if not documents.ranges_of(documents_of(stored.value), name):
+                others.append(snapshot.name)
+            elif not follow:
+                kept.append(snapshot.name)
+            else:
+                _, state = await self._snapshots.snapshot(key, snapshot.name)
                 read = ReadState(state, found.info.chain)
                 followed[snapshot.name] = await self._without(read, name, found.info.version)
-            else:
-                kept.append(snapshot.name)
-        return followed, tuple(kept)
+        return _Following(followed, tuple(kept), tuple(others))
 
     async def _without(self, read: ReadState, name: str, version: int) -> StoredCheckpoint:
         """The state without the document, as it is stored."""

@@ -200,7 +200,8 @@ class Store(Protocol):
         """Removes text from the session for certain, in one atomic step; returns the new record.
 
         `StaleCheckpoint` unless the session's lineage is the `record`'s, and the redaction's checkpoint ends where the
-        accepted text does, with the session's version + 1; `SnapshotMissing`. The checkpoint takes the place of all
+        accepted text does, with the session's version + 1, and unless the session's snapshots are those that follow and
+        those that are kept. The checkpoint takes the place of all
         checkpoints, each memory of `snapshots` that of the snapshot of its name. In the journal of a session that keeps
         its text, every byte in the ranges becomes a newline, and the chain of the text changes accordingly; any other
         journal is deleted. Digests of deleted bytes, and of all pieces of a deleted journal, are deleted too. The

@@ -21,11 +21,6 @@ class KeptCheckpoint(NamedTuple):
     value_bytes: int = 0
     parts: int = 0
 
-    @classmethod
-    def of(cls, checkpoint: StoredCheckpoint, attempt: str = "") -> "KeptCheckpoint":
-        """A memory without parts, or with those at their places."""
-        return cls(checkpoint.info, attempt, len(checkpoint.value))
-
     @property
     def place(self) -> tuple[str | int, ...]:
         """All fields as one row: how it is stored, and what the value's checksum or seal covers."""

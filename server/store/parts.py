@@ -51,7 +51,7 @@ class StoredPart(NamedTuple):
     pool: Pool
 
     def content(self) -> bytes:
-        raise DamagedValue(f"part {self.digest.hex()[:12]} of session {self.pool.id!r}, which is not stored any more")
+        raise DamagedValue(f"part {self.digest.hex()[:12]} of session {self.pool.id!r}")
 
 
 class Root(NamedTuple):

@@ -17,9 +17,8 @@ def check(record: SessionRecord, redaction: Redaction, names: Collection[str], l
             f"the memory has read {redaction.checkpoint.offset} bytes, but the text ends at {record.accepted_bytes}: "
             "read the rest first"
         )
-    for name in redaction.snapshots:
-        if name not in names:
-            raise rules.snapshot_missing(name)
+    if {*redaction.snapshots, *redaction.kept} != {*names}:
+        raise StaleCheckpoint("a snapshot was taken or dropped meanwhile: list the snapshots again")
     bounds = [bound for range_ in redaction.ranges for bound in range_]
     if bounds != sorted(bounds) or (bounds and not 0 <= bounds[0] <= bounds[-1] <= record.accepted_bytes):
         raise ValueError(f"the ranges of a text of {record.accepted_bytes} bytes are in order and within it")

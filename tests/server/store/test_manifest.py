@@ -14,7 +14,7 @@ EARLIER = b"""{"journal_offset":4,"marks":[[1,4,2,1,170,"c1","a1",170],[2,9,4,2,
 
 
 def test_a_manifest_decodes_to_what_was_encoded() -> None:
-    kept = KeptCheckpoint.of(read(b"text", 3), "attempt")
+    kept = KeptCheckpoint(read(b"text", 3).info, "attempt", len(read(b"text", 3).value))
     snapshot = SnapshotInfo.of(replace(record(), lineage="old"), "name", 2.0, kept)
     manifest = Manifest(
         replace(

@@ -13,7 +13,6 @@ from server.store.base import (
     OffsetMismatch,
     Range,
     Redaction,
-    SnapshotMissing,
     StaleCheckpoint,
     Store,
     StoredCheckpoint,
@@ -54,7 +53,7 @@ async def test_a_redaction_leaves_one_checkpoint_and_the_snapshots_that_do_not_f
     store: Store, keep_text: bool
 ) -> None:
     await begun(store, keep_text)
-    await redact(store, Redaction((RANGE,), without()))
+    await redact(store, Redaction((RANGE,), without(), kept=("mark",)))
     recovery = await store.recover(key())
     assert recovery.checkpoints == (without(),)
     assert await contents(store, key(), recovery.checkpoints[0]) == [A, C]
@@ -82,7 +81,7 @@ async def test_a_part_that_no_memory_has_after_a_redaction_is_gone(store: Store,
 
 async def test_a_kept_text_has_newlines_for_the_deleted_bytes_and_can_be_read_again(store: Store) -> None:
     await begun(store, keep_text=True)
-    await redact(store, Redaction((RANGE,), without()))
+    await redact(store, Redaction((RANGE,), without(), kept=("mark",)))
     assert await store.journal(key(), 0, 99) == BLANKED
     now = await store.get(key())
     assert now.chain == now.info.chain == extended(EMPTY_CHAIN, BLANKED)
@@ -107,7 +106,7 @@ async def test_a_session_goes_back_to_a_snapshot_that_followed_and_keeps_its_tex
 
 async def test_a_journal_of_text_that_is_not_kept_is_deleted_with_its_digests(store: Store) -> None:
     await begun(store, keep_text=False)
-    await redact(store, Redaction((RANGE,), without()))
+    await redact(store, Redaction((RANGE,), without(), kept=("mark",)))
     assert (await store.recover(key())).journal_offset == len(TEXT)
     assert await store.journal(key(), len(TEXT), 99) == b""
     with pytest.raises(OffsetMismatch):
@@ -119,7 +118,7 @@ async def test_a_journal_of_text_that_is_not_kept_is_deleted_with_its_digests(st
 
 async def test_text_behind_a_redaction_belongs_to_no_document_where_the_last_one_was_deleted(store: Store) -> None:
     await begun(store, keep_text=False)
-    await redact(store, Redaction((Range(RANGE.end, len(TEXT)),), without()))
+    await redact(store, Redaction((Range(RANGE.end, len(TEXT)),), without(), kept=("mark",)))
     assert (await store.append(key(), len(TEXT), b"more", at=6.0)).record.marks[-1].name == ""
 
 
@@ -127,17 +126,18 @@ async def test_a_redaction_of_a_session_that_has_changed_is_refused_and_changes_
     await begun(store, keep_text=False)
     now = await store.get(key())
     refused = [
-        (now, Redaction((RANGE,), without(4))),
-        (now, Redaction((RANGE,), replace(without(), info=read(FIRST, 3).info))),
-        (replace(now, lineage="other"), Redaction((RANGE,), without())),
+        (now, Redaction((RANGE,), without(4), kept=("mark",))),
+        (now, Redaction((RANGE,), replace(without(), info=read(FIRST, 3).info), kept=("mark",))),
+        (replace(now, lineage="other"), Redaction((RANGE,), without(), kept=("mark",))),
     ]
     for mine, redaction in refused:
         with pytest.raises(StaleCheckpoint):
             await store.redact(mine, redaction, "1.a", at=5.0)
-    with pytest.raises(SnapshotMissing):
-        await redact(store, Redaction((RANGE,), without(), {"other": without()}))
+    for others in ({}, {"other": without()}, {"mark": without(), "other": without()}):
+        with pytest.raises(StaleCheckpoint, match="snapshot"):
+            await redact(store, Redaction((RANGE,), without(), others))
     with pytest.raises(ValueError, match="in order and within"):
-        await redact(store, Redaction((Range(5, 3),), without()))
+        await redact(store, Redaction((Range(5, 3),), without(), kept=("mark",)))
     assert await store.get(key()) == now
     newest, older = (await store.recover(key())).checkpoints
     assert [await contents(store, key(), memory) for memory in (newest, older)] == [[A, B], [A, B]]
