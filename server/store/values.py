@@ -131,8 +131,8 @@ class Range(NamedTuple):
 class Redaction:
     """What stays of a session's memories without the text in some ranges, which are in order and do not overlap.
 
-    `checkpoint` has read all of the text. `snapshots` are the memories of the snapshots that follow, by name; `kept` are
-    the names of those that stay. The chains of all memories are those of the text before it is redacted.
+    `checkpoint` has read all of the text. `snapshots` are the memories of the snapshots that follow, by name, and
+    `kept` the names of those that stay. The chains of all memories are those of the text before it is redacted.
     """
 
     ranges: tuple[Range, ...]
