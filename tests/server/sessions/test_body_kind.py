@@ -75,7 +75,7 @@ def archive() -> bytes:
     [
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "a PDF file"),
         (archive(), "a ZIP archive"),
-        (gzip.compress(ENGLISH.encode()), "gzip"),
+        (gzip.compress(ENGLISH.encode(), mtime=0), "gzip"),
         (lzma.compress(ENGLISH.encode()), "xz"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "an image"),
         (bytes(range(256)) * 4, "is not UTF-8"),
