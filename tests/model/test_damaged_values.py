@@ -105,6 +105,19 @@ def test_a_memory_that_was_read_is_not_refused(name: str) -> None:
     model.must_be_of_a_text(found)
 
 
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_a_number_that_this_server_stored_comes_back_however_large(value: float) -> None:
+    """A model may make it of a text: weights that diverge must not cost a session its text."""
+    model = MODELS["armt"]
+    tensors = {key: found.clone() for key, found in read(model, 1).tensors.items()}
+    tensors["associations"].view(-1)[0] = value
+    memory = MemoryState(tensors)
+    assert model.initial_memory(1).restored_from_parts(memory.head, memory.parts).equals(memory)
+    tensors["associations"].view(-1)[0] = torch.nan
+    with pytest.raises(UnsoundMemory, match="not finite"):
+        model.initial_memory(1).restored_from_parts(tensors, ())
+
+
 @pytest.mark.parametrize(
     ("name", "tensor", "value"),
     [

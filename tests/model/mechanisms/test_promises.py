@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from model.checkpoint import Checkpoint, decode, encode
@@ -59,6 +59,11 @@ def begin(model: MemoryTransformer, tokenizer: TextTokenizer, state: Checkpoint,
     return advance.finish(memory)
 
 
+def is_finite(state: Checkpoint) -> bool:
+    """Whether the memory can be stored: ARMT's random weights make of some texts more than float32 can hold."""
+    return all(bool(tensor.isfinite().all()) for tensor in state.memory.tensors.values() if tensor.is_floating_point())
+
+
 def same(one: Checkpoint, other: Checkpoint) -> bool:
     return one.memory.equals(other.memory) and replace(one, memory=other.memory) == other
 
@@ -71,6 +76,7 @@ def test_cuts_do_not_matter(tokenizer: TextTokenizer, name: str, seed: int, cuts
     model.use_vocabulary(tokenizer.pieces)
     text = prose(seed, 300).encode()
     whole = read_on(model, tokenizer, begun(model), text)
+    assume(is_finite(whole))
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     state = begun(model)
     for number, (start, end) in enumerate(pairwise(places)):
@@ -108,6 +114,7 @@ def test_cuts_do_not_matter_with_documents(
         return state
 
     whole = read_cut([], set())
+    assume(is_finite(whole))
     assert same(read_cut(cuts, saves), whole)
     assert [(part.offset, part.name) for part in whole.documents] == sorted(marks.items())
 
