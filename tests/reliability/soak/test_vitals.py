@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 from random import Random
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from reliability.soak.vitals import GROWN_BYTES, GROWN_DESCRIPTORS, SAMPLES_MIN, Sample, Vitals, growth, sample
 
 LIFE = range(SAMPLES_MIN)
+HELD_BYTES = 64 << 20
 
 
 def grown(samples: list[Sample]) -> list[str]:
@@ -43,11 +45,18 @@ def test_a_process_with_too_few_samples_is_not_judged() -> None:
 
 
 def test_a_sample_has_the_memory_and_the_descriptors_of_the_process() -> None:
-    before = sample(os.getpid())
-    # More than the allocator may have kept of what was freed before.
-    held, ways = bytearray(b"?" * (64 << 20)), os.pipe()
-    after = sample(os.getpid())
-    for way in ways:
-        os.close(way)
-    assert after.resident_bytes >= before.resident_bytes + len(held) // 2
-    assert after.descriptors == before.descriptors + len(ways)
+    # A process of its own: the tests' process may have freed memory that its allocator would give out again.
+    holds = f"print(flush=True); input(); held, ways = b'?' * {HELD_BYTES}, os.pipe(); print(flush=True); input()"
+    command = [sys.executable, "-c", f"import os; {holds}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdout.readline()
+        before = sample(process.pid)
+        print(file=process.stdin, flush=True)
+        process.stdout.readline()
+        after = sample(process.pid)
+        process.communicate("\n")
+    assert process.returncode == 0
+    assert after.resident_bytes >= before.resident_bytes + HELD_BYTES // 2
+    assert after.descriptors == before.descriptors + 2
