@@ -58,6 +58,7 @@ COPY model/layers /app/model/layers
 COPY model/mechanisms /app/model/mechanisms
 COPY model/runtime /app/model/runtime
 COPY model/babilong /app/model/babilong
+COPY clients/console/page /app/clients/console/page
 COPY deploy/image/healthcheck.py /app/
 RUN rm /app/model/attach.py && python3 -m compileall -q /app
 

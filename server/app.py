@@ -27,7 +27,7 @@ from server.http.admission import Admission
 from server.http.auth import Auth
 from server.http.gate import Gate
 from server.http.problems import METHOD_NOT_ALLOWED, error_response
-from server.http.routes import documents, openai, operation, queries, sessions, snapshots, text
+from server.http.routes import documents, openai, operation, page, queries, sessions, snapshots, text
 from server.http.services import Services
 from server.ingest.readers import SessionReaders
 from server.ingest.sweeper import Sweeper
@@ -65,6 +65,8 @@ def build_app(services: Services | None = None) -> FastAPI:
     for kind in (HTTPException, RequestValidationError, Refusal):
         app.add_exception_handler(kind, _answer_error)
     if services is not None:
+        if page.is_served(services.settings):
+            app.include_router(page.router)
         app.state.services = services
         app.add_middleware(
             Gate,
@@ -136,6 +138,6 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 def _methods_at(request: Request) -> list[str]:
     """The methods of all routes at the request's path."""
-    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, Route))
+    routes = (route for router in (*ROUTERS, page.router) for route in router.routes if isinstance(route, Route))
     found = [route.methods or set() for route in routes if route.path_regex.match(request.scope["path"])]
     return sorted(set().union(*found))

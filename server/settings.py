@@ -29,6 +29,7 @@ class ListenSettings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     keys_file: Path | None = Field(None, description="API keys file; without one the server requires no key")
     open: bool = Field(False, description="allow listening beyond loopback without a keys file")
+    page: bool = Field(True, description="serve the page at /")
 
 
 class StoreSettings(BaseModel):

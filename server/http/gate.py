@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.http.admission import Admission
 from server.http.auth import Auth, must_be_allowed
 from server.http.body_limits import bounded, is_json, is_long, must_fit
-from server.http.permissions import OPEN, call_of
+from server.http.permissions import call_of, is_open
 from server.http.problems import error_response
 from server.http.quotas import Turn
 from server.observability.metrics import Metrics
@@ -115,7 +115,7 @@ class Gate:
     def _admitted(self, exchange: Exchange) -> Turn | None:
         """Steps 2 to 4; only a request that the permissions know gets an identity, and no other reaches a route."""
         scope, headers, call = exchange.scope, exchange.headers, exchange.call
-        if scope["path"] in OPEN:
+        if is_open(scope["path"]):
             return None
         identity = self._auth.identify(headers.get("authorization"))
         if call is None:

@@ -10,8 +10,9 @@ Scope = Literal["read", "ask", "admin"]
 Phase = Literal["text", "queries"]
 SCOPES: tuple[Scope, ...] = ("read", "ask", "admin")
 
-# Paths that need no key.
-OPEN = frozenset("/livez /readyz /health /version /metrics /docs /docs/oauth2-redirect /redoc /openapi.json".split())
+# Paths that need no key, and folders of files that need none.
+OPEN = frozenset("/ /livez /readyz /health /version /metrics /docs /docs/oauth2-redirect /redoc /openapi.json".split())
+OPEN_FOLDERS = ("/console/",)
 
 _SESSIONS = "/v1/sessions"
 _SESSION = f"{_SESSIONS}/{{id}}"
@@ -53,6 +54,11 @@ CALLS = (
 )
 # The router's own patterns, so that both agree on what a path is.
 _PATTERNS = tuple((call, compile_path(call.path)[0]) for call in CALLS)
+
+
+def is_open(path: str) -> bool:
+    """Whether anyone may ask for the path, with or without a key."""
+    return path in OPEN or path.startswith(OPEN_FOLDERS)
 
 
 def call_of(method: str, path: str) -> Call | None:

@@ -101,14 +101,14 @@ def test_the_images_version_and_settings_are_valid() -> None:
 def test_the_build_context_is_an_allowlist() -> None:
     assert IGNORED[0] == "*"
     named = {line[1:] for line in IGNORED if line.startswith("!")}
-    assert named == {"constraints.txt", "pyproject.toml", "server", "model", "deploy/image"}
+    assert named == {"constraints.txt", "pyproject.toml", "server", "model", "clients/console/page", "deploy/image"}
     copied = re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE)
     assert all(any(path == name or path.startswith(f"{name}/") for name in named) for path in copied)
 
 
 def test_the_image_contains_the_server_and_no_training_code(tmp_path: Path) -> None:
     copy_code(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"server", "model", "healthcheck.py"}
+    assert {path.name for path in tmp_path.iterdir()} == {"server", "model", "clients", "healthcheck.py"}
     for research in ("training", "evaluation", "tasks", "convert", "attach.py"):
         assert (ROOT / "model" / research).exists()
         assert not (tmp_path / "model" / research).exists()

@@ -125,8 +125,16 @@ def test_every_other_path_needs_a_valid_key(bare: httpx.Client, keyring: Keyring
             assert token not in reply.text or not token
 
 
+def test_the_files_of_the_page_need_no_key(bare: httpx.Client) -> None:
+    for headers in ({}, bearer(WRONG)):
+        assert bare.get("/console/main.js", headers=headers).status_code == 200
+        problem(bare.get("/console/none.js", headers=headers), 404, "not_found")
+        problem(bare.post("/console/main.js", headers=headers), 405, "method_not_allowed")
+
+
 def test_unknown_paths_need_a_key_too(bare: httpx.Client, http: httpx.Client) -> None:
     problem(bare.get("/nowhere"), 401, "invalid_api_key")
+    problem(bare.get("/console"), 401, "invalid_api_key")
     problem(http.get("/nowhere"), 404, "not_found")
     problem(http.put("/v1/sessions"), 405, "method_not_allowed")
 
