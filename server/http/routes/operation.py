@@ -38,7 +38,7 @@ async def health(services: TheServices) -> JSONResponse:
 
 @router.get("/version")
 async def version(services: TheServices) -> JSONResponse:
-    """Version of the server, the model that it serves, kind of store and durability."""
+    """Version of the server, the model that it serves with its limits, kind of store and durability."""
     return JSONResponse(_identity(services))
 
 
@@ -49,13 +49,20 @@ async def metrics(services: TheServices) -> Response:
     return Response(services.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def _identity(services: TheServices) -> dict[str, str]:
+def _identity(services: TheServices) -> dict[str, object]:
+    config, settings = services.loaded.model.config, services.settings
     return {
         "version": VERSION,
         "model": services.loaded.name,
         "fingerprint": services.loaded.fingerprint,
         "store": services.settings.store.partition(":")[0],
         "durability": services.sessions.durability,
+        "limits": {
+            "segment_tokens": config.segment_tokens,
+            "memory_tokens": config.capacity_tokens if config.mechanism == "episodic" else None,
+            "question_characters": settings.question_characters,
+            "answer_tokens": settings.answer_tokens_max,
+        },
     }
 
 

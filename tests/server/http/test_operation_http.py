@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from server import VERSION
 from server.observability.metrics import Metrics
-from testing.models import prose
+from testing.models import prose, tiny_config
 from testing.replies import appended, asked, created, metric
 from testing.serving import Server
 
@@ -33,7 +33,13 @@ def test_liveness_and_readiness(http: httpx.Client, path: str) -> None:
 def test_health_and_version_name_model_and_store(http: httpx.Client) -> None:
     version = http.get("/version").json()
     named = {"version": VERSION, "model": "tiny", "store": "memory", "durability": "volatile"}
-    assert version == {**named, "fingerprint": version["fingerprint"]}
+    limits = {
+        "segment_tokens": tiny_config().segment_tokens,
+        "memory_tokens": None,
+        "question_characters": 8192,
+        "answer_tokens": 4096,
+    }
+    assert version == {**named, "fingerprint": version["fingerprint"], "limits": limits}
     assert len(version["fingerprint"]) == 64
     assert http.get("/health").json() == {"status": "ready", **version}
 

@@ -1,0 +1,141 @@
+/** The texts that are on their way into a session, one after another. */
+
+import { version } from "../api/server.js";
+import { strings } from "../strings.js";
+import { clock } from "../format.js";
+import { fromLatin1 } from "./decoding.js";
+import { unfinished } from "./unfinished.js";
+import { Upload } from "./upload.js";
+
+// Kinds that are no plain text: without an extractor the server can only refuse them.
+const BINARY_KINDS = new Set(["docx", "epub", "pdf"]);
+/** @type {Map<string, Queue>} */
+const queues = new Map();
+
+/** `change` events follow every change of it and of its uploads. */
+export class Queue extends EventTarget {
+  /** @type {Upload[]} */
+  uploads = [];
+  #running = false;
+
+  /** @param {string} session */
+  constructor(session) {
+    super();
+    this.session = session;
+  }
+
+  /**
+   * The queue of a session, which goes on while other sessions are looked at.
+   *
+   * @param {string} session
+   */
+  static of(session) {
+    let queue = queues.get(session);
+    if (!queue) {
+      queue = new Queue(session);
+      queues.set(session, queue);
+      void queue.#recover();
+    }
+    return queue;
+  }
+
+  /** @param {Iterable<File>} files */
+  async add(files) {
+    const { extracts } = await version();
+    for (const file of files) this.#push(this.#of(file, extracts));
+    void this.#run();
+  }
+
+  /** @param {string} text */
+  paste(text) {
+    this.#push(Upload.begin(this.session, strings.uploads.pasted(clock(Date.now())), new Blob([text])));
+    void this.#run();
+  }
+
+  /**
+   * Sends a text that is not UTF-8 again, as Latin-1.
+   *
+   * @param {Upload} failed
+   */
+  async asLatin1(failed) {
+    const { session, document, text, start, sent } = failed.of;
+    const decoded = await fromLatin1(/** @type {Blob} */ (text));
+    const upload = Upload.begin(session, document, decoded);
+    // What was accepted of it was ASCII, which both encodings share.
+    Object.assign(upload.of, { start, sent });
+    this.remove(failed);
+    this.#push(upload);
+    void this.#run();
+  }
+
+  /**
+   * Goes on with a file that was chosen again; false where it is another one.
+   *
+   * @param {Upload} upload
+   * @param {File} file
+   */
+  choose(upload, file) {
+    const same = upload.choose(file);
+    if (same) void this.#run();
+    return same;
+  }
+
+  /** @param {Upload} upload */
+  remove(upload) {
+    void upload.cancel();
+    this.uploads = this.uploads.filter((other) => other !== upload);
+    this.#changed();
+  }
+
+  /** Stops all of them; the session is gone. */
+  clear() {
+    for (const upload of this.uploads) this.remove(upload);
+    queues.delete(this.session);
+  }
+
+  /** Whether a text is on its way. */
+  get active() {
+    return this.#next() !== undefined;
+  }
+
+  /**
+   * @param {File} file
+   * @param {string[]} extracts
+   */
+  #of(file, extracts) {
+    const kind = file.name.split(".").pop()?.toLowerCase() ?? "";
+    const upload = extracts.includes(kind)
+      ? Upload.extracting(this.session, file)
+      : Upload.begin(this.session, file.name, file);
+    if (file.size === 0) upload.refuse(strings.uploads.empty);
+    else if (BINARY_KINDS.has(kind) && !extracts.includes(kind)) upload.refuse(strings.uploads.noExtractor(kind));
+    return upload;
+  }
+
+  /** @param {Upload} upload */
+  #push(upload) {
+    upload.addEventListener("change", () => this.#changed());
+    this.uploads.push(upload);
+    this.#changed();
+  }
+
+  async #recover() {
+    for (const of of await unfinished(this.session)) this.#push(new Upload(of));
+    await this.#run();
+  }
+
+  async #run() {
+    if (this.#running) return;
+    this.#running = true;
+    for (let next = this.#next(); next; next = this.#next()) await next.run();
+    this.#running = false;
+  }
+
+  #next() {
+    return this.uploads.find((upload) => !upload.over && upload.state !== "missing");
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}

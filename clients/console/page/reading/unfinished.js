@@ -1,0 +1,85 @@
+/** Uploads that are not finished, so that a reload of the page can go on with them. */
+
+const DATABASE = "onceread";
+const UPLOADS = "uploads";
+const PROGRESS = "progress";
+// A larger file is not copied into the browser's storage: after a reload it must be chosen again.
+const COPIED_BYTES_MAX = 256 * 1024 * 1024;
+
+/**
+ * @typedef {object} Unfinished
+ * @property {string} key
+ * @property {string} session
+ * @property {string} document
+ * @property {number} start offset in the session
+ * @property {number} size of the text in bytes
+ * @property {number} modified when the file was last changed, in milliseconds since 1970; 0 for a text without a file
+ * @property {number} sent bytes that are durable
+ * @property {Blob | null} text null where the file must be chosen again
+ */
+
+/** @type {Promise<IDBDatabase> | null} */
+let opened = null;
+
+/** @param {Unfinished} upload */
+export async function keep({ sent, ...upload }) {
+  const text = upload.size <= COPIED_BYTES_MAX ? upload.text : null;
+  await done((await store(UPLOADS, "readwrite")).put({ ...upload, text }, upload.key));
+  await progressed(upload.key, sent);
+}
+
+/**
+ * @param {string} key
+ * @param {number} sent
+ */
+export async function progressed(key, sent) {
+  await done((await store(PROGRESS, "readwrite")).put(sent, key));
+}
+
+/** @param {string} key */
+export async function forget(key) {
+  for (const name of [UPLOADS, PROGRESS]) await done((await store(name, "readwrite")).delete(key));
+}
+
+/**
+ * The unfinished uploads of a session, in the order in which they were begun.
+ *
+ * @param {string} session
+ * @returns {Promise<Unfinished[]>}
+ */
+export async function unfinished(session) {
+  const all = await done((await store(UPLOADS, "readonly")).getAll());
+  const mine = all.filter((upload) => upload.session === session);
+  const progress = await store(PROGRESS, "readonly");
+  return Promise.all(mine.map(async (upload) => ({ ...upload, sent: (await done(progress.get(upload.key))) ?? 0 })));
+}
+
+/**
+ * @param {string} name
+ * @param {IDBTransactionMode} mode
+ */
+async function store(name, mode) {
+  opened ??= open();
+  return (await opened).transaction(name, mode).objectStore(name);
+}
+
+/** @returns {Promise<IDBDatabase>} */
+function open() {
+  const request = indexedDB.open(DATABASE, 1);
+  request.onupgradeneeded = () => {
+    for (const name of [UPLOADS, PROGRESS]) request.result.createObjectStore(name);
+  };
+  return done(request);
+}
+
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+function done(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}

@@ -1,0 +1,208 @@
+/** One text on its way into a session: sent in pieces by offset, each of which the server makes durable. */
+
+import { connection } from "../api/connection.js";
+import { ApiError, Unreachable } from "../api/http.js";
+import { pause } from "../api/pause.js";
+import { append, extract } from "../api/text.js";
+import { get } from "../api/sessions.js";
+import { strings } from "../strings.js";
+import { keep, forget, progressed } from "./unfinished.js";
+
+export const PIECE_BYTES = 1024 * 1024;
+
+/** @typedef {"queued" | "extracting" | "sending" | "paused" | "waiting" | "missing" | "sent" | "failed" | "cancelled"} State */
+
+/**
+ * `change` events follow every change. States: `waiting` for a server that is gone (`connection`) or busy (`error`);
+ * `missing` until the file is chosen again; `sent` when all of it is durable.
+ */
+export class Upload extends EventTarget {
+  /** @type {State} */
+  state = "queued";
+  /** @type {Error | null} */
+  error = null;
+  #stop = new AbortController();
+  /** @type {(() => void) | null} */
+  #resume = null;
+  /** @type {File | null} a file whose text the server extracts first */
+  #file = null;
+
+  /** @param {import("./unfinished.js").Unfinished} of `start` is -1 until its first byte is sent */
+  constructor(of) {
+    super();
+    this.of = of;
+    if (of.text === null) this.state = "missing";
+  }
+
+  /**
+   * @param {string} session
+   * @param {string} document
+   * @param {Blob} text
+   */
+  static begin(session, document, text) {
+    const key = `${String(Date.now()).padStart(15, "0")}-${Math.random()}`;
+    const modified = text instanceof File ? text.lastModified : 0;
+    return new Upload({ key, session, document, start: -1, size: text.size, modified, sent: 0, text });
+  }
+
+  /**
+   * @param {string} session
+   * @param {File} file whose text is to be extracted
+   */
+  static extracting(session, file) {
+    const upload = Upload.begin(session, file.name, file);
+    upload.#file = file;
+    return upload;
+  }
+
+  /** Whether nothing more will happen to it. */
+  get over() {
+    return this.state === "sent" || this.state === "failed" || this.state === "cancelled";
+  }
+
+  /** Sends what is left; resolves when it is over. */
+  async run() {
+    try {
+      if (this.#file) await this.#extract(this.#file);
+      while (this.of.sent < this.of.size) {
+        if (this.of.start < 0) await this.#begin();
+        await this.#attempt();
+      }
+      this.#become("sent");
+      await forget(this.of.key);
+    } catch (error) {
+      if (this.state === "cancelled") return;
+      this.error = /** @type {Error} */ (error);
+      this.#become("failed");
+      await forget(this.of.key);
+    }
+  }
+
+  /**
+   * Refuses it before anything is sent.
+   *
+   * @param {string} reason
+   */
+  refuse(reason) {
+    this.error = new Error(reason);
+    this.#become("failed");
+  }
+
+  pause() {
+    if (!this.over && this.state !== "missing") this.#become("paused");
+  }
+
+  resume() {
+    if (this.state !== "paused") return;
+    this.#become("sending");
+    this.#resume?.();
+  }
+
+  /** What was sent stays in the session. */
+  async cancel() {
+    this.#become("cancelled");
+    this.#stop.abort();
+    this.#resume?.();
+    await forget(this.of.key);
+  }
+
+  /**
+   * Goes on with the file, which was chosen again; false where it is another one.
+   *
+   * @param {File} file
+   */
+  choose(file) {
+    if (file.size !== this.of.size || file.lastModified !== this.of.modified) return false;
+    this.of.text = file;
+    this.#become("queued");
+    return true;
+  }
+
+  /** @param {File} file */
+  async #extract(file) {
+    await this.#retried(async () => {
+      this.#become("extracting");
+      const text = await extract(file, this.#stop.signal);
+      Object.assign(this.of, { text, size: text.size, modified: 0 });
+    });
+    if (this.of.size === 0) throw new Error(strings.uploads.noText);
+  }
+
+  async #begin() {
+    await this.#retried(async () => {
+      const session = await get(this.of.session, this.#stop.signal);
+      this.of.start = session.text.accepted_bytes;
+    });
+    await keep(this.of);
+  }
+
+  async #attempt() {
+    await this.#unpaused();
+    const { session, document, start, sent } = this.of;
+    const text = /** @type {Blob} */ (this.of.text);
+    // Read before it is sent: an error here is the file's, and not the connection's.
+    const piece = await text.slice(sent, sent + PIECE_BYTES).arrayBuffer();
+    await this.#retried(async () => {
+      await append(session, start + sent, piece, document, this.#stop.signal);
+      this.of.sent = sent + piece.byteLength;
+    });
+    await progressed(this.of.key, this.of.sent);
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /**
+   * Does what may be done twice until the server has answered.
+   *
+   * @param {() => Promise<void>} action
+   */
+  async #retried(action) {
+    for (;;) {
+      this.#stop.signal.throwIfAborted();
+      if (this.state !== "paused") this.#become("sending");
+      try {
+        return await action();
+      } catch (error) {
+        if (!(error instanceof Unreachable || (error instanceof ApiError && error.temporary))) {
+          if (!this.#wentBack(error)) throw error;
+          return;
+        }
+        this.error = error;
+        this.#become("waiting");
+        if (error instanceof Unreachable) await connection.back(this.#stop.signal);
+        else await pause(1000 * (error.retryAfterSeconds ?? 1), this.#stop.signal);
+        this.error = null;
+      }
+    }
+  }
+
+  /**
+   * Whether sending goes on from another offset: a store that was restored from a copy has less of this text than was
+   * sent; before the first piece, somebody else has appended.
+   *
+   * @param {unknown} error
+   */
+  #wentBack(error) {
+    if (!(error instanceof ApiError)) return false;
+    if (error.code === "content_conflict" && this.of.sent === 0) {
+      this.of.start = -1;
+      return true;
+    }
+    if (error.code !== "offset_mismatch") return false;
+    const has = (error.expectedOffset ?? -1) - this.of.start;
+    if (has < 0 || has >= this.of.sent) return false;
+    this.of.sent = has;
+    return true;
+  }
+
+  async #unpaused() {
+    while (this.state === "paused") await new Promise((resolve) => (this.#resume = () => resolve(undefined)));
+    this.#stop.signal.throwIfAborted();
+  }
+
+  /** @param {State} state */
+  #become(state) {
+    if (this.state === state || this.state === "cancelled") return;
+    this.state = state;
+    this.dispatchEvent(new Event("change"));
+  }
+}
