@@ -35,12 +35,13 @@ export const range = (id, offset, bytes) => json(`${at(id)}/text`, { query: { of
 /**
  * The plain text of a file of another kind.
  *
- * @param {File} file
+ * @param {Blob} file
+ * @param {string} name by whose ending the kind is known
  * @param {AbortSignal} signal
  * @returns {Promise<Blob>}
  */
-export async function extract(file, signal) {
+export async function extract(file, name, signal) {
   const headers = { "Content-Type": "application/octet-stream" };
-  const response = await send("v1/extract", { method: "POST", body: file, headers, query: { name: file.name }, signal });
+  const response = await send("v1/extract", { method: "POST", body: file, headers, query: { name }, signal });
   return body(response.blob());
 }

@@ -4,7 +4,7 @@ import { version } from "../api/server.js";
 import { strings } from "../strings.js";
 import { clock } from "../format.js";
 import { fromLatin1 } from "./decoding.js";
-import { unfinished } from "./unfinished.js";
+import { keep, unfinished } from "./unfinished.js";
 import { Upload } from "./upload.js";
 
 // Kinds that are no plain text: without an extractor the server can only refuse them.
@@ -42,14 +42,12 @@ export class Queue extends EventTarget {
   /** @param {Iterable<File>} files */
   async add(files) {
     const { extracts } = await version();
-    for (const file of files) this.#push(this.#of(file, extracts));
-    void this.#run();
+    await this.#send(Array.from(files, (file) => this.#of(file, extracts)));
   }
 
   /** @param {string} text */
   paste(text) {
-    this.#push(Upload.begin(this.session, strings.uploads.pasted(clock(Date.now())), new Blob([text])));
-    void this.#run();
+    return this.#send([Upload.begin(this.session, strings.uploads.pasted(clock(Date.now())), new Blob([text]))]);
   }
 
   /**
@@ -64,8 +62,7 @@ export class Queue extends EventTarget {
     // What was accepted of it was ASCII, which both encodings share.
     Object.assign(upload.of, { start, sent });
     this.remove(failed);
-    this.#push(upload);
-    void this.#run();
+    await this.#send([upload]);
   }
 
   /**
@@ -104,12 +101,17 @@ export class Queue extends EventTarget {
    */
   #of(file, extracts) {
     const kind = file.name.split(".").pop()?.toLowerCase() ?? "";
-    const upload = extracts.includes(kind)
-      ? Upload.extracting(this.session, file)
-      : Upload.begin(this.session, file.name, file);
+    const upload = Upload.begin(this.session, file.name, file, extracts.includes(kind));
     if (file.size === 0) upload.refuse(strings.uploads.empty);
     else if (BINARY_KINDS.has(kind) && !extracts.includes(kind)) upload.refuse(strings.uploads.noExtractor(kind));
     return upload;
+  }
+
+  /** @param {Upload[]} uploads */
+  async #send(uploads) {
+    for (const upload of uploads) this.#push(upload);
+    for (const upload of uploads) if (!upload.over) await keep(upload.of);
+    void this.#run();
   }
 
   /** @param {Upload} upload */

@@ -11,8 +11,9 @@ const COPIED_BYTES_MAX = 256 * 1024 * 1024;
  * @property {string} key
  * @property {string} session
  * @property {string} document
- * @property {number} start offset in the session
- * @property {number} size of the text in bytes
+ * @property {boolean} extract whether `text` is a file whose text the server extracts first
+ * @property {number} start offset in the session; -1 until the first byte is sent
+ * @property {number} size of `text` in bytes
  * @property {number} modified when the file was last changed, in milliseconds since 1970; 0 for a text without a file
  * @property {number} sent bytes that are durable
  * @property {Blob | null} text null where the file must be chosen again
@@ -21,19 +22,24 @@ const COPIED_BYTES_MAX = 256 * 1024 * 1024;
 /** @type {Promise<IDBDatabase> | null} */
 let opened = null;
 
-/** @param {Unfinished} upload */
-export async function keep({ sent, ...upload }) {
+/**
+ * Keeps an upload and its text.
+ *
+ * @param {Unfinished} upload
+ */
+export async function keep(upload) {
   const text = upload.size <= COPIED_BYTES_MAX ? upload.text : null;
   await done((await store(UPLOADS, "readwrite")).put({ ...upload, text }, upload.key));
-  await progressed(upload.key, sent);
+  await progressed(upload);
 }
 
 /**
- * @param {string} key
- * @param {number} sent
+ * Notes how far an upload is, without its text.
+ *
+ * @param {Unfinished} upload
  */
-export async function progressed(key, sent) {
-  await done((await store(PROGRESS, "readwrite")).put(sent, key));
+export async function progressed({ key, start, sent }) {
+  await done((await store(PROGRESS, "readwrite")).put({ start, sent }, key));
 }
 
 /** @param {string} key */
@@ -51,7 +57,7 @@ export async function unfinished(session) {
   const all = await done((await store(UPLOADS, "readonly")).getAll());
   const mine = all.filter((upload) => upload.session === session);
   const progress = await store(PROGRESS, "readonly");
-  return Promise.all(mine.map(async (upload) => ({ ...upload, sent: (await done(progress.get(upload.key))) ?? 0 })));
+  return Promise.all(mine.map(async (upload) => ({ ...upload, ...(await done(progress.get(upload.key))) })));
 }
 
 /**

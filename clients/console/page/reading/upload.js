@@ -24,10 +24,8 @@ export class Upload extends EventTarget {
   #stop = new AbortController();
   /** @type {(() => void) | null} */
   #resume = null;
-  /** @type {File | null} a file whose text the server extracts first */
-  #file = null;
 
-  /** @param {import("./unfinished.js").Unfinished} of `start` is -1 until its first byte is sent */
+  /** @param {import("./unfinished.js").Unfinished} of */
   constructor(of) {
     super();
     this.of = of;
@@ -38,21 +36,12 @@ export class Upload extends EventTarget {
    * @param {string} session
    * @param {string} document
    * @param {Blob} text
+   * @param {boolean} [extract] whether the server is to extract the text of a file first
    */
-  static begin(session, document, text) {
+  static begin(session, document, text, extract = false) {
     const key = `${String(Date.now()).padStart(15, "0")}-${Math.random()}`;
     const modified = text instanceof File ? text.lastModified : 0;
-    return new Upload({ key, session, document, start: -1, size: text.size, modified, sent: 0, text });
-  }
-
-  /**
-   * @param {string} session
-   * @param {File} file whose text is to be extracted
-   */
-  static extracting(session, file) {
-    const upload = Upload.begin(session, file.name, file);
-    upload.#file = file;
-    return upload;
+    return new Upload({ key, session, document, extract, start: -1, size: text.size, modified, sent: 0, text });
   }
 
   /** Whether nothing more will happen to it. */
@@ -63,7 +52,7 @@ export class Upload extends EventTarget {
   /** Sends what is left; resolves when it is over. */
   async run() {
     try {
-      if (this.#file) await this.#extract(this.#file);
+      if (this.of.extract) await this.#extract();
       while (this.of.sent < this.of.size) {
         if (this.of.start < 0) await this.#begin();
         await this.#attempt();
@@ -118,13 +107,13 @@ export class Upload extends EventTarget {
     return true;
   }
 
-  /** @param {File} file */
-  async #extract(file) {
+  async #extract() {
     await this.#retried(async () => {
       this.#become("extracting");
-      const text = await extract(file, this.#stop.signal);
-      Object.assign(this.of, { text, size: text.size, modified: 0 });
+      const text = await extract(/** @type {Blob} */ (this.of.text), this.of.document, this.#stop.signal);
+      Object.assign(this.of, { text, size: text.size, modified: 0, extract: false });
     });
+    await keep(this.of);
     if (this.of.size === 0) throw new Error(strings.uploads.noText);
   }
 
@@ -133,7 +122,7 @@ export class Upload extends EventTarget {
       const session = await get(this.of.session, this.#stop.signal);
       this.of.start = session.text.accepted_bytes;
     });
-    await keep(this.of);
+    await progressed(this.of);
   }
 
   async #attempt() {
@@ -146,7 +135,7 @@ export class Upload extends EventTarget {
       await append(session, start + sent, piece, document, this.#stop.signal);
       this.of.sent = sent + piece.byteLength;
     });
-    await progressed(this.of.key, this.of.sent);
+    await progressed(this.of);
     this.dispatchEvent(new Event("change"));
   }
 
