@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 
 def pdf(path: Path, *pages: str) -> Path:
@@ -34,6 +34,35 @@ def pdf(path: Path, *pages: str) -> Path:
     )
     path.write_bytes(made)
     return path
+
+
+def docx(path: Path, body: str) -> Path:
+    """A Word document (ISO/IEC 29500-1) of some paragraphs, `<w:p>…</w:p>`."""
+    with ZipFile(path, "w", ZIP_DEFLATED) as document:
+        document.writestr(
+            "[Content_Types].xml",
+            '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+            '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+            '<Override PartName="/word/document.xml" ContentType='
+            '"application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"/></Types>',
+        )
+        document.writestr(
+            "_rels/.rels",
+            '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+            '<Relationship Id="r1" Target="word/document.xml" Type='
+            '"http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"/></Relationships>',
+        )
+        document.writestr(
+            "word/document.xml",
+            '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'
+            f"<w:body>{body}</w:body></w:document>",
+        )
+    return path
+
+
+def paragraph(*runs: str) -> str:
+    """A paragraph of a Word document, whose text is in several runs."""
+    return "<w:p>" + "".join(f'<w:r><w:t xml:space="preserve">{run}</w:t></w:r>' for run in runs) + "</w:p>"
 
 
 def epub(path: Path, *chapters: str) -> Path:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pypdf import PdfWriter
 
 from onceread.cli import decoding, input_files
 from onceread.cli.exit_codes import UsageError
@@ -130,6 +132,20 @@ def test_a_book_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
     assert whole(path).split() == ["One", "Mary", "&", "John.", "Two.", "Three."]
 
 
+def test_a_word_document_is_read_with_its_tables_and_without_its_pictures(tmp_path: Path) -> None:
+    paragraph = documents.paragraph
+    rows = "".join(f"<w:tr><w:tc>{paragraph(cell)}</w:tc></w:tr>" for cell in ("one", "two"))
+    picture = (
+        '<w:p><w:r><w:drawing><wp:inline xmlns:wp="http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing">'
+        '<a:blip xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"/></wp:inline></w:drawing></w:r></w:p>'
+    )
+    path = tmp_path / "letter.docx"
+    documents.docx(
+        path, paragraph("Mary ", "went", " home.") + picture + f"<w:tbl>{rows}</w:tbl>" + paragraph("&lt;b&gt;")
+    )
+    assert whole(path).split() == ["Mary", "went", "home.", "one", "two", "<b>"]
+
+
 def test_a_pdf_is_read_page_by_page(tmp_path: Path) -> None:
     assert whole(documents.pdf(tmp_path / "a.pdf", "Mary went home.", "John stayed.")) == (
         "Mary went home.\n\nJohn stayed.\n"
@@ -141,6 +157,8 @@ def test_a_pdf_is_read_page_by_page(tmp_path: Path) -> None:
     [
         ("a.epub", b"no archive", "a.epub is not a valid EPUB book"),
         ("a.pdf", b"no pdf", "a.pdf is not a valid PDF file"),
+        ("a.docx", b"no archive", "a.docx is not a valid Word document"),
+        ("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a.docx is encrypted, or of Word 97 to 2003"),
         ("a.html", b"\xff", "a.html: byte 0 is not utf-8"),
     ],
 )
@@ -158,6 +176,33 @@ def test_a_truncated_book_is_refused(tmp_path: Path) -> None:
             whole(tmp_path / "cut.epub")
 
 
+def test_an_encrypted_pdf_is_refused(tmp_path: Path) -> None:
+    made = PdfWriter(clone_from=documents.pdf(tmp_path / "open.pdf", "Mary went home."))
+    made.encrypt("secret", algorithm="RC4-128")
+    made.write(tmp_path / "closed.pdf")
+    with pytest.raises(UsageError, match=r"closed.pdf is encrypted; save it without a password"):
+        whole(tmp_path / "closed.pdf")
+
+
+@given(st.data(), st.sampled_from(["docx", "epub", "pdf"]))
+def test_a_file_with_changed_bytes_is_read_or_refused(tmp_path: Path, data: st.DataObject, format: str) -> None:
+    """Whatever the libraries raise."""
+    path = tmp_path / f"book.{format}"
+    match format:
+        case "docx":
+            documents.docx(path, documents.paragraph("Mary went home."))
+        case "epub":
+            documents.epub(path, "<p>Mary went home.</p>")
+        case "pdf":
+            documents.pdf(path, "Mary went home.")
+    damaged = bytearray(path.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=4)):
+        damaged[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged)
+    with suppress(UsageError):
+        whole(path)
+
+
 def test_a_pdf_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no text, perhaps only images of it"):
         whole(documents.pdf(tmp_path / "scan.pdf", ""))
@@ -169,6 +214,7 @@ def test_a_pdf_without_text_is_refused(tmp_path: Path) -> None:
         ("a.html", "inscriptis", "html"),
         ("a.epub", "inscriptis", "epub"),
         ("a.pdf", "pypdf", "pdf"),
+        ("a.docx", "mammoth", "docx"),
     ],
 )
 def test_a_missing_extractor_names_the_extra_to_install(tmp_path: Path, name: str, module: str, extra: str) -> None:

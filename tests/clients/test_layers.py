@@ -34,5 +34,10 @@ def test_the_library_does_not_import_the_command_line() -> None:
 
 
 def test_a_format_library_is_imported_by_its_extractor_only() -> None:
-    for library, module in (("inscriptis", "html"), ("pypdf", "pdf"), ("markdown_it", "markdown")):
+    for library, module in (
+        ("inscriptis", "html"),
+        ("pypdf", "pdf"),
+        ("markdown_it", "markdown"),
+        ("mammoth", "docx"),
+    ):
         assert graph().find_modules_that_directly_import(library) == {f"onceread.cli.extractors.{module}"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import BinaryIO
 
 from charset_normalizer import from_bytes
 
@@ -28,9 +28,8 @@ def checked(encoding: str) -> str:
     return "utf-8-sig" if name == "utf-8" else name
 
 
-def whole_text(path: Path, encoding: str) -> str:
-    with path.open("rb") as file:
-        return "".join(decoded(file.read, encoding, path.name))
+def whole_text(file: BinaryIO, name: str, encoding: str) -> str:
+    return "".join(decoded(file.read, encoding, name))
 
 
 def decoded(read: Callable[[int], bytes], encoding: str, name: str) -> Iterator[str]:

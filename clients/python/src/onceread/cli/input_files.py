@@ -57,7 +57,8 @@ def _part(path: Path, encoding: str, plain: bool) -> Part:
     extracted = None if plain else extractor(path)
     if extracted is None:
         return Part(lambda: _plain(path, encoding), rereadable=stat.S_ISREG(mode))
-    text = extracted(path, encoding)
+    with path.open("rb") as file:
+        text = extracted(file, path.name, encoding)
     return Part(lambda: iter([text]), rereadable=True)
 
 

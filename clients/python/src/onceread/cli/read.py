@@ -33,14 +33,14 @@ def read(
     document: Annotated[str | None, typer.Option(help="The document of the session that the files belong to.")] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
     plain: Annotated[
-        bool, typer.Option("--plain", help="Read .md, .html, .epub and .pdf files as plain text.")
+        bool, typer.Option("--plain", help="Read .md, .html, .epub, .pdf and .docx files as plain text.")
     ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until all text has been read, not only until it is durable.")] = True,
     json: Json = False,
 ) -> None:
     """Read files into a session, in the given order, and show progress.
 
-    The text of .md, .html, .epub and .pdf files is extracted.
+    The text of .md, .html, .epub, .pdf and .docx files is extracted.
 
     Ctrl-C leaves a session that --resume finishes: durable text is not sent again.
     """

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from posixpath import dirname, join, normpath
+from typing import BinaryIO
 from urllib.parse import unquote
 from xml.etree import ElementTree
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
-from onceread.cli.exit_codes import UsageError
 from onceread.cli.extractors.html import text_of
 
+NAME = "EPUB book"
 CONTAINER = "META-INF/container.xml"
 HTML_TYPES = ("application/xhtml+xml", "text/html")
 
 
-def text(path: Path, encoding: str) -> str:
+def text(file: BinaryIO, name: str, encoding: str) -> str:
     """The encoding is ignored: a book states its own."""
-    try:
-        with ZipFile(path) as book:
-            return "\n".join(text_of(book.read(chapter).decode("utf-8-sig")) for chapter in _chapters(book))
-    except (BadZipFile, ElementTree.ParseError, KeyError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name} is not a valid EPUB book: {error}") from None
+    with ZipFile(file) as book:
+        return "\n".join(text_of(book.read(chapter).decode("utf-8-sig")) for chapter in _chapters(book))
 
 
 def _chapters(book: ZipFile) -> list[str]:

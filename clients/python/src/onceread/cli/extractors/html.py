@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import BinaryIO
 
 from inscriptis import get_text  # type: ignore[import-untyped]
 
 from onceread.cli.decoding import whole_text
 
+NAME = "HTML file"
 
-def text(path: Path, encoding: str) -> str:
-    return text_of(whole_text(path, encoding))
+
+def text(file: BinaryIO, name: str, encoding: str) -> str:
+    return text_of(whole_text(file, name, encoding))
 
 
 def text_of(html: str) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import BinaryIO
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from onceread.cli.decoding import whole_text
 
+NAME = "Markdown file"
 
-def text(path: Path, encoding: str) -> str:
-    tokens = MarkdownIt("commonmark").enable("table").parse(whole_text(path, encoding))
+
+def text(file: BinaryIO, name: str, encoding: str) -> str:
+    tokens = MarkdownIt("commonmark").enable("table").parse(whole_text(file, name, encoding))
     return "\n\n".join(part for part in _parts(tokens) if part) + "\n"
 
 
