@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -45,6 +46,12 @@ def named_at(documents: Sequence[Document], offset: int) -> str | None:
         if part.offset <= offset < part.offset + part.size:
             return part.name or None
     return None
+
+
+def end_at(documents: Sequence[Document], offset: int) -> int | None:
+    """Where the next part behind the byte at an offset begins; None where none does."""
+    behind = bisect_right(documents, offset, key=lambda part: part.offset)
+    return documents[behind].offset if behind < len(documents) else None
 
 
 def listed(documents: Sequence[Document]) -> list[Document]:

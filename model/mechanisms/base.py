@@ -39,6 +39,16 @@ class Recall(NamedTuple):
     found: bool | None = None
 
 
+class HeldText(NamedTuple):
+    """The bytes of the text that a memory holds from an offset on, up to a hole.
+
+    `next_offset` is where the text that it holds goes on behind that hole; None without one, or where nothing goes on.
+    """
+
+    data: bytes
+    next_offset: int | None = None
+
+
 class MemoryTransformer(Backbone, ABC):
     """A decoder with a memory. A mechanism defines what a memory is, how a segment is read and how a question uses it.
 
@@ -104,6 +114,13 @@ class MemoryTransformer(Backbone, ABC):
         """The memory, of one row, with nothing of the text in these ranges of bytes; None where that is impossible.
 
         The ranges are those of documents whose end has been closed (`document_fill`).
+        """
+        return None
+
+    def held_text(self, memory: MemoryState, tail: bytes, offset: int, size: int) -> HeldText | None:
+        """The text that a memory of one row and the tail behind it hold from `offset` on, at most `size` bytes.
+
+        None where the mechanism holds no text. The cost does not grow with the text.
         """
         return None
 

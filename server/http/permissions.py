@@ -37,6 +37,7 @@ CALLS = (
     Call("POST", f"{_SESSION}/text", "read", "text", long_body=True),
     Call("PATCH", f"{_SESSION}/text", "read", "text", long_body=True),
     Call("HEAD", f"{_SESSION}/text", "read"),
+    Call("GET", f"{_SESSION}/text", "ask"),
     Call("POST", f"{_SESSION}/queries", "ask", "queries"),
     Call("GET", f"{_SESSION}/documents", "read"),
     Call("DELETE", f"{_SESSION}/documents/{{name:path}}", "admin"),

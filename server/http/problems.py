@@ -55,6 +55,7 @@ NOT_FOUND = ProblemType(404, "not_found", "Route not found", MISSING)
 SESSION_NOT_FOUND = ProblemType(404, "session_not_found", "Session not found", MISSING)
 SNAPSHOT_NOT_FOUND = ProblemType(404, "snapshot_not_found", "Snapshot not found", MISSING)
 DOCUMENT_NOT_FOUND = ProblemType(404, "document_not_found", "Document not found", MISSING)
+TEXT_NOT_FOUND = ProblemType(404, "text_not_found", "Text not found", MISSING)
 METHOD_NOT_ALLOWED = ProblemType(405, "method_not_allowed", "Method not allowed", CLIENT)
 TOO_SLOW = ProblemType(408, "invalid_request", "Request timeout", CLIENT)
 SESSION_EXISTS = ProblemType(409, "session_exists", "Session already exists", CONFLICT)
@@ -110,6 +111,7 @@ ROWS: Mapping[type[Exception], Row] = {
     sessions.SessionExists: Row(SESSION_EXISTS),
     sessions.SnapshotExists: Row(SNAPSHOT_EXISTS),
     sessions.DocumentMissing: Row(DOCUMENT_NOT_FOUND, param="name"),
+    sessions.TextMissing: Row(TEXT_NOT_FOUND),
     sessions.NotForgettable: Row(NOT_FORGETTABLE),
     sessions.OffsetMismatch: Row(OFFSET_MISMATCH),
     sessions.ContentConflict: Row(CONTENT_CONFLICT),

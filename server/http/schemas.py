@@ -234,6 +234,17 @@ class TextAppended(BaseModel):
     replayed: bool
 
 
+class TextRange(BaseModel):
+    """`bytes` of the text from `offset` on, as they were sent, all of one document or of none."""
+
+    object: Literal["text.range"] = "text.range"
+    session: str
+    offset: int
+    bytes: int
+    document: str | None
+    text: str
+
+
 class Usage(BaseModel):
     """`prompt_tokens` were computed for this question; `memory_tokens` are those that the memory covers."""
 

@@ -4,10 +4,11 @@ Refusal
  ├── InvalidField          a value is missing, unknown or out of bounds; `param` names it
  ├── InvalidUtf8           the text is not UTF-8, or is binary
  ├── InvalidMemoryFile     an imported file is not a valid memory
- ├── TextNotKept           a rebuild of a session that does not keep its text
+ ├── TextNotKept           a rebuild or a range of a text that the session does not keep
  ├── SessionExists         the session's id is in use
  ├── SnapshotExists        the snapshot's name is in use
  ├── DocumentMissing       the session has no document of this name
+ ├── TextMissing           the session does not hold the text at this offset; `next_offset` says where it goes on
  ├── NotForgettable        the model's memory cannot forget a document
  ├── OffsetMismatch        the text does not end where the append starts; `expected_offset` says where it ends
  ├── ContentConflict       other bytes were accepted at this offset
@@ -60,6 +61,10 @@ class SnapshotExists(Refusal):
 
 
 class DocumentMissing(Refusal):
+    pass
+
+
+class TextMissing(Refusal):
     pass
 
 

@@ -13,6 +13,7 @@ from server.sessions.queries import QueryService
 from server.sessions.receipts import Receipts
 from server.sessions.registry import SessionRegistry
 from server.sessions.snapshots import SnapshotService
+from server.sessions.text_ranges import TextRangeService
 from server.sessions.uploads import UploadService
 from server.settings import Settings
 from server.store.base import Store
@@ -39,6 +40,7 @@ class SessionService:
         self.uploads = UploadService(store, readers, self.registry, settings)
         self.documents = DocumentService(readers, self.registry, settings)
         self.snapshots = SnapshotService(store, readers, self.registry, engine, loaded)
+        self.text_ranges = TextRangeService(store, self.registry, self.documents, self.snapshots, loaded)
         self.deletion = DeletionService(store, readers, self.registry, self.documents, self.snapshots, loaded)
         self.answers = AnswerService(engine, loaded, settings.answer_seconds, metrics)
         self.queries = QueryService(readers, self.registry, self.uploads, self.snapshots, self.answers, settings)

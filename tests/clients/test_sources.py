@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from model import weights
 from onceread import AsyncOnceread, Onceread, Source
 from onceread.cli.source_lines import EXCERPT_CHARACTERS, excerpt, source_lines
+from onceread.errors import TextNotFound
 from onceread.results import Answer, MemoryUsed, Usage
 from testing.models import EPISODIC, prose, random_model
 from testing.serving import Server
@@ -62,6 +63,23 @@ async def test_the_asynchronous_client_has_them_too(async_client: AsyncOnceread,
     answer = await session.ask(QUESTION, max_tokens=4)
     assert answer.sources == client.sessions.get("book").ask(QUESTION, max_tokens=4).sources
     assert (await (await async_client.sessions.get("empty")).ask(QUESTION, max_tokens=4)).found is False
+
+
+@pytest.mark.anyio
+async def test_the_text_around_a_source_is_read_back(async_client: AsyncOnceread, client: Onceread) -> None:
+    session = client.sessions.get("book")
+    for source in session.ask(QUESTION, max_tokens=4, sources=5).sources:
+        found = session.text(source.offset, source.bytes)
+        place = TEXT.encode()[found.offset : found.offset + found.bytes]
+        assert (found.text, found.document) == (place.decode(), None)
+        assert found.text == source.text
+    assert session.text(0).text == TEXT.encode()[:4096].decode(errors="ignore")
+    assert await (await async_client.sessions.get("book")).text(0, 100) == session.text(0, 100)
+    session.snapshot("then")
+    assert session.text(0, 100, snapshot="then") == session.text(0, 100)
+    with pytest.raises(TextNotFound, match=f"ends at {len(TEXT.encode())}") as missing:
+        session.text(len(TEXT.encode()))
+    assert missing.value.members == {"next_offset": None}
 
 
 def test_the_command_line_shows_the_best_source_under_the_answer(server: Server, tmp_path: Path) -> None:

@@ -64,6 +64,12 @@ def test_a_byte_belongs_to_the_part_that_it_lies_in(offset: int) -> None:
     )
 
 
+@given(st.integers(-1, 13))
+def test_the_part_of_a_byte_ends_where_the_next_one_begins(offset: int) -> None:
+    assert documents.end_at(PARTS, offset) == ([2] * 3 + [5] * 3 + [7] * 2 + [8] + [None] * 6)[offset + 1]
+    assert documents.end_at((), offset) is None
+
+
 def test_a_document_is_listed_once_with_all_of_its_parts() -> None:
     assert documents.listed(PARTS) == [Document("a", 2, 7, 4), Document("第/1", 7, 1, 0)]
 

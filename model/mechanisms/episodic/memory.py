@@ -6,6 +6,7 @@ that a longer text costs no more to read on, and copies of a memory share what t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -84,6 +85,14 @@ class Episodes:
         """The bytes of text in front of an episode."""
         block, index = divmod(episode, BLOCK_EPISODES)
         return int(self.blocks[block].offsets[index])
+
+    def last_at(self, offset: int) -> int:
+        """The last episode that begins at this offset of the text or before it; -1 where none does."""
+        block = bisect_right(self.blocks, offset, key=lambda block: int(block.offsets[0])) - 1
+        if block < 0:
+            return -1
+        begun = np.searchsorted(self.blocks[block].offsets.numpy(), offset, side="right")
+        return block * BLOCK_EPISODES + int(begun) - 1
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         for number, block in enumerate(self.blocks):

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from model.config import ModelConfig
 from model.layers.backbone import WindowCache
-from model.mechanisms.base import MemoryTransformer, Recall
+from model.mechanisms.base import HeldText, MemoryTransformer, Recall
 from model.mechanisms.episodic import forgetting
 from model.mechanisms.episodic.block import Block, Layout
 from model.mechanisms.episodic.finding import Span, Text, find
+from model.mechanisms.episodic.held_text import held_text
 from model.mechanisms.episodic.memory import Episodes, EpisodicMemory
 from model.mechanisms.episodic.terms import as_array, counted, joined
 from model.mechanisms.episodic.vocabulary import Vocabulary
@@ -89,6 +90,11 @@ class EpisodicTransformer(MemoryTransformer):
         """No episode has text of two documents, so those in the ranges go as a whole."""
         assert isinstance(memory, EpisodicMemory)
         return EpisodicMemory([episodes.without(ranges) for episodes in memory.rows], self.layout)
+
+    def held_text(self, memory: MemoryState, tail: bytes, offset: int, size: int) -> HeldText:
+        assert isinstance(memory, EpisodicMemory)
+        [episodes] = memory.rows
+        return held_text(episodes, tail, offset, size, self.vocabulary)
 
     def recall(self, question: Sequence[int], memory: MemoryState, tail: Sequence[int]) -> Recall:
         """Everything that was read where it fits into `recall_tokens`, else the places that were found."""

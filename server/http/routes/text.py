@@ -1,4 +1,4 @@
-"""/v1/sessions/{id}/text: appends a body, and shows how far the text is durable and read."""
+"""/v1/sessions/{id}/text: appends a body, shows a range, and how far the text is durable and read."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from server.http.routes.shared import (
     event,
     while_connected,
 )
-from server.http.schemas import DocumentName, TextAppended
+from server.http.schemas import DocumentName, SnapshotName, TextAppended, TextRange
 from server.sessions import errors
 from server.sessions.service import SessionService
+from server.sessions.text_ranges import RANGE_BYTES_MAX
 from server.sessions.uploads import TextState
 from server.store.base import SessionKey
 
@@ -102,6 +103,20 @@ async def _answer(
         read = await while_connected(request, service.uploads.wait_read(key))
         state = TextState(state.accepted_bytes, read.read_bytes, read.tokens, state.replayed)
     return JSONResponse(_shown(key, state).model_dump(), headers=headers)
+
+
+@router.get("")
+async def get_text(
+    request: Request,
+    service: TheService,
+    key: TheKey,
+    offset: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    bytes_: Annotated[int, Query(alias="bytes", ge=1, le=RANGE_BYTES_MAX)] = 4096,
+    snapshot: SnapshotName | None = None,
+) -> TextRange:
+    """The whole characters in a range of the text, up to the end of its document or of the text that is held."""
+    found = await while_connected(request, service.text_ranges.read(key, offset, bytes_, snapshot))
+    return TextRange(session=key.id, offset=found.offset, bytes=found.size, document=found.document, text=found.text)
 
 
 @router.head("", response_class=Response)

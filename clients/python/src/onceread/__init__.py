@@ -12,7 +12,7 @@ from onceread._sync.client import Onceread
 from onceread._sync.session import AnswerStream, Session
 from onceread.connection_config import VERSION
 from onceread.errors import ApiError, ConnectionFailed, OncereadError
-from onceread.results import Answer, Document, Progress, SessionInfo, Snapshot, Source
+from onceread.results import Answer, Document, Progress, SessionInfo, Snapshot, Source, TextRange
 from onceread.wire.retries import Retries
 
 __version__ = VERSION
@@ -33,4 +33,5 @@ __all__ = [
     "SessionInfo",
     "Snapshot",
     "Source",
+    "TextRange",
 ]

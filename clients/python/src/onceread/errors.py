@@ -14,7 +14,7 @@ OncereadError
       │    ├── InvalidApiKey 401       └── NotAllowed 403
       ├── Missing                 the resource does not exist
       │    ├── NotFound 404            ├── SnapshotNotFound 404    └── SessionExpired 410
-      │    ├── SessionNotFound 404     └── DocumentNotFound 404
+      │    ├── SessionNotFound 404     ├── DocumentNotFound 404    └── TextNotFound 404
       ├── Conflict                the request conflicts with the stored state
       │    ├── OffsetMismatch 409      ├── SessionExists 409       ├── FingerprintMismatch 409
       │    ├── ContentConflict 409     ├── SnapshotExists 409      └── TextRolledBack 409
@@ -156,6 +156,12 @@ class SessionNotFound(Missing):
 
 class DocumentNotFound(Missing):
     code = "document_not_found"
+
+
+class TextNotFound(Missing):
+    """The session does not hold the text at this offset; `members["next_offset"]` is where it goes on, or None."""
+
+    code = "text_not_found"
 
 
 class SnapshotNotFound(Missing):

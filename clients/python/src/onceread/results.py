@@ -58,6 +58,16 @@ class Document:
 
 
 @dataclass(frozen=True)
+class TextRange:
+    """A part of a session's text: `bytes` of it from `offset` on, as they were sent, all of one document or of none."""
+
+    offset: int
+    bytes: int
+    text: str
+    document: str | None = None
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A memory kept under a name, and the offset up to which it covers the text."""
 

@@ -11,7 +11,7 @@ from onceread._async.transport import AsyncFlowRunner, AsyncTransport
 from onceread.async_sources import AsyncReadable, async_open_source
 from onceread.concurrency import AsyncCallback, async_call
 from onceread.options import UNCHANGED, AskOptions, BaseSession, Unchanged, changes, new_id, without_none
-from onceread.results import Answer, AsyncAnswer, Document, Progress, SessionInfo, Snapshot
+from onceread.results import Answer, AsyncAnswer, Document, Progress, SessionInfo, Snapshot, TextRange
 from onceread.save_file import save_file
 from onceread.wire import queries, sessions
 from onceread.wire.sessions import SessionHandle
@@ -111,6 +111,13 @@ class AsyncSession(BaseSession):
     async def documents(self) -> list[Document]:
         """The documents of all text acknowledged before, in the order of the text."""
         return await self._transport.run(sessions.list_documents(self.id, self._retries))
+
+    async def text(self, offset: int, bytes: int = 4096, *, snapshot: str | None = None) -> TextRange:
+        """The whole characters in these bytes of the text, up to the end of their document; `TextNotFound`.
+
+        With `snapshot` of the text that it covers.
+        """
+        return await self._transport.run(sessions.text(self.id, offset, bytes, snapshot, self._retries))
 
     async def delete_document(self, name: str, snapshots: bool = False) -> None:
         """Deletes a document for certain; with `snapshots`, from every snapshot that has it too."""

@@ -11,7 +11,7 @@ from typing import Literal, Unpack, overload
 from onceread._sync.transport import FlowRunner, Transport
 from onceread.concurrency import Callback, call
 from onceread.options import UNCHANGED, AskOptions, BaseSession, Unchanged, changes, new_id, without_none
-from onceread.results import Answer, Document, Progress, SessionInfo, Snapshot
+from onceread.results import Answer, Document, Progress, SessionInfo, Snapshot, TextRange
 from onceread.save_file import save_file
 from onceread.sources import Readable, open_source
 from onceread.wire import queries, sessions
@@ -110,6 +110,13 @@ class Session(BaseSession):
     def documents(self) -> list[Document]:
         """The documents of all text acknowledged before, in the order of the text."""
         return self._transport.run(sessions.list_documents(self.id, self._retries))
+
+    def text(self, offset: int, bytes: int = 4096, *, snapshot: str | None = None) -> TextRange:
+        """The whole characters in these bytes of the text, up to the end of their document; `TextNotFound`.
+
+        With `snapshot` of the text that it covers.
+        """
+        return self._transport.run(sessions.text(self.id, offset, bytes, snapshot, self._retries))
 
     def delete_document(self, name: str, snapshots: bool = False) -> None:
         """Deletes a document for certain; with `snapshots`, from every snapshot that has it too."""

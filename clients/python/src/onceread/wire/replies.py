@@ -102,6 +102,10 @@ def documents(body: Mapping[str, Any]) -> list[results.Document]:
     return [_parsed(results.Document, found) for found in _rows(body)]
 
 
+def text(body: Mapping[str, Any]) -> results.TextRange:
+    return _parsed(results.TextRange, body)
+
+
 def answer(body: Mapping[str, Any]) -> results.Answer:
     return _answer(body, _field(body, "memory"))
 

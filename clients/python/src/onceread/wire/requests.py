@@ -95,6 +95,13 @@ def list_documents(id: str, limit: int, after: str | None) -> Request:
     return Request("GET", path, params=params, repeatable=True, silence_seconds=LONG_SILENCE_SECONDS)
 
 
+def text(id: str, offset: int, size: int, snapshot: str | None) -> Request:
+    """A range of all text acknowledged before; the server reads what is still unread first."""
+    params = {"offset": str(offset), "bytes": str(size)} | ({} if snapshot is None else {"snapshot": snapshot})
+    path = session_path(id, "text")
+    return Request("GET", path, params=params, repeatable=True, silence_seconds=LONG_SILENCE_SECONDS)
+
+
 def delete_document(id: str, name: str, snapshots: str) -> Request:
     """The server reads what is still unread first."""
     path, params = session_path(id, "documents", name), {"snapshots": snapshots}

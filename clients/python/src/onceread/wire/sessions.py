@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from onceread import errors
-from onceread.results import Document, ServerInfo, SessionInfo, SessionPage, Snapshot
+from onceread.results import Document, ServerInfo, SessionInfo, SessionPage, Snapshot, TextRange
 from onceread.wire import replies, requests
 from onceread.wire.retries import Attempts, Retries, exchange
 from onceread.wire.steps import Flow, Reply, Request
@@ -103,6 +103,11 @@ def list_documents(id: str, retries: Retries) -> Flow[list[Document]]:
         found += page
         if not (page and body.get("has_more")):
             return found
+
+
+def text(id: str, offset: int, size: int, snapshot: str | None, retries: Retries) -> Flow[TextRange]:
+    reply = yield from exchange(requests.text(id, offset, size, snapshot), Attempts(retries))
+    return replies.text(replies.json_object(reply))
 
 
 def delete_document(handle: SessionHandle, name: str, snapshots: bool, retries: Retries) -> Flow[None]:
