@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 # The control characters that text has none of, as file(1) counts them: bell, backspace, white space and ESC are text.
 _CONTROLS = bytes([*range(0x07), *range(0x0E, 0x1B), *range(0x1C, 0x20), 0x7F])
 _BINARY_SHARE, _BINARY_CONTROLS_MIN = 0.1, 16
@@ -31,6 +33,13 @@ _WESTERN_SHARE = 0.3
 _WESTERN_SIGNS = "€‚„…‘’“”•–—™¡§©«®°±²³´·»¼½¾¿£ºª\u00a0"
 
 
+class Advice(NamedTuple):
+    """What the body looks like and what to do; `encoding` is the one that it seems to be text in, by its name for iconv."""
+
+    sentence: str
+    encoding: str | None = None
+
+
 def is_binary(piece: bytes) -> bool:
     """Whether more than a tenth of the bytes, and some number of them, are control characters that text has none of."""
     controls = _controls(piece)
@@ -42,14 +51,14 @@ def first_control(piece: bytes) -> int:
     return len(piece) - len(piece.lstrip(bytes(byte for byte in range(256) if byte not in _CONTROLS)))
 
 
-def advice(head: bytes, piece: bytes, at: int) -> str:
-    """What the body looks like and what to do; it begins with `head`, and is not text from byte `at` of `piece` on."""
+def advice(head: bytes, piece: bytes, at: int) -> Advice:
+    """The advice about a body that begins with `head`, and is not text from byte `at` of `piece` on."""
     if file := next((file for magic, file in _FILES if head.startswith(magic)), None):
-        return f"it looks like {file}"
+        return Advice(f"it looks like {file}")
     encoding = _wide_encoding(head[:_HEAD_BYTES]) or _wide_encoding(piece[:_HEAD_BYTES]) or _western(piece, at)
     if encoding is None:
-        return "encode the text as UTF-8" if not is_binary(piece) else "it is binary: send text"
-    return f"it looks like {encoding}: convert it with iconv -f {encoding} -t UTF-8 FILE"
+        return Advice("encode the text as UTF-8" if not is_binary(piece) else "it is binary: send text")
+    return Advice(f"it looks like {encoding}: convert it with iconv -f {encoding} -t UTF-8 FILE", encoding)
 
 
 def _controls(piece: bytes) -> int:
@@ -84,7 +93,7 @@ def _western(piece: bytes, at: int) -> str | None:
         signs = [sign for sign in sample.decode("cp1252") if not sign.isascii()]
     except UnicodeDecodeError:
         return None
-    plausible = all(sign.isalpha() or sign in _WESTERN_SIGNS for sign in signs)
+    plausible = signs and all(sign.isalpha() or sign in _WESTERN_SIGNS for sign in signs)
     return (
         "WINDOWS-1252" if plausible and len(signs) <= _WESTERN_SHARE * len(sample) and not _controls(sample) else None
     )

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import NamedTuple
 
 from server.sessions import errors
-from server.sessions.body_kind import advice, first_control, is_binary
+from server.sessions.body_kind import Advice, advice, first_control, is_binary
 from server.store.base import PIECE_BYTES_MAX
 
 # A UTF-8 character has up to four bytes: so many may be open at the end of a text.
@@ -95,7 +95,10 @@ class TextCheck:
             self._decoder.decode(self._before.lstrip(_CONTINUATION))
         return skipped
 
-    def _invalid(self, at: int, fault: str, do: str) -> errors.InvalidUtf8:
+    def _invalid(self, at: int, fault: str, do: Advice) -> errors.InvalidUtf8:
         """`at` counts from the end of what was checked; a character that the text before began is refused at 0."""
         at = max(0, self._checked_bytes + at)
-        return errors.InvalidUtf8(f"byte {at} of the body {fault}; {do}, and continue from expected_offset")
+        encoding = {} if do.encoding is None else {"encoding": do.encoding}
+        return errors.InvalidUtf8(
+            f"byte {at} of the body {fault}; {do.sentence}, and continue from expected_offset", **encoding
+        )

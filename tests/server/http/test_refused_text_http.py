@@ -45,6 +45,7 @@ def test_a_body_in_another_encoding_is_refused_with_its_name_and_nothing_is_lost
     body = ("Kofi sold the zebra.\n" * 20).encode("utf-16-le")
     refused = problem(post(http, session, iter([body[:5], body[5:]]) if streamed else body), 400, "invalid_utf8")
     assert "iconv -f UTF-16LE -t UTF-8" in refused["detail"]
+    assert refused["encoding"] == "UTF-16LE"
     assert refused["expected_offset"] == offsets(http, session)[0] == 10
     assert post(http, session, body.decode("utf-16-le").encode()).json()["accepted_bytes"] == 10 + len(body) // 2
 

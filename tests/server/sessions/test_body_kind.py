@@ -24,19 +24,24 @@ RUSSIAN = "Кофи продал зебру и пошёл домой.\n" * 20
 WIDE = ("UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE")
 
 
-def refusal(body: bytes) -> str:
+def refused(body: bytes) -> InvalidUtf8:
     with pytest.raises(InvalidUtf8) as caught:
         TextCheck(b"").check(body)
-    return caught.value.detail
+    return caught.value
+
+
+def refusal(body: bytes) -> str:
+    return refused(body).detail
 
 
 def proposed(body: bytes) -> str:
-    """The encoding that the refusal names, once iconv has converted the body with its command."""
+    """The encoding that the refusal names, to people and programs, once iconv has converted the body with its command."""
     command = re.search(r"iconv -f (\S+) -t UTF-8", refusal(body))
     assert command, refusal(body)
     done = subprocess.run(["iconv", "-f", command[1], "-t", "UTF-8"], input=body, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     TextCheck(b"").check(done.stdout)
+    assert refused(body).members == {"encoding": command[1]}
     return command[1]
 
 
@@ -53,9 +58,17 @@ def test_a_western_8_bit_text_is_named(encoding: str) -> None:
     assert proposed("“Quoted” – and 5 €".encode("cp1252")) == "WINDOWS-1252"
 
 
+def test_a_text_in_ascii_that_follows_half_a_character_is_in_no_other_encoding() -> None:
+    text = TextCheck(b"\xc3")
+    with pytest.raises(InvalidUtf8) as caught:
+        text.check(b"mine")
+    assert caught.value.members == {}
+
+
 @pytest.mark.parametrize("body", [RUSSIAN.encode("cp1251"), RUSSIAN.encode("koi8-r"), "日本語の文".encode("shift_jis")])
 def test_of_other_encodings_no_name_is_guessed(body: bytes) -> None:
     assert refusal(body).endswith("encode the text as UTF-8, and continue from expected_offset")
+    assert refused(body).members == {}
 
 
 def test_damaged_utf8_is_not_taken_for_another_encoding() -> None:

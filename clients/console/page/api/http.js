@@ -10,7 +10,7 @@ const GATEWAY_FAILURES = new Set([502, 504]);
 export class ApiError extends Error {
   /**
    * @param {number} status
-   * @param {{detail?: string, expected_offset?: number, error?: {code?: string}}} body of application/problem+json
+   * @param {{detail?: string, expected_offset?: number, encoding?: string, error?: {code?: string}}} body of application/problem+json
    * @param {number} [retryAfterSeconds]
    */
   constructor(status, body, retryAfterSeconds) {
@@ -18,6 +18,7 @@ export class ApiError extends Error {
     this.status = status;
     this.code = body.error?.code ?? "unknown";
     this.expectedOffset = body.expected_offset;
+    this.encoding = body.encoding;
     this.retryAfterSeconds = retryAfterSeconds;
   }
 

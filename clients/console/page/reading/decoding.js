@@ -1,16 +1,21 @@
-/** Text in an old encoding. */
-
-// By the encoding standard Latin-1 is read as Windows-1252, which has the same letters.
-const ENCODING = "windows-1252";
+/** Text in an encoding other than UTF-8. */
 
 /**
- * The same text in UTF-8, for a file whose bytes are Latin-1 or Windows-1252. The browser holds it, not this tab.
+ * Whether browsers can decode it, by the name that the server has for it.
+ *
+ * @param {string | undefined} encoding
+ */
+export const isDecodable = (encoding) => encoding !== undefined && !encoding.startsWith("UTF-32");
+
+/**
+ * The same text in UTF-8. The browser holds it, not this tab.
  *
  * @param {Blob} file
+ * @param {string} encoding
  * @returns {Promise<Blob>}
  */
-export function fromLatin1(file) {
+export function decoded(file, encoding) {
   /** @type {ReadableWritablePair<string, BufferSource>} */
-  const decoder = new TextDecoderStream(ENCODING);
+  const decoder = new TextDecoderStream(encoding);
   return new Response(file.stream().pipeThrough(decoder).pipeThrough(new TextEncoderStream())).blob();
 }

@@ -3,7 +3,7 @@
 import { version } from "../api/server.js";
 import { strings } from "../strings.js";
 import { clock } from "../format.js";
-import { fromLatin1 } from "./decoding.js";
+import { decoded } from "./decoding.js";
 import { keep, unfinished } from "./unfinished.js";
 import { Upload } from "./upload.js";
 
@@ -51,15 +51,15 @@ export class Queue extends EventTarget {
   }
 
   /**
-   * Sends a text that is not UTF-8 again, as Latin-1.
+   * Sends a text that is not UTF-8 again, decoded.
    *
    * @param {Upload} failed
+   * @param {string} encoding
    */
-  async asLatin1(failed) {
+  async decode(failed, encoding) {
     const { session, document, text, start, sent } = failed.of;
-    const decoded = await fromLatin1(/** @type {Blob} */ (text));
-    const upload = Upload.begin(session, document, decoded);
-    // What was accepted of it was ASCII, which both encodings share.
+    const upload = Upload.begin(session, document, await decoded(/** @type {Blob} */ (text), encoding));
+    // What was accepted before the first sign beyond ASCII is the same in UTF-8; of a wide encoding nothing was.
     Object.assign(upload.of, { start, sent });
     this.remove(failed);
     await this.#send([upload]);

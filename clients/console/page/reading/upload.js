@@ -114,7 +114,7 @@ export class Upload extends EventTarget {
       Object.assign(this.of, { text, size: text.size, modified: 0, extract: false });
     });
     await keep(this.of);
-    if (this.of.size === 0) throw new Error(strings.uploads.noText);
+    if (this.of.size === 0) throw new Error(strings.uploads.nothingExtracted);
   }
 
   async #begin() {

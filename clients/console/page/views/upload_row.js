@@ -4,6 +4,7 @@ import { connection } from "../api/connection.js";
 import { ApiError, Unreachable } from "../api/http.js";
 import { announce, button, el, fill, write } from "../dom.js";
 import { bytes, clock, duration, shortCount } from "../format.js";
+import { isDecodable } from "../reading/decoding.js";
 import { strings } from "../strings.js";
 
 /** @typedef {import("../api/types.js").Session} Session */
@@ -102,8 +103,9 @@ export class UploadRow {
     this.#shown = wanted;
     const remove = (/** @type {string} */ text) => button(text, () => this.#queue.remove(this.#upload), { class: "quiet" });
     if (state === "failed") {
-      const latin1 = error instanceof ApiError && error.code === "invalid_utf8";
-      fill(this.#actions, latin1 && button(texts.latin1, () => this.#queue.asLatin1(this.#upload)), remove(texts.remove));
+      const encoding = error instanceof ApiError ? error.encoding : undefined;
+      const decode = () => this.#queue.decode(this.#upload, /** @type {string} */ (encoding));
+      fill(this.#actions, isDecodable(encoding) && button(texts.decode(encoding ?? ""), decode), remove(texts.remove));
     } else if (state === "missing") fill(this.#actions, this.#chooser(), remove(texts.remove));
     else if (state === "paused") fill(this.#actions, button(texts.resume, () => this.#upload.resume()), remove(texts.stop));
     else if (state === "sent") fill(this.#actions, remove(texts.remove));
@@ -130,6 +132,8 @@ function waitOf(error) {
 /** @param {Error | null} error why it failed */
 function sentenceOf(error) {
   if (error instanceof DOMException) return texts.unreadable;
-  if (error instanceof ApiError && error.code === "invalid_utf8") return `${texts.notUtf8} ${error.message}`;
+  if (error instanceof ApiError && error.code === "invalid_utf8") {
+    return isDecodable(error.encoding) ? texts.encoded(error.encoding ?? "") : `${texts.noText} ${error.message}`;
+  }
   return error?.message ?? "";
 }
