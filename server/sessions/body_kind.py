@@ -34,7 +34,7 @@ _WESTERN_SIGNS = "€‚„…‘’“”•–—™¡§©«®°±²³´·»¼
 
 
 class Advice(NamedTuple):
-    """What the body looks like and what to do; `encoding` is the one that it seems to be text in, by its name for iconv."""
+    """What the body looks like and what to do; `encoding` is the one that it seems to be text in, as iconv names it."""
 
     sentence: str
     encoding: str | None = None

@@ -35,7 +35,7 @@ def refusal(body: bytes) -> str:
 
 
 def proposed(body: bytes) -> str:
-    """The encoding that the refusal names, to people and programs, once iconv has converted the body with its command."""
+    """The encoding that the refusal names, to all readers, once iconv has converted the body with its command."""
     command = re.search(r"iconv -f (\S+) -t UTF-8", refusal(body))
     assert command, refusal(body)
     done = subprocess.run(["iconv", "-f", command[1], "-t", "UTF-8"], input=body, capture_output=True, timeout=60)

@@ -133,7 +133,7 @@ function waitOf(error) {
 function sentenceOf(error) {
   if (error instanceof DOMException) return texts.unreadable;
   if (error instanceof ApiError && error.code === "invalid_utf8") {
-    return isDecodable(error.encoding) ? texts.encoded(error.encoding ?? "") : `${texts.noText} ${error.message}`;
+    return isDecodable(error.encoding) ? texts.encoded(error.encoding ?? "") : `${texts.noText} ${error.message.replace(/, and continue from expected_offset$/, "")}`;
   }
   return error?.message ?? "";
 }
