@@ -106,6 +106,7 @@ export const strings = {
     otherFile: "This is another file, or it was changed. Choose the one that the upload began with.",
     durable: (/** @type {Value} */ sent, /** @type {Value} */ size) => `${sent} of ${size} stored safely`,
     read: (/** @type {Value} */ read) => `${read} read`,
+    reading: (/** @type {Value} */ read, /** @type {Value} */ size) => `Reading: ${read} of ${size}`,
     speed: (/** @type {Value} */ tokens) => `${tokens} tokens/s`,
     left: (/** @type {string} */ time) => `${time} left`,
     finished: (/** @type {Value} */ size) => `Read: ${size}`,

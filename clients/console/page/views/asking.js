@@ -66,21 +66,33 @@ export class Asking {
   }
 
   /** @param {string} question */
-  async #ask(question) {
+  #ask(question) {
     /** @type {Entry} */
     const entry = { question, state: "asking", text: "", answer: null, error: "" };
     this.#entries.push(entry);
+    return this.#follow(entry);
+  }
+
+  /** @param {Entry} entry */
+  #askAgain(entry) {
+    this.#cards.delete(entry);
+    return this.#follow(Object.assign(entry, { state: "asking", answer: null }));
+  }
+
+  /** @param {Entry} entry */
+  async #follow(entry) {
     this.#show();
+    saveEntries(this.#session, this.#entries);
     const card = /** @type {AnswerCard} */ (this.#cards.get(entry));
     const signal = AbortSignal.any([this.#stopped.signal, card.stopped]);
     await follow(this.#session, entry, () => card.show(this.#unread), signal);
     saveEntries(this.#session, this.#entries);
-    announce(entry.answer?.found === false ? texts.notFound : entry.text);
+    announce(entry.answer?.found === false ? texts.notFound : entry.text || entry.error);
   }
 
   #show() {
     const actions = {
-      again: (/** @type {Entry} */ entry) => void this.#ask(entry.question),
+      again: (/** @type {Entry} */ entry) => void this.#askAgain(entry),
       clear: (/** @type {Entry} */ entry) => this.#clear(entry),
     };
     const card = (/** @type {Entry} */ entry) => this.#cards.get(entry) ?? new AnswerCard(this.#session, entry, actions);

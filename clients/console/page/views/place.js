@@ -33,9 +33,9 @@ export function openPlace(session, source) {
       if (way === "earlier") await prepend();
       else await append();
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
       // Behind the end of the text there is nothing, which is no fault.
-      if (error.code !== "text_not_found") write(note, `${texts.alone} ${error.message}`);
+      const end = error instanceof ApiError && error.code === "text_not_found";
+      if (!end) write(note, `${texts.alone} ${error instanceof Error ? error.message : error}`);
       (way === "earlier" ? earlier : later).disabled = true;
     }
   }

@@ -1,7 +1,8 @@
 /** The text of a session: where files are dropped and text is pasted, and how far each of them is. */
 
 import { version } from "../api/server.js";
-import { button, el, fill } from "../dom.js";
+import { button, el, fill, write } from "../dom.js";
+import { bytes, duration } from "../format.js";
 import { Rate } from "../reading/rate.js";
 import { strings } from "../strings.js";
 import { attempt, open } from "./dialogs.js";
@@ -19,6 +20,7 @@ export class Reading {
   #tokens = new Rate();
   #queue;
   #list = el("ul", { class: "uploads" });
+  #rest = el("p", { class: "state", hidden: true });
   #zone;
   #hint = el("p", { class: "hint" }, strings.uploads.plain);
 
@@ -42,7 +44,7 @@ export class Reading {
       input,
     ));
     this.#accept(zone);
-    this.element = el("section", { class: "reading", "aria-labelledby": "reading" }, el("h2", { id: "reading" }, texts.heading), zone, this.#list);
+    this.element = el("section", { class: "reading", "aria-labelledby": "reading" }, el("h2", { id: "reading" }, texts.heading), zone, this.#rest, this.#list);
     queue.addEventListener("change", this.#changed);
     void this.#nameKinds();
     this.#changed();
@@ -68,7 +70,19 @@ export class Reading {
       fill(this.#list, ...Array.from(this.#rows.values(), (row) => row.element));
     }
     for (const row of this.#rows.values()) row.show(this.#session, this.#bytes, this.#tokens);
+    this.#showRest();
   };
+
+  /** How far the reading of text is that no row stands for: it was sent before this page was opened, or elsewhere. */
+  #showRest() {
+    const { accepted_bytes, read_bytes } = this.#session?.text ?? { accepted_bytes: 0, read_bytes: 0 };
+    this.#rest.hidden = read_bytes === accepted_bytes || this.#rows.size > 0;
+    if (this.#rest.hidden) return;
+    const left = this.#bytes.secondsFor(accepted_bytes - read_bytes);
+    const parts = [strings.uploads.reading(bytes(read_bytes), bytes(accepted_bytes))];
+    if (left !== null) parts.push(strings.uploads.left(duration(Math.max(1, left))));
+    write(this.#rest, parts.join(" · "));
+  }
 
   async #nameKinds() {
     const { extracts } = await version();

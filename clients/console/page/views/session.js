@@ -20,6 +20,7 @@ import { Watch } from "./watch.js";
 export class SessionView {
   /** @type {Session} */
   #session;
+  #named = false;
   #title = el("h1");
   #facts = el("p", { class: "facts" });
   #alert = el("p", { class: "error", role: "alert", hidden: true });
@@ -82,9 +83,9 @@ export class SessionView {
 
   /** @param {string} title for a session that has none */
   async #name(title) {
-    if (this.#session.metadata.title || !title) return;
-    this.#session = { ...this.#session, metadata: { ...this.#session.metadata, title } };
-    this.#watch.show(await rename(this.#session, title));
+    if (this.#named || this.#session.metadata.title || !title) return;
+    this.#named = true;
+    await attempt(strings.session.rename, async () => this.#watch.show(await rename(this.#session, title)));
   }
 
   async #fork() {
@@ -109,6 +110,7 @@ export class SessionView {
       await remove(this.#session.id);
       this.#queue.clear();
       forgetEntries(this.#session.id);
+      this.#sidebar.remove(this.#session.id);
       announce(texts.removed(title));
       location.hash = "#/";
     });

@@ -1,7 +1,7 @@
 /** The list of sessions: search, create, and choose one. */
 
 import { create, list, upload } from "../api/sessions.js";
-import { button, el, fill, must } from "../dom.js";
+import { button, el, fill, must, write } from "../dom.js";
 import { bytes, shortCount } from "../format.js";
 import { strings } from "../strings.js";
 import { attempt } from "./dialogs.js";
@@ -23,7 +23,10 @@ export class Sidebar {
   #after = null;
   /** @type {string | null} */
   #current = null;
-  #items = el("ul", { class: "sessions" });
+  /** @type {Map<string, SessionItem>} */
+  #items = new Map();
+  #list = el("ul", { class: "sessions" });
+  #hint = el("p", { class: "hint" });
   #more = button(strings.sessions.more, () => this.#loadMore(), { class: "quiet", hidden: true });
   #search = el("input", {
     type: "search",
@@ -40,17 +43,29 @@ export class Sidebar {
       nav,
       button(strings.sessions.create, () => this.#create(), { class: "primary" }),
       this.#search,
-      this.#items,
+      this.#list,
+      this.#hint,
       this.#more,
       button(strings.sessions.openFile, () => file.click(), { class: "quiet" }),
       file,
     );
   }
 
-  /** Loads the first page of the list again. */
+  /** Loads the list again, as far as it was loaded. */
   async refresh() {
-    const page = await list(null);
-    this.#sessions = page.data;
+    const wanted = this.#sessions.length;
+    const current = this.#sessions.find(({ id }) => id === this.#current);
+    /** @type {Session[]} */
+    const found = [];
+    let page = await list(null);
+    found.push(...page.data);
+    while (page.has_more && found.length < wanted) {
+      page = await list(page.last_id);
+      found.push(...page.data);
+    }
+    // One that was opened by its address may stand behind what is loaded.
+    if (current && page.has_more && !found.some(({ id }) => id === current.id)) found.unshift(current);
+    this.#sessions = found;
     this.#after = page.has_more ? page.last_id : null;
     this.#show();
   }
@@ -71,9 +86,19 @@ export class Sidebar {
    * @param {Session} session
    */
   update(session) {
-    const index = this.#sessions.findIndex((other) => other.id === session.id);
+    const index = this.#sessions.findIndex(({ id }) => id === session.id);
     if (index >= 0) this.#sessions[index] = session;
     else this.#sessions.unshift(session);
+    this.#show();
+  }
+
+  /**
+   * Takes a session that was deleted off the list.
+   *
+   * @param {string} gone
+   */
+  remove(gone) {
+    this.#sessions = this.#sessions.filter(({ id }) => id !== gone);
     this.#show();
   }
 
@@ -112,26 +137,48 @@ export class Sidebar {
   #show() {
     const wanted = this.#search.value.trim().toLowerCase();
     const found = this.#sessions.filter((s) => `${titleOf(s)} ${s.id}`.toLowerCase().includes(wanted));
+    const items = found.map((session) => this.#item(session));
     this.#more.hidden = this.#after === null;
-    if (found.length) fill(this.#items, ...found.map((session) => this.#item(session)));
-    else fill(this.#items, el("li", { class: "hint" }, wanted ? strings.sessions.noMatch : strings.sessions.none));
+    write(this.#hint, wanted ? strings.sessions.noMatch : strings.sessions.none);
+    this.#hint.hidden = items.length > 0;
+    // What stands as it should is left alone, so that the focus stays where it is.
+    const { children } = this.#list;
+    if (items.length !== children.length || items.some((item, index) => item !== children[index])) fill(this.#list, ...items);
   }
 
   /** @param {Session} session */
   #item(session) {
+    const item = this.#items.get(session.id) ?? new SessionItem(session.id);
+    this.#items.set(session.id, item);
+    item.show(session, session.id === this.#current);
+    return item.element;
+  }
+}
+
+/** A line of the list. */
+class SessionItem {
+  #name = el("span", { class: "name" });
+  #facts = el("span", { class: "facts" });
+  #status = el("span");
+  #link;
+
+  /** @param {string} id */
+  constructor(id) {
+    this.#link = el("a", { href: addressOf(id) }, this.#name, this.#facts, this.#status);
+    this.element = el("li", {}, this.#link);
+  }
+
+  /**
+   * @param {Session} session
+   * @param {boolean} current
+   */
+  show(session, current) {
     const { accepted_bytes, tokens } = session.text;
-    const current = session.id === this.#current ? "page" : null;
-    const status = session.status === "idle" ? null : strings.sessions[session.status];
-    return el(
-      "li",
-      {},
-      el(
-        "a",
-        { href: addressOf(session.id), "aria-current": current },
-        el("span", { class: "name" }, titleOf(session)),
-        el("span", { class: "facts" }, strings.sessions.size(bytes(accepted_bytes), shortCount(tokens))),
-        status && el("span", { class: `status ${session.status}` }, status),
-      ),
-    );
+    if (current) this.#link.setAttribute("aria-current", "page");
+    else this.#link.removeAttribute("aria-current");
+    write(this.#name, titleOf(session));
+    write(this.#facts, strings.sessions.size(bytes(accepted_bytes), shortCount(tokens)));
+    this.#status.className = `status ${session.status}`;
+    write(this.#status, session.status === "idle" ? "" : strings.sessions[session.status]);
   }
 }
