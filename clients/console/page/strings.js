@@ -177,7 +177,8 @@ export const strings = {
       `questions to ${question} characters, answers to ${answer} tokens`,
     limitMemory: (/** @type {Value} */ tokens) => `a memory keeps up to ${tokens} tokens`,
     idle: "idle",
-    busy: (/** @type {number} */ reading, /** @type {number} */ answering) => `${reading} reading, ${answering} answering`,
+    busy: (/** @type {number} */ reading, /** @type {number} */ answering) =>
+      [reading && `${reading} reading`, answering && `${answering} answering`].filter(Boolean).join(", "),
     hidden: "The metrics of this server are not public.",
     none: "none yet",
     speedValue: (/** @type {Value} */ tokens) => `${tokens} tokens/s`,
