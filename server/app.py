@@ -27,7 +27,7 @@ from server.http.admission import Admission
 from server.http.auth import Auth
 from server.http.gate import Gate
 from server.http.problems import METHOD_NOT_ALLOWED, error_response
-from server.http.routes import documents, openai, operation, page, queries, sessions, snapshots, text
+from server.http.routes import docs, documents, openai, operation, page, queries, sessions, snapshots, text
 from server.http.services import Services
 from server.ingest.readers import SessionReaders
 from server.ingest.sweeper import Sweeper
@@ -51,6 +51,7 @@ ROUTERS = (
     documents.router,
     openai.router,
     operation.router,
+    docs.router,
 )
 DESCRIPTION = "Read once, ask forever: text goes into a memory of fixed size, and questions are answered from it."
 
@@ -59,7 +60,9 @@ def build_app(services: Services | None = None) -> FastAPI:
     """The application; without services it only describes itself."""
     # One span per request and no others, and only if a tracer was started.
     spans = TelemetryConfig(operation_spans=False, metrics=False, logs=False, auto_configure=False)
-    app = FastAPI(title="Onceread", version=VERSION, description=DESCRIPTION, telemetry=spans)
+    app = FastAPI(
+        title="Onceread", version=VERSION, description=DESCRIPTION, telemetry=spans, docs_url=None, redoc_url=None
+    )
     for router in ROUTERS:
         app.include_router(router)
     for kind in (HTTPException, RequestValidationError, Refusal):

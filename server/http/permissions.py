@@ -11,8 +11,8 @@ Phase = Literal["text", "queries"]
 SCOPES: tuple[Scope, ...] = ("read", "ask", "admin")
 
 # Paths that need no key, and folders of files that need none.
-OPEN = frozenset("/ /livez /readyz /health /version /metrics /docs /docs/oauth2-redirect /redoc /openapi.json".split())
-OPEN_FOLDERS = ("/console/",)
+OPEN = frozenset("/ /livez /readyz /health /version /metrics /docs /openapi.json".split())
+OPEN_FOLDERS = ("/console/", "/docs/")
 
 _SESSIONS = "/v1/sessions"
 _SESSION = f"{_SESSIONS}/{{id}}"

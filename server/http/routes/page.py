@@ -8,13 +8,12 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from server.http.files import BrowserFiles, content_security_policy
+from server.http.files import BrowserFiles
 from server.settings import ListenSettings
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).resolve().parents[3] / "clients" / "console" / "page"
-POLICY = content_security_policy(script_src="'self'", style_src="'self'", img_src="'self' data:", connect_src="'self'")
-_FILES = BrowserFiles(FOLDER, POLICY)
+_FILES = BrowserFiles(FOLDER)
 router = APIRouter(include_in_schema=False)
 
 
