@@ -59,7 +59,8 @@ export const strings = {
     actions: "Session",
     facts: (/** @type {Value} */ bytes, /** @type {Value} */ tokens, /** @type {Value} */ memory) =>
       `${bytes} of text · ${tokens} tokens · memory of ${memory}`,
-    quarantined: "The stored state of this session is damaged, and no question is answered from it. Delete it and send its text again.",
+    quarantined:
+      "The stored state of this session is damaged, and no question is answered from it. Delete it and send its text again.",
   },
 
   snapshots: {
@@ -99,7 +100,8 @@ export const strings = {
     resume: "Resume",
     remove: "Remove from this list",
     stop: "Stop",
-    waiting: (/** @type {string} */ since) => `The server has not answered since ${since}; the upload goes on when it is back`,
+    waiting: (/** @type {string} */ since) =>
+      `The server has not answered since ${since}; the upload goes on when it is back`,
     busy: (/** @type {string} */ why) => `Waiting: ${why}`,
     missing: "The page was loaded again. Choose the same file to go on.",
     chooseAgain: "Choose it again",
@@ -129,7 +131,8 @@ export const strings = {
     nothing: "Add a text first: then you can ask about it.",
     thinking: "Looking for the places that matter…",
     unread: (/** @type {string} */ share) => `Waiting until the text is read: ${share}`,
-    waiting: (/** @type {string} */ since) => `The server has not answered since ${since}; it is asked again when it is back`,
+    waiting: (/** @type {string} */ since) =>
+      `The server has not answered since ${since}; it is asked again when it is back`,
     busy: (/** @type {string} */ why) => `Waiting: ${why}`,
     stop: "Stop",
     stopped: "Stopped",

@@ -24,7 +24,11 @@ export class ApiError extends Error {
 
   /** Whether the same request may succeed later. */
   get temporary() {
-    return (this.status === 429 || this.status === 503) && this.retryAfterSeconds !== undefined && this.retryAfterSeconds < 600;
+    return (
+      (this.status === 429 || this.status === 503) &&
+      this.retryAfterSeconds !== undefined &&
+      this.retryAfterSeconds < 600
+    );
   }
 }
 

@@ -65,7 +65,9 @@ export function median(all, name) {
   let lower = 0;
   let below = 0;
   for (const [key, upTo] of all) {
-    const bound = key.startsWith(`${name}_bucket{`) ? Number(/le="([^"]+)"/.exec(key)?.[1]?.replace("+Inf", "Infinity")) : NaN;
+    const bound = key.startsWith(`${name}_bucket{`)
+      ? Number(/le="([^"]+)"/.exec(key)?.[1]?.replace("+Inf", "Infinity"))
+      : NaN;
     if (Number.isNaN(bound)) continue;
     if (upTo >= half && upTo > below) {
       return Number.isFinite(bound) ? lower + ((bound - lower) * (half - below)) / (upTo - below) : lower;

@@ -49,7 +49,7 @@ async function wait(error, entry, changed, signal) {
   entry.error = sentence(error, again);
   changed();
   if (error instanceof Unreachable) await connection.back(signal);
-  else if (again) await pause(1000 * (/** @type {ApiError} */ (error).retryAfterSeconds ?? 1), signal);
+  else if (error instanceof ApiError && again) await pause(1000 * (error.retryAfterSeconds ?? 1), signal);
 }
 
 /**

@@ -41,7 +41,11 @@ export function curl(session, { question }) {
  * @param {string} prefix of each line
  */
 function quoted(text, prefix) {
-  return text.trim().split("\n").map((line) => prefix + line).join("\n");
+  return text
+    .trim()
+    .split("\n")
+    .map((line) => prefix + line)
+    .join("\n");
 }
 
 /** @param {string} word */

@@ -61,7 +61,11 @@ export class AnswerCard {
     const { state } = this.#entry;
     const quiet = { class: "quiet" };
     const clear = button(texts.clear, () => this.#do.clear(this.#entry), quiet);
-    if (state === "asking" || state === "waiting") fill(this.#actions, button(texts.stop, () => this.#stop.abort()));
+    if (state === "asking" || state === "waiting")
+      fill(
+        this.#actions,
+        button(texts.stop, () => this.#stop.abort()),
+      );
     else if (state === "answered") {
       fill(
         this.#actions,
@@ -69,7 +73,12 @@ export class AnswerCard {
         button(texts.copyCurl, () => copy(curl(this.#session, this.#entry)), quiet),
         clear,
       );
-    } else fill(this.#actions, button(texts.again, () => this.#do.again(this.#entry)), clear);
+    } else
+      fill(
+        this.#actions,
+        button(texts.again, () => this.#do.again(this.#entry)),
+        clear,
+      );
   }
 
   /**

@@ -41,7 +41,13 @@ export class Asking {
   constructor(session) {
     this.#session = session;
     this.#entries = loadEntries(session);
-    this.element = el("section", { class: "asking", "aria-labelledby": "asking" }, el("h2", { id: "asking" }, texts.heading), this.#form, this.#list);
+    this.element = el(
+      "section",
+      { class: "asking", "aria-labelledby": "asking" },
+      el("h2", { id: "asking" }, texts.heading),
+      this.#form,
+      this.#list,
+    );
     this.#show();
   }
 
@@ -95,7 +101,8 @@ export class Asking {
       again: (/** @type {Entry} */ entry) => void this.#askAgain(entry),
       clear: (/** @type {Entry} */ entry) => this.#clear(entry),
     };
-    const card = (/** @type {Entry} */ entry) => this.#cards.get(entry) ?? new AnswerCard(this.#session, entry, actions);
+    const card = (/** @type {Entry} */ entry) =>
+      this.#cards.get(entry) ?? new AnswerCard(this.#session, entry, actions);
     this.#cards = new Map(this.#entries.map((entry) => [entry, card(entry)]));
     fill(this.#list, ...Array.from(this.#cards.values(), ({ element }) => element).reverse());
   }

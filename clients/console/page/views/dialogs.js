@@ -69,7 +69,10 @@ export function line(heading, label, value, action) {
       button(strings.cancel, () => dialog.close()),
       el("button", { type: "submit", class: "primary" }, action),
     );
-    const dialog = open(heading, el("form", { onsubmit: submit }, el("label", { class: "field" }, label, input), buttons));
+    const dialog = open(
+      heading,
+      el("form", { onsubmit: submit }, el("label", { class: "field" }, label, input), buttons),
+    );
     input.select();
     dialog.addEventListener("close", () => resolve(null));
   });
@@ -88,7 +91,13 @@ export async function attempt(what, action) {
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const dialog = open(what, el("p", { role: "alert" }, strings.failed(what, why)));
-    dialog.append(el("div", { class: "buttons" }, button(strings.close, () => dialog.close(), { autofocus: true })));
+    dialog.append(
+      el(
+        "div",
+        { class: "buttons" },
+        button(strings.close, () => dialog.close(), { autofocus: true }),
+      ),
+    );
     return false;
   }
 }

@@ -21,7 +21,13 @@ export function openPlace(session, source) {
   const mark = el("mark", {}, source.text);
   const after = el("span");
   const note = el("p", { class: "hint", role: "status" });
-  const text = el("div", { class: "place", tabindex: 0, role: "region", "aria-label": texts.heading }, before, mark, after);
+  const text = el(
+    "div",
+    { class: "place", tabindex: 0, role: "region", "aria-label": texts.heading },
+    before,
+    mark,
+    after,
+  );
   const span = { from: source.offset, to: source.offset + source.bytes };
 
   const earlier = button(texts.earlier, () => extend("earlier"));

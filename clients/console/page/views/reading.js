@@ -39,12 +39,24 @@ export class Reading {
       "div",
       { class: "drop" },
       el("p", { class: "call" }, texts.drop),
-      el("div", { class: "buttons" }, button(texts.choose, () => input.click(), { class: "primary" }), button(texts.paste, () => this.#paste())),
+      el(
+        "div",
+        { class: "buttons" },
+        button(texts.choose, () => input.click(), { class: "primary" }),
+        button(texts.paste, () => this.#paste()),
+      ),
       this.#hint,
       input,
     ));
     this.#accept(zone);
-    this.element = el("section", { class: "reading", "aria-labelledby": "reading" }, el("h2", { id: "reading" }, texts.heading), zone, this.#rest, this.#list);
+    this.element = el(
+      "section",
+      { class: "reading", "aria-labelledby": "reading" },
+      el("h2", { id: "reading" }, texts.heading),
+      zone,
+      this.#rest,
+      this.#list,
+    );
     queue.addEventListener("change", this.#changed);
     void this.#nameKinds();
     this.#changed();
@@ -66,7 +78,9 @@ export class Reading {
   #changed = () => {
     const { uploads } = this.#queue;
     if (uploads.length !== this.#rows.size || uploads.some((upload) => !this.#rows.has(upload))) {
-      this.#rows = new Map(uploads.map((upload) => [upload, this.#rows.get(upload) ?? new UploadRow(upload, this.#queue)]));
+      this.#rows = new Map(
+        uploads.map((upload) => [upload, this.#rows.get(upload) ?? new UploadRow(upload, this.#queue)]),
+      );
       fill(this.#list, ...Array.from(this.#rows.values(), (row) => row.element));
     }
     for (const row of this.#rows.values()) row.show(this.#session, this.#bytes, this.#tokens);
@@ -136,7 +150,12 @@ export class Reading {
       button(strings.cancel, () => dialog.close()),
       el("button", { type: "submit", class: "primary" }, strings.uploads.pasteSend),
     );
-    const form = el("form", { onsubmit: submit }, el("label", { class: "field" }, strings.uploads.pasteLabel, text), buttons);
+    const form = el(
+      "form",
+      { onsubmit: submit },
+      el("label", { class: "field" }, strings.uploads.pasteLabel, text),
+      buttons,
+    );
     const dialog = open(strings.uploads.paste, form);
   }
 }

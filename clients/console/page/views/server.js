@@ -17,7 +17,11 @@ const texts = strings.server;
 /** Shows the state of the server at the top of the page for as long as the page is open. */
 export function showServer() {
   const state = el("span", { class: "facts" });
-  fill(must("server"), state, button(texts.open, () => void attempt(texts.heading, openServer)));
+  fill(
+    must("server"),
+    state,
+    button(texts.open, () => void attempt(texts.heading, openServer)),
+  );
   const look = async () => {
     if (document.hidden) return;
     const now = await activity().catch(() => null);

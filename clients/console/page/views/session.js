@@ -151,5 +151,9 @@ export async function openSession(id, sidebar, signal) {
 }
 
 function showMissing() {
-  fill(must("main"), el("a", { class: "back", href: "#/" }, strings.sessions.all), el("p", { class: "error" }, strings.sessions.missing));
+  fill(
+    must("main"),
+    el("a", { class: "back", href: "#/" }, strings.sessions.all),
+    el("p", { class: "error" }, strings.sessions.missing),
+  );
 }

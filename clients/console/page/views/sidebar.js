@@ -36,7 +36,12 @@ export class Sidebar {
   });
 
   constructor() {
-    const file = el("input", { type: "file", accept: ".safetensors", hidden: true, onchange: () => this.#uploaded(file) });
+    const file = el("input", {
+      type: "file",
+      accept: ".safetensors",
+      hidden: true,
+      onchange: () => this.#uploaded(file),
+    });
     const nav = must("sidebar");
     nav.setAttribute("aria-label", strings.sessions.heading);
     fill(
@@ -143,7 +148,8 @@ export class Sidebar {
     this.#hint.hidden = items.length > 0;
     // What stands as it should is left alone, so that the focus stays where it is.
     const { children } = this.#list;
-    if (items.length !== children.length || items.some((item, index) => item !== children[index])) fill(this.#list, ...items);
+    if (items.length !== children.length || items.some((item, index) => item !== children[index]))
+      fill(this.#list, ...items);
   }
 
   /** @param {Session} session */

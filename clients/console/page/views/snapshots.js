@@ -38,9 +38,17 @@ export function openSnapshots(session, restored) {
     return el(
       "li",
       {},
-      el("div", {}, el("span", { class: "name" }, snapshot.name), el("span", { class: "facts" }, texts.facts(date(created_at), bytes(offset), shortCount(tokens)))),
+      el(
+        "div",
+        {},
+        el("span", { class: "name" }, snapshot.name),
+        el("span", { class: "facts" }, texts.facts(date(created_at), bytes(offset), shortCount(tokens))),
+      ),
       button(texts.restore, () => back(snapshot.name), { "aria-label": `${texts.restore} ${snapshot.name}` }),
-      button(texts.remove, () => remove(snapshot.name), { class: "danger", "aria-label": `${texts.remove} ${snapshot.name}` }),
+      button(texts.remove, () => remove(snapshot.name), {
+        class: "danger",
+        "aria-label": `${texts.remove} ${snapshot.name}`,
+      }),
     );
   }
 

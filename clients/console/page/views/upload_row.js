@@ -34,7 +34,13 @@ export class UploadRow {
     const name = upload.of.document;
     const label = { role: "progressbar", "aria-label": texts.bar(name), "aria-valuemin": 0, "aria-valuemax": 100 };
     this.#bar = el("div", { class: "bar", ...label }, this.#durable, this.#read);
-    this.element = el("li", {}, el("div", { class: "line" }, el("span", { class: "name" }, name), this.#actions), this.#bar, this.#state);
+    this.element = el(
+      "li",
+      {},
+      el("div", { class: "line" }, el("span", { class: "name" }, name), this.#actions),
+      this.#bar,
+      this.#state,
+    );
   }
 
   /**
@@ -101,15 +107,26 @@ export class UploadRow {
     const wanted = this.#finished ? "finished" : `${state} ${error instanceof ApiError ? error.code : ""}`;
     if (wanted === this.#shown) return;
     this.#shown = wanted;
-    const remove = (/** @type {string} */ text) => button(text, () => this.#queue.remove(this.#upload), { class: "quiet" });
+    const remove = (/** @type {string} */ text) =>
+      button(text, () => this.#queue.remove(this.#upload), { class: "quiet" });
     if (state === "failed") {
       const encoding = error instanceof ApiError ? error.encoding : undefined;
       const decode = () => this.#queue.decode(this.#upload, /** @type {string} */ (encoding));
       fill(this.#actions, isDecodable(encoding) && button(texts.decode(encoding ?? ""), decode), remove(texts.remove));
     } else if (state === "missing") fill(this.#actions, this.#chooser(), remove(texts.remove));
-    else if (state === "paused") fill(this.#actions, button(texts.resume, () => this.#upload.resume()), remove(texts.stop));
+    else if (state === "paused")
+      fill(
+        this.#actions,
+        button(texts.resume, () => this.#upload.resume()),
+        remove(texts.stop),
+      );
     else if (state === "sent") fill(this.#actions, remove(texts.remove));
-    else fill(this.#actions, button(texts.pause, () => this.#upload.pause()), remove(texts.stop));
+    else
+      fill(
+        this.#actions,
+        button(texts.pause, () => this.#upload.pause()),
+        remove(texts.stop),
+      );
   }
 
   #chooser() {
@@ -119,7 +136,12 @@ export class UploadRow {
       if (file && !this.#queue.choose(this.#upload, file)) write(this.#state, texts.otherFile);
     };
     const input = el("input", { type: "file", hidden: true, onchange: choose });
-    return el("span", {}, button(texts.chooseAgain, () => input.click(), { class: "primary" }), input);
+    return el(
+      "span",
+      {},
+      button(texts.chooseAgain, () => input.click(), { class: "primary" }),
+      input,
+    );
   }
 }
 
@@ -133,7 +155,9 @@ function waitOf(error) {
 function sentenceOf(error) {
   if (error instanceof DOMException) return texts.unreadable;
   if (error instanceof ApiError && error.code === "invalid_utf8") {
-    return isDecodable(error.encoding) ? texts.encoded(error.encoding ?? "") : `${texts.noText} ${error.message.replace(/, and continue from expected_offset$/, "")}`;
+    return isDecodable(error.encoding)
+      ? texts.encoded(error.encoding ?? "")
+      : `${texts.noText} ${error.message.replace(/, and continue from expected_offset$/, "")}`;
   }
   return error?.message ?? "";
 }
