@@ -253,7 +253,26 @@ def test_an_ingress_routes_by_session(controller: str) -> None:
     annotations = "\n".join(ingress["metadata"]["annotations"].values())
     assert "sessions" in annotations
     assert "consistent" in annotations
-    assert [path["path"] for path in ingress["spec"]["rules"][0]["http"]["paths"]] == ["/v1", "/version"]
+
+
+def outside(chart: Rendered) -> tuple[set[tuple[str, bool]], set[tuple[str, bool]]]:
+    """The paths of the Ingress and of the HTTPRoute, each with whether what is below it is served too."""
+    ingress = chart.the("Ingress")["spec"]["rules"][0]["http"]["paths"]
+    route = [match["path"] for match in chart.the("HTTPRoute")["spec"]["rules"][0]["matches"]]
+    return (
+        {(path["path"], path["pathType"] == "Prefix") for path in ingress},
+        {(path["value"], path["type"] == "PathPrefix") for path in route},
+    )
+
+
+def test_the_page_and_all_that_it_needs_are_served_outside() -> None:
+    entrances: Values = {**ROUTED, "ingress": {"enabled": True, "host": "books.example"}}
+    api = {("/v1", True), ("/version", False)}
+    page = {("/", False), ("/console", True), ("/health", False), ("/docs", True), ("/openapi.json", False)}
+    on, off = of(entrances), of({**entrances, "page": False})
+    assert outside(on) == (api | page, api | page)
+    assert outside(off) == (api, api)
+    assert (settings(on)["ONCEREAD_PAGE"], settings(off)["ONCEREAD_PAGE"]) == ("true", "false")
 
 
 def test_operators_select_the_monitor_the_rules_and_the_dashboard(plain: Rendered) -> None:

@@ -65,6 +65,8 @@ def test_the_image_answers_without_configuration_and_contains_neither_training_n
     """No volume, and no setting but the port."""
     with Container(None) as container:
         assert httpx.get(f"{container.url}/version").json()["model"] == "smollm2"
+        for path in ("/", "/console/main.js", "/docs", "/docs/swagger-ui-bundle.js"):
+            assert httpx.get(f"{container.url}{path}").status_code == 200, path
         assert container.python("import os; print(os.path.exists('/app/model/training'))").strip() == "False"
         assert container.python("from importlib.util import find_spec; print(find_spec('gguf'))").strip() == "None"
         with container.client() as http:

@@ -31,6 +31,19 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Values.store.url | default (printf "redis://onceread@%s:6379" (include "onceread.valkey" .)) }}
 {{- end }}
 
+{{/* The paths that are served outside, for the HTTPRoute and the Ingress: not /metrics. */}}
+{{- define "onceread.paths" -}}
+- {prefix: true, path: /v1}
+- {prefix: false, path: /version}
+{{- if .Values.page }}
+- {prefix: false, path: /}
+- {prefix: true, path: /console}
+- {prefix: false, path: /health}
+- {prefix: true, path: /docs}
+- {prefix: false, path: /openapi.json}
+{{- end }}
+{{- end }}
+
 {{/* Pod Security level restricted, with a read-only root. */}}
 {{- define "onceread.podSecurity" -}}
 runAsNonRoot: true
