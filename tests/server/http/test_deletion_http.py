@@ -32,8 +32,15 @@ def general(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def server(general: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(general, f"sqlite:///{tmp_path_factory.mktemp('shared') / 'store'}") as server:
+        yield server
+
+
 @pytest.fixture
-def server(general: Path, tmp_path: Path) -> Iterator[Server]:
+def alone(general: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server for one test, with its store in the folder `store` of the test's `tmp_path`."""
     with Server(general, f"sqlite:///{tmp_path / 'store'}") as server:
         yield server
 
@@ -89,16 +96,17 @@ def test_a_deleted_document_is_gone_and_the_others_answer_as_before(
 
 @pytest.mark.parametrize("keep_text", [False, True])
 def test_its_bytes_are_in_no_file_of_the_store_and_a_kill_does_not_bring_them_back(
-    server: Server, http: httpx.Client, tmp_path: Path, keep_text: bool
+    alone: Server, tmp_path: Path, keep_text: bool
 ) -> None:
-    session = created(http, keep_text=keep_text)
-    with_documents(http, session)
-    before = [sources(http, session, question) for question in QUESTIONS[1:]]
-    deleted(http, session, "two")
+    with client(alone) as http:
+        session = created(http, keep_text=keep_text)
+        with_documents(http, session)
+        before = [sources(http, session, question) for question in QUESTIONS[1:]]
+        deleted(http, session, "two")
     assert files_with(tmp_path / "store", SECRET) == []
-    server.kill()
-    server.start()
-    with client(server) as again:
+    alone.kill()
+    alone.start()
+    with client(alone) as again:
         assert listed(again, session) == [NAMES[0], NAMES[2]]
         assert all("fond" not in text for question in QUESTIONS for _, text in sources(again, session, question))
         after = [sources(again, session, question) for question in QUESTIONS[1:]]
@@ -108,23 +116,24 @@ def test_its_bytes_are_in_no_file_of_the_store_and_a_kill_does_not_bring_them_ba
             assert all("fond" not in text for _, text in sources(again, session, QUESTIONS[0]))
 
 
-def test_snapshots_follow_or_are_named(http: httpx.Client, tmp_path: Path) -> None:
-    session = created(http)
-    with_documents(http, session, NAMES[:1])
-    assert http.post(f"/v1/sessions/{session}/snapshots", json={"name": "before"}).status_code == 201
-    with_documents(http, session, NAMES[1:])
-    assert http.post(f"/v1/sessions/{session}/snapshots", json={"name": "with"}).status_code == 201
-    kept = deleted(http, session, "two")
-    assert kept["snapshots"] == {"followed": [], "kept": ["with"]}
-    assert any("fond" in text for _, text in sources(http, session, QUESTIONS[0], snapshot="with"))
-    assert http.post(f"/v1/sessions/{session}/restore", json={"snapshot": "with"}).status_code == 200
-    assert listed(http, session) == [*NAMES]
-    followed = deleted(http, session, "two", snapshots="follow")
-    assert followed["snapshots"] == {"followed": ["with"], "kept": []}
-    assert all("fond" not in text for _, text in sources(http, session, QUESTIONS[0], snapshot="with"))
-    assert files_with(tmp_path / "store", SECRET) == []
-    assert http.post(f"/v1/sessions/{session}/restore", json={"snapshot": "with"}).status_code == 200
-    assert listed(http, session) == [NAMES[0], NAMES[2]]
+def test_snapshots_follow_or_are_named(alone: Server, tmp_path: Path) -> None:
+    with client(alone) as http:
+        session = created(http)
+        with_documents(http, session, NAMES[:1])
+        assert http.post(f"/v1/sessions/{session}/snapshots", json={"name": "before"}).status_code == 201
+        with_documents(http, session, NAMES[1:])
+        assert http.post(f"/v1/sessions/{session}/snapshots", json={"name": "with"}).status_code == 201
+        kept = deleted(http, session, "two")
+        assert kept["snapshots"] == {"followed": [], "kept": ["with"]}
+        assert any("fond" in text for _, text in sources(http, session, QUESTIONS[0], snapshot="with"))
+        assert http.post(f"/v1/sessions/{session}/restore", json={"snapshot": "with"}).status_code == 200
+        assert listed(http, session) == [*NAMES]
+        followed = deleted(http, session, "two", snapshots="follow")
+        assert followed["snapshots"] == {"followed": ["with"], "kept": []}
+        assert all("fond" not in text for _, text in sources(http, session, QUESTIONS[0], snapshot="with"))
+        assert files_with(tmp_path / "store", SECRET) == []
+        assert http.post(f"/v1/sessions/{session}/restore", json={"snapshot": "with"}).status_code == 200
+        assert listed(http, session) == [NAMES[0], NAMES[2]]
 
 
 def test_a_fork_keeps_its_copy(http: httpx.Client) -> None:
@@ -176,21 +185,22 @@ def test_a_memory_that_cannot_forget_says_so(roomy_weights: Path, tmp_path: Path
         assert listed(http, session) == [*NAMES]
 
 
-def test_a_receipt_shows_that_a_deletion_was_lost(server: Server, http: httpx.Client, tmp_path: Path) -> None:
-    session = created(http)
-    with_documents(http, session)
-    assert server.terminate() == 0
+def test_a_receipt_shows_that_a_deletion_was_lost(alone: Server, tmp_path: Path) -> None:
+    with client(alone) as http:
+        session = created(http)
+        with_documents(http, session)
+    assert alone.terminate() == 0
     old = {file.name: file.read_bytes() for file in (tmp_path / "store").iterdir()}
-    server.start()
-    with client(server) as again:
+    alone.start()
+    with client(alone) as again:
         receipt = deleted(again, session, "two")["receipt"]
         headers = {"Onceread-Receipt": receipt}
         assert again.head(f"/v1/sessions/{session}/text", headers=headers).status_code == 200
-    assert server.terminate() == 0
+    assert alone.terminate() == 0
     for name, value in old.items():
         (tmp_path / "store" / name).write_bytes(value)
-    server.start()
-    with client(server) as again:
+    alone.start()
+    with client(alone) as again:
         reply = again.post(f"/v1/sessions/{session}/queries", json={"question": "?"}, headers=headers)
         problem(reply, 409, "text_rolled_back")
 
