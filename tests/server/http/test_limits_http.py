@@ -268,7 +268,7 @@ def test_concurrent_answers_limit_over_http(of: Callable[[str], httpx.Client]) -
     session = created(asker)
     appended(asker, session, b"some text")
     path = f"/v1/sessions/{session}/queries"
-    with asker.stream("POST", path, json={"question": "Who came?", "max_tokens": 4096, "stream": True}) as reply:
+    with asker.stream("POST", path, json={"question": "Who came?", "max_tokens": 1024, "stream": True}) as reply:
         stream = events(reply.iter_lines())
         assert next(stream)[0] == "delta"
         refused = another.post(path, json={"question": "?"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from testing.serving import Server, client
 RUNNING = 'onceread_num_requests_running{phase="answer"}'
 WAITING = 'onceread_num_requests_waiting{phase="answer"}'
 WRITTEN = "onceread_generation_tokens_total"
-LONG = {"question": "Who came?", "max_tokens": 4096}
+LONG = {"question": "Who came?", "max_tokens": 2048}
 SHORT = {"question": "Who came?", "max_tokens": 20}
 
 
@@ -35,6 +36,13 @@ def session(server: Server) -> str:
         session = created(http)
         appended(http, session, prose(51, 3000).encode())
     return session
+
+
+@pytest.fixture(scope="module")
+def whole(server: Server, session: str) -> int:
+    """The tokens of the long answer when nobody leaves it."""
+    with client(server) as http:
+        return int(asked(http, session, **LONG)["usage"]["completion_tokens"])
 
 
 def becomes(http: httpx.Client, sample: str, value: float) -> None:
@@ -110,7 +118,7 @@ def leave_a_stream(server: Server, path: str) -> None:
 
 
 def leave_an_answer(server: Server, path: str) -> None:
-    body = b'{"question": "Who came?", "max_tokens": 4096}'
+    body = json.dumps(LONG).encode()
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
     with send_raw(server, path, headers, body), client(server) as http:
         becomes(http, RUNNING, 1)
@@ -118,10 +126,9 @@ def leave_an_answer(server: Server, path: str) -> None:
 
 @pytest.mark.parametrize("leave", [leave_a_stream, leave_an_answer])
 def test_an_answer_whose_client_has_gone_is_cancelled(
-    server: Server, http: httpx.Client, session: str, leave: Callable[[Server, str], Any]
+    server: Server, http: httpx.Client, session: str, whole: int, leave: Callable[[Server, str], Any]
 ) -> None:
     path = f"/v1/sessions/{session}/queries"
-    whole = asked(http, session, **LONG)["usage"]["completion_tokens"]
     before = metric(http, WRITTEN)
     leave(server, path)
     becomes(http, RUNNING, 0)
