@@ -50,10 +50,13 @@ class Write:
 
 @dataclass
 class File:
-    """The content that reads return, the synced content, and the unsynced writes between the two."""
+    """The content that reads return, the synced content, and the unsynced writes between the two.
+
+    The synced content is never changed in place: all cuts between two syncs share it.
+    """
 
     seen: bytearray = field(default_factory=bytearray)
-    synced: bytearray = field(default_factory=bytearray)
+    synced: bytes = b""
     unsynced: list[Write] = field(default_factory=list)
 
     def write(self, write: Write) -> None:
@@ -61,8 +64,12 @@ class File:
         self.unsynced.append(write)
 
     def sync(self) -> None:
+        if not self.unsynced:
+            return
+        content = bytearray(self.synced)
         for write in self.unsynced:
-            write.apply(self.synced)
+            write.apply(content)
+        self.synced = bytes(content)
         self.unsynced.clear()
 
 
@@ -118,7 +125,7 @@ class Disk(apsw.VFS):
 
     def __init__(self, before: Callable[[str], None], files: Mapping[str, bytes]) -> None:
         self.before = before
-        self.names = {name: File(bytearray(content), bytearray(content)) for name, content in files.items()}
+        self.names = {name: File(bytearray(content), content) for name, content in files.items()}
         self.synced_names = dict(self.names)
         super().__init__("crash disk", base="", makedefault=True)
 
@@ -128,7 +135,7 @@ class Disk(apsw.VFS):
 
     def cut(self) -> Cut:
         left = {
-            id(file): Left(bytes(file.synced), tuple(file.unsynced))
+            id(file): Left(file.synced, tuple(file.unsynced))
             for file in (*self.names.values(), *self.synced_names.values())
         }
         return Cut(
