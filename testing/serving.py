@@ -16,6 +16,8 @@ from typing import Self
 
 import httpx
 
+from testing.forked import Forked
+
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 START_SECONDS = 120
@@ -32,6 +34,8 @@ class Server:
     module: tuple[str, ...] = ("server",)
     # The prefix of its command, which starts it in a namespace.
     through: tuple[str, ...] = ()
+    # Whether it is forked from a process that has imported what it imports; the tests set it.
+    forks = False
 
     def __init__(self, weights: Path, store: str, **settings: str) -> None:
         self.port = 0
@@ -43,7 +47,7 @@ class Server:
             "ONCEREAD_THREADS": "1",
             **{f"ONCEREAD_{name.upper()}": value for name, value in settings.items()},
         }
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | Forked | None = None
         self._follower: threading.Thread | None = None
         self.log: list[str] = []
 
@@ -55,13 +59,17 @@ class Server:
     def start(self) -> Self:
         """Returns when the server listens; AssertionError with its log where it does not start."""
         before = len(self.log)
-        self._process = subprocess.Popen(
-            [*self.through, sys.executable, "-m", *self.module],
-            cwd=ROOT,
-            env=self._environment | {"ONCEREAD_PORT": str(self.port)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environment = self._environment | {"ONCEREAD_PORT": str(self.port)}
+        if self.forks and not self.through:
+            self._process = Forked(self.module, ROOT, environment)
+        else:
+            self._process = subprocess.Popen(
+                [*self.through, sys.executable, "-m", *self.module],
+                cwd=ROOT,
+                env=environment,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         listening = threading.Event()
         self._follower = threading.Thread(target=self._follow, args=(self._process, listening), daemon=True)
         self._follower.start()
@@ -73,7 +81,7 @@ class Server:
         self.port = ports[0]
         return self
 
-    def _follow(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
+    def _follow(self, process: subprocess.Popen[str] | Forked, listening: threading.Event) -> None:
         assert process.stderr is not None
         with process.stderr:
             for line in process.stderr:

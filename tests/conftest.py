@@ -14,10 +14,12 @@ from model import weights
 from model.tokenizer import TextTokenizer
 from server.settings import Settings
 from testing.models import prose, random_model, tiny_config
-from testing.serving import ROOT
+from testing.serving import ROOT, Server
 from tests.pretrained import gguf_file
 
 torch.set_num_threads(1)
+# Hundreds of servers are started: each is spared the import of torch.
+Server.forks = True
 hypothesis_settings.register_profile(
     "project", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

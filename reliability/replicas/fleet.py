@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from model import weights
 from model.tokenizer import TextTokenizer
 from server.store.open import StoreOptions
 from testing.models import prose, random_model, tiny_config
-from testing.redis_servers import RedisServer, free_port
+from testing.redis_servers import RedisServer, free_port, until
 from testing.serving import Server
 
 REPLICAS = 3
@@ -52,7 +51,7 @@ class Replica(Server):
     def pause(self) -> None:
         """Returns when it is stopped: connections stay open, without answers."""
         self.send(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+        until(lambda: " T " in Path(f"/proc/{self.pid}/stat").read_text(), "stopped by its signal")
 
     def resume(self) -> None:
         self.send(signal.SIGCONT)

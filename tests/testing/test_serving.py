@@ -9,8 +9,11 @@ import pytest
 from testing.serving import Server, client
 
 
-def test_a_restarted_server_keeps_the_port_that_the_system_picked(tiny_weights: Path) -> None:
-    with Server(tiny_weights, "memory://") as server, client(server) as http:
+@pytest.mark.parametrize("forks", [False, True])
+def test_a_restarted_server_keeps_the_port_that_the_system_picked(tiny_weights: Path, forks: bool) -> None:
+    server = Server(tiny_weights, "memory://")
+    server.forks = forks
+    with server, client(server) as http:
         port = server.port
         assert http.get("/readyz").status_code == 200
         server.kill()
