@@ -105,6 +105,8 @@ export const strings = {
     busy: (/** @type {string} */ why) => `Waiting: ${why}`,
     missing: "The page was loaded again. Choose the same file to go on.",
     chooseAgain: "Choose it again",
+    interrupted:
+      "Another text was added to this session meanwhile, or the session was restored to an earlier state. What was stored stays; the rest of this text was not added.",
     otherFile: "This is another file, or it was changed. Choose the one that the upload began with.",
     durable: (/** @type {Value} */ sent, /** @type {Value} */ size) => `${sent} of ${size} stored safely`,
     read: (/** @type {Value} */ read) => `${read} read`,

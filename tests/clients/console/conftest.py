@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
 from testing.browser import Tabs, launched
-from testing.serving import Server
+from testing.serving import Server, client
 
 
 @pytest.fixture(scope="module")
 def server(tiny_weights: Path) -> Iterator[Server]:
     with Server(tiny_weights, "memory://") as server:
         yield server
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx.Client]:
+    with client(server) as http:
+        yield http
 
 
 @pytest.fixture(scope="module")

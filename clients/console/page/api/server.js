@@ -14,8 +14,12 @@ import { body, json, send } from "./http.js";
  * @property {number | null} firstTokenSeconds median time to first token since the server started
  */
 
-/** @returns {Promise<Version>} */
-export const version = () => json("version");
+/**
+ * A server without extractors, or of an earlier version, extracts nothing.
+ *
+ * @returns {Promise<Version>}
+ */
+export const version = async () => ({ extracts: [], ...(await json("version")) });
 
 /** What the server does now; null where a gateway keeps the metrics to itself. */
 export async function activity() {

@@ -1,10 +1,11 @@
 /** The texts that are on their way into a session, one after another. */
 
+import { ApiError } from "../api/http.js";
 import { version } from "../api/server.js";
 import { strings } from "../strings.js";
 import { clock } from "../format.js";
 import { decoded } from "./decoding.js";
-import { keep, unfinished } from "./unfinished.js";
+import { forget, keep, unfinished } from "./unfinished.js";
 import { Upload } from "./upload.js";
 
 // Kinds that are no plain text: without an extractor the server can only refuse them.
@@ -17,6 +18,9 @@ export class Queue extends EventTarget {
   /** @type {Upload[]} */
   uploads = [];
   #running = false;
+  // Those that the browser keeps, where other tabs find them.
+  /** @type {Set<Upload>} */
+  #kept = new Set();
 
   /** @param {string} session */
   constructor(session) {
@@ -59,8 +63,11 @@ export class Queue extends EventTarget {
   async decode(failed, encoding) {
     const { session, document, text, start, sent } = failed.of;
     const upload = Upload.begin(session, document, await decoded(/** @type {Blob} */ (text), encoding));
-    // What was accepted before the first sign beyond ASCII is the same in UTF-8; of a wide encoding nothing was.
-    Object.assign(upload.of, { start, sent });
+    if (!this.uploads.includes(failed)) return;
+    // What was accepted before the first sign beyond ASCII is the same in UTF-8; of a wide encoding nothing was. The
+    // rest goes to the end of the session, where other texts may have come since.
+    const accepted = failed.error instanceof ApiError ? (failed.error.expectedOffset ?? 0) - start : 0;
+    upload.of.sent = encoding.startsWith("UTF-16") ? 0 : Math.max(sent, accepted);
     this.remove(failed);
     await this.#send([upload]);
   }
@@ -80,6 +87,7 @@ export class Queue extends EventTarget {
   /** @param {Upload} upload */
   remove(upload) {
     void upload.cancel();
+    this.#kept.delete(upload);
     this.uploads = this.uploads.filter((other) => other !== upload);
     this.#changed();
   }
@@ -110,7 +118,12 @@ export class Queue extends EventTarget {
   /** @param {Upload[]} uploads */
   async #send(uploads) {
     for (const upload of uploads) this.#push(upload);
-    for (const upload of uploads) if (!upload.over) await keep(upload.of);
+    for (const upload of uploads) {
+      if (upload.over) continue;
+      if (await keep(upload.of)) this.#kept.add(upload);
+      // It may have been removed meanwhile.
+      if (upload.over) await forget(upload.of.key);
+    }
     void this.#run();
   }
 
@@ -122,15 +135,34 @@ export class Queue extends EventTarget {
   }
 
   async #recover() {
-    for (const of of await unfinished(this.session)) this.#push(new Upload(of));
+    for (const of of await unfinished(this.session).catch(() => [])) {
+      const upload = new Upload(of);
+      this.#kept.add(upload);
+      this.#push(upload);
+    }
     await this.#run();
   }
 
   async #run() {
-    if (this.#running) return;
+    if (this.#running || !this.active) return;
     this.#running = true;
-    for (let next = this.#next(); next; next = this.#next()) await next.run();
+    await alone(this.session, async () => {
+      await this.#catchUp();
+      for (let next = this.#next(); next; next = this.#next()) await next.run();
+    });
     this.#running = false;
+  }
+
+  /** Takes over what another tab has sent of the same uploads. */
+  async #catchUp() {
+    const found = await unfinished(this.session).catch(() => null);
+    if (!found) return;
+    const left = new Map(found.map((of) => [of.key, of]));
+    for (const upload of this.#kept) {
+      const of = left.get(upload.of.key);
+      if (of) Object.assign(upload.of, of, { text: of.text ?? upload.of.text });
+      else if (!upload.over) this.remove(upload);
+    }
   }
 
   #next() {
@@ -141,3 +173,12 @@ export class Queue extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 }
+
+/**
+ * Does something while no other tab does it for the same session. Browsers have locks only for pages from the loopback
+ * or over TLS.
+ *
+ * @param {string} session
+ * @param {() => Promise<void>} action
+ */
+const alone = (session, action) => navigator.locks?.request(`onceread-upload-${session}`, action) ?? action();

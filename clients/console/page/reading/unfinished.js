@@ -23,14 +23,18 @@ const COPIED_BYTES_MAX = 256 * 1024 * 1024;
 let opened = null;
 
 /**
- * Keeps an upload and its text.
+ * Keeps an upload and its text; false where the browser does not.
  *
  * @param {Unfinished} upload
  */
 export async function keep(upload) {
   const text = upload.size <= COPIED_BYTES_MAX ? upload.text : null;
-  await done((await store(UPLOADS, "readwrite")).put({ ...upload, text }, upload.key));
+  // Where the storage has no room for the text, its file must be chosen again.
+  const kept =
+    (await put(UPLOADS, upload.key, { ...upload, text })) ||
+    (await put(UPLOADS, upload.key, { ...upload, text: null }));
   await progressed(upload);
+  return kept;
 }
 
 /**
@@ -39,12 +43,17 @@ export async function keep(upload) {
  * @param {Unfinished} upload
  */
 export async function progressed({ key, start, sent }) {
-  await done((await store(PROGRESS, "readwrite")).put({ start, sent }, key));
+  await put(PROGRESS, key, { start, sent });
 }
 
 /** @param {string} key */
 export async function forget(key) {
-  for (const name of [UPLOADS, PROGRESS]) await done((await store(name, "readwrite")).delete(key));
+  for (const name of [UPLOADS, PROGRESS]) {
+    await store(name, "readwrite").then(
+      (records) => done(records.delete(key)),
+      () => undefined,
+    );
+  }
 }
 
 /**
@@ -58,6 +67,23 @@ export async function unfinished(session) {
   const mine = all.filter((upload) => upload.session === session);
   const progress = await store(PROGRESS, "readonly");
   return Promise.all(mine.map(async (upload) => ({ ...upload, ...(await done(progress.get(upload.key))) })));
+}
+
+/**
+ * Whether the browser has kept a record. Where it has no room or keeps nothing, an upload goes on all the same, until
+ * the page is loaded again.
+ *
+ * @param {string} name
+ * @param {string} key
+ * @param {object} record
+ */
+async function put(name, key, record) {
+  try {
+    await done((await store(name, "readwrite")).put(record, key));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**

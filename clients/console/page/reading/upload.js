@@ -10,6 +10,8 @@ import { keep, forget, progressed } from "./unfinished.js";
 
 export const PIECE_BYTES = 1024 * 1024;
 
+let begun = 0;
+
 /** @typedef {"queued" | "extracting" | "sending" | "paused" | "waiting" | "missing" | "sent" | "failed" | "cancelled"} State */
 
 /**
@@ -21,6 +23,7 @@ export class Upload extends EventTarget {
   state = "queued";
   /** @type {Error | null} */
   error = null;
+  #running = false;
   #stop = new AbortController();
   /** @type {(() => void) | null} */
   #resume = null;
@@ -39,7 +42,8 @@ export class Upload extends EventTarget {
    * @param {boolean} [extract] whether the server is to extract the text of a file first
    */
   static begin(session, document, text, extract = false) {
-    const key = `${String(Date.now()).padStart(15, "0")}-${Math.random()}`;
+    // In the order of their keys, which uploads of the same millisecond have too.
+    const key = `${String(Date.now()).padStart(15, "0")}-${String((begun += 1)).padStart(9, "0")}-${Math.random()}`;
     const modified = text instanceof File ? text.lastModified : 0;
     return new Upload({ key, session, document, extract, start: -1, size: text.size, modified, sent: 0, text });
   }
@@ -51,6 +55,7 @@ export class Upload extends EventTarget {
 
   /** Sends what is left; resolves when it is over. */
   async run() {
+    this.#running = true;
     try {
       if (this.of.extract) await this.#extract();
       while (this.of.sent < this.of.size) {
@@ -83,7 +88,7 @@ export class Upload extends EventTarget {
 
   resume() {
     if (this.state !== "paused") return;
-    this.#become("sending");
+    this.#become(this.#running ? "sending" : "queued");
     this.#resume?.();
   }
 
@@ -120,17 +125,20 @@ export class Upload extends EventTarget {
   async #begin() {
     await this.#retried(async () => {
       const session = await get(this.of.session, this.#stop.signal);
-      this.of.start = session.text.accepted_bytes;
+      const accepted = session.text.accepted_bytes;
+      // What is left goes to the end of the session; a session that was restored since may lack the beginning.
+      if (this.of.sent > accepted) this.of.sent = 0;
+      this.of.start = accepted - this.of.sent;
     });
     await progressed(this.of);
   }
 
   async #attempt() {
-    await this.#unpaused();
     const { session, document, start, sent } = this.of;
     const text = /** @type {Blob} */ (this.of.text);
     // Read before it is sent: an error here is the file's, and not the connection's.
-    const piece = await text.slice(sent, sent + PIECE_BYTES).arrayBuffer();
+    const bytes = await text.slice(sent, sent + PIECE_BYTES).arrayBuffer();
+    const piece = sent + bytes.byteLength < text.size ? wholeCharacters(bytes) : bytes;
     await this.#retried(async () => {
       await append(session, start + sent, piece, document, this.#stop.signal);
       this.of.sent = sent + piece.byteLength;
@@ -146,8 +154,8 @@ export class Upload extends EventTarget {
    */
   async #retried(action) {
     for (;;) {
-      this.#stop.signal.throwIfAborted();
-      if (this.state !== "paused") this.#become("sending");
+      await this.#unpaused();
+      this.#become("sending");
       try {
         return await action();
       } catch (error) {
@@ -156,7 +164,7 @@ export class Upload extends EventTarget {
           return;
         }
         this.error = error;
-        this.#become("waiting");
+        if (this.state !== "paused") this.#become("waiting");
         if (error instanceof Unreachable) await connection.back(this.#stop.signal);
         else await pause(1000 * (error.retryAfterSeconds ?? 1), this.#stop.signal);
         this.error = null;
@@ -194,4 +202,21 @@ export class Upload extends EventTarget {
     this.state = state;
     this.dispatchEvent(new Event("change"));
   }
+}
+
+/**
+ * Bytes of UTF-8 up to the end of the last character that is whole, so that another text can follow if this one is
+ * stopped here.
+ *
+ * @param {ArrayBuffer} bytes
+ */
+export function wholeCharacters(bytes) {
+  const all = new Uint8Array(bytes);
+  for (let back = 1; back <= 3 && back < all.length; back += 1) {
+    const byte = all[all.length - back] ?? 0;
+    if ((byte & 0xc0) === 0x80) continue;
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return length > back ? bytes.slice(0, all.length - back) : bytes;
+  }
+  return bytes;
 }

@@ -99,7 +99,8 @@ export class Reading {
   }
 
   async #nameKinds() {
-    const { extracts } = await version();
+    // Without an answer the hint names plain text alone.
+    const { extracts } = await version().catch(() => ({ extracts: [] }));
     const kinds = extracts.map((kind) => `.${kind}`).join(", ");
     if (kinds) fill(this.#hint, strings.uploads.kinds(kinds));
   }

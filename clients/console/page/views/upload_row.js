@@ -6,12 +6,14 @@ import { announce, button, el, fill, write } from "../dom.js";
 import { bytes, clock, duration, shortCount } from "../format.js";
 import { isDecodable } from "../reading/decoding.js";
 import { strings } from "../strings.js";
+import { attempt } from "./dialogs.js";
 
 /** @typedef {import("../api/types.js").Session} Session */
 /** @typedef {import("../reading/rate.js").Rate} Rate */
 /** @typedef {import("../reading/upload.js").Upload} Upload */
 
 const texts = strings.uploads;
+const INTERRUPTED = new Set(["content_conflict", "offset_mismatch"]);
 
 export class UploadRow {
   #durable = el("div", { class: "durable" });
@@ -20,6 +22,7 @@ export class UploadRow {
   #actions = el("div", { class: "buttons" });
   #shown = "";
   #finished = false;
+  #otherFile = false;
   #upload;
   #queue;
   #bar;
@@ -89,6 +92,7 @@ export class UploadRow {
   #sentence(sent, read, size, readBytes, readTokens) {
     const { state, error } = this.#upload;
     if (state === "failed") return sentenceOf(error);
+    if (state === "missing" && this.#otherFile) return texts.otherFile;
     if (state === "queued" || state === "extracting" || state === "missing") return texts[state];
     const left = readBytes.secondsFor(size - read);
     const parts = [texts.durable(bytes(sent), bytes(size)), texts.read(bytes(read))];
@@ -111,7 +115,8 @@ export class UploadRow {
       button(text, () => this.#queue.remove(this.#upload), { class: "quiet" });
     if (state === "failed") {
       const encoding = error instanceof ApiError ? error.encoding : undefined;
-      const decode = () => this.#queue.decode(this.#upload, /** @type {string} */ (encoding));
+      const decode = () =>
+        attempt(texts.decode(encoding ?? ""), () => this.#queue.decode(this.#upload, encoding ?? ""));
       fill(this.#actions, isDecodable(encoding) && button(texts.decode(encoding ?? ""), decode), remove(texts.remove));
     } else if (state === "missing") fill(this.#actions, this.#chooser(), remove(texts.remove));
     else if (state === "paused")
@@ -133,7 +138,9 @@ export class UploadRow {
     const choose = () => {
       const file = input.files?.[0];
       input.value = "";
-      if (file && !this.#queue.choose(this.#upload, file)) write(this.#state, texts.otherFile);
+      if (!file) return;
+      this.#otherFile = !this.#queue.choose(this.#upload, file);
+      if (this.#otherFile) write(this.#state, texts.otherFile);
     };
     const input = el("input", { type: "file", hidden: true, onchange: choose });
     return el(
@@ -154,6 +161,7 @@ function waitOf(error) {
 /** @param {Error | null} error why it failed */
 function sentenceOf(error) {
   if (error instanceof DOMException) return texts.unreadable;
+  if (error instanceof ApiError && INTERRUPTED.has(error.code)) return texts.interrupted;
   if (error instanceof ApiError && error.code === "invalid_utf8") {
     return isDecodable(error.encoding)
       ? texts.encoded(error.encoding ?? "")
