@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from model.checkpoint import Checkpoint
 from model.mechanisms.base import HeldText
 from model.text_range import TextRange, text_range
@@ -44,7 +46,7 @@ class TextRangeService:
         else:
             _, state = await self._snapshots.snapshot(key, snapshot)
         tail = self._loaded.tokenizer.decode(state.tail) + state.pending
-        held = self._loaded.model.held_text(state.memory, tail, offset, size)
+        held = await asyncio.to_thread(self._loaded.model.held_text, state.memory, tail, offset, size)
         if held is None:
             held = await self._kept(record, state, offset, size)
         found = text_range(held.data, offset, state.documents)
