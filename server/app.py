@@ -27,7 +27,7 @@ from server.http.admission import Admission
 from server.http.auth import Auth
 from server.http.gate import Gate
 from server.http.problems import METHOD_NOT_ALLOWED, error_response
-from server.http.routes import docs, documents, openai, operation, page, queries, sessions, snapshots, text
+from server.http.routes import docs, documents, extract, openai, operation, page, queries, sessions, snapshots, text
 from server.http.services import Services
 from server.ingest.readers import SessionReaders
 from server.ingest.sweeper import Sweeper
@@ -35,6 +35,7 @@ from server.observability.instrumented_store import InstrumentedStore
 from server.observability.metrics import Metrics
 from server.observability.tracing import Tracing
 from server.sessions.errors import Refusal
+from server.sessions.extraction import Extraction
 from server.sessions.receipts import Receipts
 from server.sessions.service import SessionService
 from server.settings import Settings, StoreSettings
@@ -49,6 +50,7 @@ ROUTERS = (
     queries.router,
     snapshots.router,
     documents.router,
+    extract.router,
     openai.router,
     operation.router,
     docs.router,
@@ -112,7 +114,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     sweeper = Sweeper(store, readers, loaded.fingerprint, segment_tokens, settings.sweep_seconds)
     await sweeper.start()
     try:
-        yield Services(settings, metrics, loaded, store, engine, readers, service, admission)
+        yield Services(settings, metrics, loaded, store, engine, readers, service, admission, Extraction(settings))
     finally:
         await sweeper.stop()
         await readers.close()

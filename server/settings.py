@@ -165,6 +165,10 @@ class RequestSettings(BaseModel):
     question_characters: int = Field(8192, ge=1, le=1 << 20, description="length limit of a question")
     questions_max: int = Field(64, ge=1, le=4096, description="questions per request")
     answer_tokens_max: int = Field(4096, ge=1, le=1 << 20, description="upper limit of max_tokens")
+    extract_bytes: int = Field(
+        64 << 20, ge=1 << 10, le=1 << 30, description="size limit of a file to extract text from, and of its text"
+    )
+    extract_seconds: float = Field(60.0, gt=0, le=3600, description="time limit of extracting the text of a file")
     ping_seconds: float = Field(10.0, gt=0, le=10, description="interval of keep-alive comments in an idle stream")
 
 

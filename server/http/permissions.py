@@ -49,6 +49,7 @@ CALLS = (
     Call("POST", f"{_SESSION}/rebuild", "admin"),
     Call("GET", f"{_SESSION}/memory", "admin"),
     Call("PUT", f"{_SESSION}/memory", "admin", long_body=True),
+    Call("POST", "/v1/extract", "read", long_body=True),
     Call("GET", "/v1/models", "ask"),
     Call("POST", "/v1/chat/completions", "ask", "queries"),
     Call("POST", "/v1/completions", "ask", "queries"),

@@ -69,6 +69,7 @@ BODY_TOO_LARGE = ProblemType(413, "body_too_large", "Request body too large", CL
 UNSUPPORTED_MEDIA_TYPE = ProblemType(415, "unsupported_media_type", "Unsupported media type", CLIENT)
 INVALID_FIELD = ProblemType(422, "invalid_field", "Invalid field", CLIENT)
 NOT_FORGETTABLE = ProblemType(422, "not_forgettable", "This memory cannot forget a document", CLIENT)
+NOT_EXTRACTABLE = ProblemType(422, "not_extractable", "Text of this file cannot be extracted", CLIENT)
 OVERLOADED = ProblemType(429, "overloaded", "Server overloaded", LIMIT, 1)
 QUOTA_EXCEEDED = ProblemType(429, "quota_exceeded", "Quota exceeded", LIMIT, 60)
 READING_BEHIND = ProblemType(429, "reading_behind", "Reading is behind", LIMIT, 5)
@@ -113,6 +114,8 @@ ROWS: Mapping[type[Exception], Row] = {
     sessions.DocumentMissing: Row(DOCUMENT_NOT_FOUND, param="name"),
     sessions.TextMissing: Row(TEXT_NOT_FOUND),
     sessions.NotForgettable: Row(NOT_FORGETTABLE),
+    sessions.FormatNotSupported: Row(UNSUPPORTED_MEDIA_TYPE),
+    sessions.NotExtractable: Row(NOT_EXTRACTABLE),
     sessions.OffsetMismatch: Row(OFFSET_MISMATCH),
     sessions.ContentConflict: Row(CONTENT_CONFLICT),
     sessions.FingerprintMismatch: Row(FINGERPRINT_MISMATCH),

@@ -11,6 +11,7 @@ from server.engine.engine import Engine
 from server.http.admission import Admission
 from server.ingest.readers import SessionReaders
 from server.observability.metrics import Metrics
+from server.sessions.extraction import Extraction
 from server.sessions.service import SessionService
 from server.settings import Settings
 from server.store.base import Store
@@ -26,6 +27,7 @@ class Services:
     readers: SessionReaders
     sessions: SessionService
     admission: Admission
+    extraction: Extraction
 
 
 async def services_of(connection: HTTPConnection) -> Services:

@@ -10,6 +10,8 @@ Refusal
  ├── DocumentMissing       the session has no document of this name
  ├── TextMissing           the session does not hold the text at this offset; `next_offset` says where it goes on
  ├── NotForgettable        the model's memory cannot forget a document
+ ├── FormatNotSupported    text of files of this format cannot be extracted
+ ├── NotExtractable        the text of this file cannot be extracted
  ├── OffsetMismatch        the text does not end where the append starts; `expected_offset` says where it ends
  ├── ContentConflict       other bytes were accepted at this offset
  ├── FingerprintMismatch   the session's state was made with other weights
@@ -69,6 +71,14 @@ class TextMissing(Refusal):
 
 
 class NotForgettable(Refusal):
+    pass
+
+
+class FormatNotSupported(Refusal):
+    pass
+
+
+class NotExtractable(Refusal):
     pass
 
 

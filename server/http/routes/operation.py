@@ -57,6 +57,7 @@ def _identity(services: TheServices) -> dict[str, object]:
         "fingerprint": services.loaded.fingerprint,
         "store": services.settings.store.partition(":")[0],
         "durability": services.sessions.durability,
+        "extracts": list(services.extraction.kinds),
         "limits": {
             "segment_tokens": config.segment_tokens,
             "memory_tokens": config.capacity_tokens if config.mechanism == "episodic" else None,

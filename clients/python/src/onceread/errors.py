@@ -9,7 +9,7 @@ OncereadError
       ├── BadRequest              the request is wrong
       │    ├── InvalidRequest 400      ├── DigestMismatch 400      ├── BodyTooLarge 413
       │    ├── InvalidUtf8 400         ├── MethodNotAllowed 405    └── UnsupportedMediaType 415
-      │    ├── InvalidField 422        └── NotForgettable 422
+      │    ├── InvalidField 422        ├── NotForgettable 422      └── NotExtractable 422
       ├── Denied                  the API key does not allow the request
       │    ├── InvalidApiKey 401       └── NotAllowed 403
       ├── Missing                 the resource does not exist
@@ -128,6 +128,10 @@ class UnsupportedMediaType(BadRequest):
 
 class NotForgettable(BadRequest):
     code = "not_forgettable"
+
+
+class NotExtractable(BadRequest):
+    code = "not_extractable"
 
 
 class Denied(ApiError):

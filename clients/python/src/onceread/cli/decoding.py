@@ -9,7 +9,7 @@ from typing import BinaryIO
 from charset_normalizer import from_bytes
 
 from onceread.cli.exit_codes import UsageError
-from onceread.cli.file_kinds import must_be_text
+from onceread.cli.file_kinds import WrongEncoding, must_be_text
 
 READ_BYTES = 1024 * 1024
 SAMPLE_BYTES = 64 * 1024
@@ -45,9 +45,8 @@ def decoded(read: Callable[[int], bytes], encoding: str, name: str) -> Iterator[
             text = decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
             at = max(0, offset - held + error.start)
-            raise UsageError(
-                f"{name}: byte {at} is not {encoding} ({error.reason}); {_proposal(error.object, encoding)}"
-            ) from None
+            what = f"{name}: byte {at} is not {encoding} ({error.reason})"
+            raise WrongEncoding(what, _proposal(error.object, encoding)) from None
         offset += len(piece)
         if text:
             yield text
@@ -59,8 +58,7 @@ def _proposal(sample: bytes, encoding: str) -> str:
     guesses = from_bytes(sample[:SAMPLE_BYTES])
     best = guesses.best()
     if best is None:
-        return f"name the encoding with --encoding, for instance --encoding {COMMONEST}"
+        return COMMONEST
     alike = (guess for guess in guesses if (guess.chaos, guess.coherence) == (best.chaos, best.coherence))
     likely = {name for guess in alike for name in guess.could_be_from_charset} - {checked(encoding), encoding}
-    proposed = COMMONEST if COMMONEST in likely else min(likely, default=COMMONEST)
-    return f"it may be {proposed}: try --encoding {proposed}"
+    return COMMONEST if COMMONEST in likely else min(likely, default=COMMONEST)

@@ -27,25 +27,30 @@ _FORMATS = (
 )
 
 
+class WrongEncoding(UsageError):
+    """A file in another encoding: `what` is wrong, and which encoding it may be in."""
+
+    def __init__(self, what: str, proposed: str) -> None:
+        super().__init__(f"{what}; it may be {proposed}: try --encoding {proposed}")
+        self.what = what
+        self.proposed = proposed
+
+
 def must_be_text(begins: bytes, name: str) -> None:
     """`UsageError` for a file that begins as no UTF-8 text does although its bytes may be valid UTF-8."""
     head = begins[:HEAD_BYTES]
     if format := next((format for magic, format in _FORMATS if head.startswith(magic)), None):
         raise UsageError(f"{name} looks like {format}")
     if encoding := next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None):
-        raise _in_encoding(name, encoding)
+        raise WrongEncoding(f"{name} is not utf-8", encoding)
     if _controls(head) < _BINARY_CONTROLS_MIN or _controls(head) <= _BINARY_SHARE * len(head):
         return
     for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         high, low = head[first::2], head[1 - first :: 2]
         if _controls(high) > _HIGH_SHARE * len(high) and _controls(low) < _LOW_SHARE * len(low):
-            raise _in_encoding(name, encoding)
+            raise WrongEncoding(f"{name} is not utf-8", encoding)
     if begins.isascii():
         raise UsageError(f"{name} is binary, not text")
-
-
-def _in_encoding(name: str, encoding: str) -> UsageError:
-    return UsageError(f"{name} is not utf-8; it may be {encoding}: try --encoding {encoding}")
 
 
 def _controls(data: bytes) -> int:
