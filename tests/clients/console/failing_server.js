@@ -15,7 +15,7 @@ export class FailingServer {
   constructor(next, share) {
     this.next = next;
     this.share = share;
-    /** What was there before the upload is not lost. */
+    /** So many bytes are never lost. */
     this.safe = 0;
   }
 
@@ -48,7 +48,8 @@ export class FailingServer {
 
   /** A store that was restored from a copy has less of the text. */
   #lose() {
-    this.text = this.text.subarray(0, this.safe + Math.floor(this.next() * (this.text.length - this.safe)));
+    if (this.safe < this.text.length)
+      this.text = this.text.subarray(0, this.safe + Math.floor(this.next() * (this.text.length - this.safe)));
   }
 
   #state = () => Response.json({ id: "s", text: { accepted_bytes: this.text.length } });
