@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
+_ROOT = str(Path(__file__).resolve().parents[1])
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["testing.imported"])
 # Starting one process asks all others whether they have ended, and only one thread at a time may ask that.
@@ -68,5 +69,9 @@ def _run(
     os.environ.update(environment)
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
     os.chdir(folder)
+    # Of the tests' own path only what a new process in the root has: not the client's source.
+    named = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    installed = (path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix)))
+    sys.path[:] = [_ROOT, *named, *installed]
     sys.argv = list(module)
     runpy.run_module(module[0], run_name="__main__", alter_sys=True)

@@ -11,6 +11,7 @@ if __name__ == "__main__":
         "arguments": sys.argv[1:],
         "environment": dict(os.environ),
         "folder": os.getcwd(),
+        "path": sys.path,
         "files": resource.getrlimit(resource.RLIMIT_NOFILE),
         "interrupts": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
         "terminates": signal.getsignal(signal.SIGTERM) is signal.SIG_DFL,

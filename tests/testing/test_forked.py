@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from testing.forked import Forked
+from testing.serving import ROOT
 
 MODULE = "tests.testing.seen"
 
@@ -24,12 +25,16 @@ def seen_by(process: Forked) -> dict[str, Any]:
 def test_a_fork_has_what_it_is_given_and_nothing_else(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
-    process = Forked((MODULE, "3", "more"), tmp_path, {"ONLY": "this"})
+    process = Forked((MODULE, "3", "more"), tmp_path, {"PYTHONPATH": "/this"})
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with process.stderr:
-        assert seen_by(process) == {
+        seen = seen_by(process)
+        root, named, *installed = seen.pop("path")
+        assert (root, named) == (str(ROOT), "/this")
+        assert str(ROOT / "clients" / "python" / "src") not in installed
+        assert seen == {
             "arguments": ["3", "more"],
-            "environment": {"ONLY": "this"},
+            "environment": {"PYTHONPATH": "/this"},
             "folder": str(tmp_path),
             "files": [soft - 1, hard],
             "interrupts": True,

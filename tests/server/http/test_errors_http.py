@@ -25,6 +25,7 @@ ELSEWHERE = {
     problems.DOCUMENT_NOT_FOUND,
     problems.TEXT_NOT_FOUND,
     problems.NOT_FORGETTABLE,
+    problems.NOT_EXTRACTABLE,
     problems.TEXT_ROLLED_BACK,
     problems.INVALID_API_KEY,
     problems.NOT_ALLOWED,

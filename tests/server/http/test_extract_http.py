@@ -65,6 +65,12 @@ def begun(server: Server, name: str = "a.md", content: bytes = SLOW) -> socket.s
     return connection
 
 
+def afresh(server: Server) -> Server:
+    """The server, not forked: Python reads `sitecustomize` where it starts."""
+    server.forks = False
+    return server
+
+
 def hidden(folder: Path, module: str) -> Path:
     """A folder that Python is started with, so that it does not find the module."""
     (folder / "sitecustomize.py").write_text(f"import sys; sys.modules[{module!r}] = None")
@@ -248,7 +254,7 @@ def test_neither_a_files_name_nor_its_text_is_logged_or_listed(server: Server) -
 
 def test_without_the_client_nothing_is_extracted(tiny_weights: Path, tmp_path: Path) -> None:
     without = hidden(tmp_path, "onceread")
-    with started(tiny_weights, without, SOURCE) as server, client(server) as http:
+    with afresh(started(tiny_weights, without, SOURCE)) as server, client(server) as http:
         assert http.get("/version").json()["extracts"] == []
         for suffix, kind in (("docx", "[docx]"), ("xhtml", "[html]"), ("md", "")):
             detail = problem(sent(http, f"a.{suffix}", b"text"), 415, "unsupported_media_type")["detail"]
@@ -257,7 +263,8 @@ def test_without_the_client_nothing_is_extracted(tiny_weights: Path, tmp_path: P
 
 
 def test_a_kind_whose_library_is_missing_is_not_extracted(tiny_weights: Path, tmp_path: Path) -> None:
-    with started(tiny_weights, hidden(tmp_path, "mammoth"), SOURCE) as server, client(server) as http:
+    without = hidden(tmp_path, "mammoth")
+    with afresh(started(tiny_weights, without, SOURCE)) as server, client(server) as http:
         assert http.get("/version").json()["extracts"] == ["epub", "html", "md", "pdf"]
         detail = problem(sent(http, "a.docx", b"text"), 415, "unsupported_media_type")["detail"]
         assert "needs mammoth" in detail

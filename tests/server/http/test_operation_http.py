@@ -39,7 +39,8 @@ def test_health_and_version_name_model_and_store(http: httpx.Client) -> None:
         "question_characters": 8192,
         "answer_tokens": 4096,
     }
-    assert version == {**named, "fingerprint": version["fingerprint"], "limits": limits}
+    found = {name: version[name] for name in ("fingerprint", "extracts")}
+    assert version == {**named, **found, "limits": limits}
     assert len(version["fingerprint"]) == 64
     assert http.get("/health").json() == {"status": "ready", **version}
 
