@@ -32,8 +32,8 @@ WARM_UP = 20
 PAUSE_SECONDS_MAX = 0.01
 START_SECONDS_MAX = 60
 BEGINNINGS = (
-    b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nX: ",
-    b"POST /v1/sessions/small/text HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n",
+    b"GET /v1/sessions HTTP/1.1\r\nHost: localhost\r\nX: ",
+    b"POST /v1/sessions/small/text HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n",
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from server.cli import keys, stores
 from server.cli.flags import add_flags, flags_of
 from server.http.auth import must_be_guarded
+from server.http.browser_guard import BrowserGuard
 from server.observability import logs
 from server.settings import Settings, SettingsError
 from server.store.base import StoreError
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _serve(_: argparse.Namespace, settings: Settings) -> int:
     must_be_guarded(settings)
+    # Refuses invalid hosts and origins before the weights are loaded.
+    BrowserGuard.of(settings)
     # Read by OpenMP when torch is loaded: threads that wait for the model's next step sleep, and leave the event loop
     # the core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

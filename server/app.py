@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from model import weights
@@ -25,7 +26,9 @@ from server.engine.scheduler import Batch, Scheduler
 from server.http.access_log import AccessLog
 from server.http.admission import Admission
 from server.http.auth import Auth
+from server.http.browser_guard import BrowserGuard
 from server.http.gate import Gate
+from server.http.origins import cors_options, parse_origins
 from server.http.problems import METHOD_NOT_ALLOWED, error_response
 from server.http.routes import docs, documents, extract, openai, operation, page, queries, sessions, snapshots, text
 from server.http.services import Services
@@ -75,11 +78,15 @@ def build_app(services: Services | None = None) -> FastAPI:
         app.state.services = services
         app.add_middleware(
             Gate,
+            browser_guard=BrowserGuard.of(services.settings),
             auth=Auth(services.settings.keys_file),
             admission=services.admission,
             settings=services.settings,
             metrics=services.metrics,
         )
+        if origins := parse_origins(services.settings.origins):
+            # Around the gate: a preflight has no key, and a refusal must be readable for the page.
+            app.add_middleware(CORSMiddleware, **cors_options(origins))
         app.add_middleware(AccessLog)
     return app
 

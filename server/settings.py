@@ -29,6 +29,10 @@ class ListenSettings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     keys_file: Path | None = Field(None, description="API keys file; without one the server requires no key")
     open: bool = Field(False, description="allow listening beyond loopback without a keys file")
+    hosts: str = Field(
+        "", description="names of this server beside loopback ones, if it requires no key, comma-separated; * for any"
+    )
+    origins: str = Field("", description="origins of other web pages that may use this server, comma-separated")
     page: bool = Field(True, description="serve the page at /")
 
 

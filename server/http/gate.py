@@ -1,10 +1,11 @@
 """The gate in front of every route. A request passes it in this order:
 
 1. it gets its id, the caller's or a new one;
-2. its API key gives it an identity, whose scopes must cover the route;
-3. a body that says that it is too large is refused before it is read;
-4. admission: not while the server shuts down, nor beyond the queues' limits or the tenant's quotas;
-5. its body is read under limits of size, nesting and the tenant's upload rate.
+2. if the server requires no keys, its `Host` and its `Origin` are checked;
+3. its API key gives it an identity, whose scopes must cover the route;
+4. a body that says that it is too large is refused before it is read;
+5. admission: not while the server shuts down, nor beyond the queues' limits or the tenant's quotas;
+6. its body is read under limits of size, nesting and the tenant's upload rate.
 
 Every failure from here on, the routes' too, is answered as a problem.
 """
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.http.admission import Admission
 from server.http.auth import Auth, must_be_allowed
 from server.http.body_limits import bounded, is_json, is_long, must_fit
+from server.http.browser_guard import BrowserGuard
 from server.http.permissions import call_of, is_open
 from server.http.problems import error_response
 from server.http.quotas import Turn
@@ -85,9 +87,16 @@ class Gate:
     """ASGI middleware."""
 
     def __init__(
-        self, app: ASGIApp, auth: Auth, admission: Admission, settings: RequestSettings, metrics: Metrics
+        self,
+        app: ASGIApp,
+        browser_guard: BrowserGuard | None,
+        auth: Auth,
+        admission: Admission,
+        settings: RequestSettings,
+        metrics: Metrics,
     ) -> None:
         self._app = app
+        self._browser_guard = browser_guard
         self._auth = auth
         self._admission = admission
         self._body_bytes = settings.body_bytes
@@ -113,8 +122,10 @@ class Gate:
             phase.observe(time.perf_counter() - began)
 
     def _admitted(self, exchange: Exchange) -> Turn | None:
-        """Steps 2 to 4; only a request that the permissions know gets an identity, and no other reaches a route."""
+        """Steps 2 to 5; only a request that the permissions know gets an identity, and no other reaches a route."""
         scope, headers, call = exchange.scope, exchange.headers, exchange.call
+        if self._browser_guard is not None:
+            self._browser_guard.check(scope["method"], scope["path"], headers)
         if is_open(scope["path"]):
             return None
         identity = self._auth.identify(headers.get("authorization"))

@@ -51,6 +51,7 @@ INVALID_UTF8 = ProblemType(400, "invalid_utf8", "Text is not UTF-8", CLIENT)
 DIGEST_MISMATCH = ProblemType(400, "digest_mismatch", "Body does not match its Content-Digest", CLIENT)
 INVALID_API_KEY = ProblemType(401, "invalid_api_key", "Invalid API key", "authentication_error")
 NOT_ALLOWED = ProblemType(403, "not_allowed", "API key lacks the required scope", "permission_error")
+ORIGIN_NOT_ALLOWED = ProblemType(403, "origin_not_allowed", "Page of another origin", "permission_error")
 NOT_FOUND = ProblemType(404, "not_found", "Route not found", MISSING)
 SESSION_NOT_FOUND = ProblemType(404, "session_not_found", "Session not found", MISSING)
 SNAPSHOT_NOT_FOUND = ProblemType(404, "snapshot_not_found", "Snapshot not found", MISSING)
@@ -67,6 +68,7 @@ TEXT_ROLLED_BACK = ProblemType(409, "text_rolled_back", "Store lost acknowledged
 SESSION_EXPIRED = ProblemType(410, "session_expired", "Session expired", MISSING)
 BODY_TOO_LARGE = ProblemType(413, "body_too_large", "Request body too large", CLIENT)
 UNSUPPORTED_MEDIA_TYPE = ProblemType(415, "unsupported_media_type", "Unsupported media type", CLIENT)
+HOST_NOT_ALLOWED = ProblemType(421, "host_not_allowed", "Host is not a name of this server", CLIENT)
 INVALID_FIELD = ProblemType(422, "invalid_field", "Invalid field", CLIENT)
 NOT_FORGETTABLE = ProblemType(422, "not_forgettable", "This memory cannot forget a document", CLIENT)
 NOT_EXTRACTABLE = ProblemType(422, "not_extractable", "Text of this file cannot be extracted", CLIENT)
@@ -100,6 +102,8 @@ ROWS: Mapping[type[Exception], Row] = {
     http.DigestMismatch: Row(DIGEST_MISMATCH),
     http.InvalidApiKey: Row(INVALID_API_KEY),
     http.NotAllowed: Row(NOT_ALLOWED),
+    http.HostNotAllowed: Row(HOST_NOT_ALLOWED),
+    http.OriginNotAllowed: Row(ORIGIN_NOT_ALLOWED),
     http.TooSlow: Row(TOO_SLOW),
     http.BodyTooLarge: Row(BODY_TOO_LARGE),
     http.UnsupportedMediaType: Row(UNSUPPORTED_MEDIA_TYPE),

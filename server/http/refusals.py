@@ -7,6 +7,8 @@ HttpError
  ├── DigestMismatch         the body's digest is not its Content-Digest
  ├── InvalidApiKey          no key, or an unknown, expired or revoked one
  ├── NotAllowed             the key lacks a scope
+ ├── HostNotAllowed         the server requires no key, and the Host is not a name of it
+ ├── OriginNotAllowed       the server requires no key, and another origin's page would change something
  ├── TooSlow                headers or body took too long
  ├── BodyTooLarge           the body exceeds the route's limit
  ├── UnsupportedMediaType   the route does not take this Content-Type
@@ -38,6 +40,14 @@ class InvalidApiKey(HttpError):
 
 
 class NotAllowed(HttpError):
+    pass
+
+
+class HostNotAllowed(HttpError):
+    pass
+
+
+class OriginNotAllowed(HttpError):
     pass
 
 

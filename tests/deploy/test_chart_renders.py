@@ -38,7 +38,10 @@ AUTOSCALING: dict[str, Values] = {kind: {"autoscaling": {"kind": kind}} for kind
 WAYS_IN: dict[str, Values] = {
     "service": {},
     "gateway": {"gateway": {"enabled": True, "parentRefs": [{"name": "door"}], "hostnames": ["books.example"]}},
-    "gateway of another": {"gateway": {"enabled": True, "parentRefs": [{"name": "door"}], "envoyGateway": False}},
+    "gateway of another": {
+        "gateway": {"enabled": True, "parentRefs": [{"name": "door"}], "envoyGateway": False},
+        "hosts": ["books.example"],
+    },
     "nginx": {"ingress": {"enabled": True, "host": "books.example", "controller": "nginx", "className": "nginx"}},
     "haproxy": {"ingress": {"enabled": True, "host": "books.example", "controller": "haproxy", "tlsSecret": "tls"}},
 }
@@ -144,6 +147,9 @@ def test_helm_lint_has_no_warnings(program: str) -> None:
         (merged(LEAST, {"store": {"durability": "fsync+replica"}}), "needs an external store"),
         (merged(LEAST, {"gateway": {"enabled": True}}), "name the Gateway"),
         (merged(LEAST, {"ingress": {"enabled": True}}), "name the host"),
+        (merged(GIVEN, WAYS_IN["gateway"], {"gateway": {"hostnames": []}}), r"gateway\.hostnames or hosts"),
+        (merged(GIVEN, {"hosts": ["a,b"]}), "/hosts/0"),
+        (merged(LEAST, {"settings": {"hosts": "a"}}), "propertyName 'hosts'"),
         (merged(LEAST, {"store": {"url": "redis://user:password@host"}}), "/store/url"),
         (merged(LEAST, {"secrets": {"sealKeys": "short"}}), "/secrets/sealKeys"),
         (merged(LEAST, {"settings": {"port": 80}}), "propertyName 'port'"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from server.http.hosts import AllowedHosts, Host
 from server.settings import Settings
 from tests.deploy.charts import CHART, LEAST, NAMESPACE, Manifest, Rendered, Values, merged
 
@@ -303,6 +304,27 @@ def test_the_test_pod_calls_the_service(plain: Rendered) -> None:
     assert is_open["value"] == "false"
     script = plain.the("ConfigMap", "test")["data"]["quickstart.py"]
     assert script.strip() == (CHART / "files" / "quickstart.py").read_text().strip()
+
+
+def test_a_server_without_keys_knows_every_name_that_the_chart_gives_it() -> None:
+    open_ = {"secrets": {"existing": "s"}, "keys": {"open": True}}
+    gateway = {"gateway": {**ROUTED["gateway"], "hostnames": ["books.example", "*.notes.example"]}}
+    ingress = {"ingress": {"enabled": True, "host": "texts.example"}}
+    chart = Rendered(merged(open_, gateway, ingress, {"hosts": ["more.example:8000"]}))
+    named = AllowedHosts("0.0.0.0", settings(chart)["ONCEREAD_HOSTS"])
+    service = chart.the("Service")["metadata"]["name"]
+    inside = [
+        service,
+        f"{service}.{NAMESPACE}",
+        f"{service}.{NAMESPACE}.svc",
+        f"{service}.{NAMESPACE}.svc.cluster.local",
+    ]
+    outside = ["books.example", "a.notes.example", "texts.example", "more.example"]
+    for name in [*inside, *outside]:
+        assert named.allow(Host(name, 8000)), name
+    assert not named.allow(Host("evil.example", 8000))
+    # With keys no name is checked.
+    assert "ONCEREAD_HOSTS" not in settings(of(gateway, ingress, {"keys": {"open": True}}))
 
 
 def test_two_releases_in_one_namespace_share_no_object() -> None:

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from server.http.hosts import AllowedHosts, Host
 from server.settings import Settings
 from tests.deploy.charts import CHART, DEPLOY
 from tests.deploy.compositions import ONE, REPLICAS, load, one, replicas, untagged
@@ -76,6 +77,15 @@ def test_the_replicas_share_keys_store_and_network_alias() -> None:
         assert "servers" in server["networks"]["default"]["aliases"]
         assert server["ports"] == []
     assert services["gateway"]["ports"] == one()["onceread"]["ports"]
+
+
+def test_the_servers_know_their_names_in_the_network() -> None:
+    services = replicas()
+    for server in (service for name, service in services.items() if name.startswith("onceread")):
+        named = AllowedHosts("0.0.0.0", server["environment"]["ONCEREAD_HOSTS"])
+        for name in (*server["networks"]["default"]["aliases"], "onceread", "onceread-2", "onceread-3", "gateway"):
+            assert named.allow(Host(name, 8000)), name
+        assert not named.allow(Host("evil.example", 8000))
 
 
 def test_valkeys_durability_settings_are_set_and_commented() -> None:

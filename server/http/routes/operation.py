@@ -29,14 +29,14 @@ async def readyz(services: TheServices) -> Response:
     return Response(status_code=200)
 
 
-@router.get("/health", responses=_NOT_NOW)
+@router.get("/health", responses=problems(421, 503))
 async def health(services: TheServices) -> JSONResponse:
     """`readyz` and `version` in one."""
     await _must_be_ready(services)
     return JSONResponse({"status": "ready", **_identity(services)})
 
 
-@router.get("/version")
+@router.get("/version", responses=problems(421))
 async def version(services: TheServices) -> JSONResponse:
     """Version of the server, the model that it serves with its limits, kind of store and durability."""
     return JSONResponse(_identity(services))

@@ -26,13 +26,14 @@ _BEARER = HTTPBearer(auto_error=False, description="An API key; required if the 
 _DESCRIPTIONS = {
     400: "Invalid request",
     401: "Invalid API key",
-    403: "API key lacks the required scope",
+    403: "API key lacks the required scope, or a page of another origin may not change anything",
     404: "Session not found",
     408: "Request timeout",
     409: "Conflict with the session's current state",
     410: "Session expired",
     413: "Request body too large",
     415: "Unsupported media type",
+    421: "Host is not a name of this server",
     422: "Invalid field",
     429: "Server overloaded or quota exceeded",
     500: "Internal server error",
@@ -51,7 +52,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 EVENT_STREAM = "text/event-stream"
 EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {EVENT_STREAM: {}}}}
-PROBLEMS = problems(400, 401, 403, 404, 408, 410, 422, 429, 500, 503, 507)
+PROBLEMS = problems(400, 401, 403, 404, 408, 410, 421, 422, 429, 500, 503, 507)
 CONFLICT = problems(409)
 TOO_LARGE = problems(413)
 WRONG_TYPE = problems(415)

@@ -175,7 +175,7 @@ def test_the_gateway_does_not_buffer_uploads(http: httpx.Client) -> None:
 
 def test_slow_clients_are_cut_off(http: httpx.Client, gateway: Gateway) -> None:
     session = created(http)
-    head = f"POST /v1/sessions/{session}/text HTTP/1.1\r\nHost: books\r\nContent-Type: text/plain\r\n"
+    head = f"POST /v1/sessions/{session}/text HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
     with ThreadPoolExecutor(2) as threads:
         headers = threads.submit(last_words, gateway.port, head)
         body = threads.submit(last_words, gateway.port, head + "Content-Length: 1000\r\n\r\nThe beginning")

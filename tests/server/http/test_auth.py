@@ -98,7 +98,9 @@ async def test_a_route_without_permissions_gets_no_identity() -> None:
 
     settings = Settings()
     admission = Admission(settings, lambda tenant: None)
-    app.add_middleware(Gate, auth=Auth(None), admission=admission, settings=settings, metrics=Metrics())
+    app.add_middleware(
+        Gate, browser_guard=None, auth=Auth(None), admission=admission, settings=settings, metrics=Metrics()
+    )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
         statuses = [(await http.get(path)).status_code for path in ("/v1/sessions", "/v1/forgotten", "/v1/nowhere")]

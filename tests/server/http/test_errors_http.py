@@ -42,11 +42,13 @@ ELSEWHERE = {
 }
 KINDS = {
     400: "invalid_request_error",
+    403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
     409: "conflict_error",
     413: "invalid_request_error",
     415: "invalid_request_error",
+    421: "invalid_request_error",
     422: "invalid_request_error",
 }
 Send = Callable[[httpx.Client], httpx.Response]
@@ -118,6 +120,8 @@ CASES: list[tuple[ProblemType, str | None, Send]] = [
     ),
     (problems.BODY_TOO_LARGE, None, text(b'{"text": "' + b"x" * (1 << 20) + b'"}', Content_Type="application/json")),
     (problems.UNSUPPORTED_MEDIA_TYPE, None, text(b"x", Content_Type="image/png")),
+    (problems.HOST_NOT_ALLOWED, None, text(b"x", Host="evil.example")),
+    (problems.ORIGIN_NOT_ALLOWED, None, text(b"x", Origin="http://evil.example")),
 ]
 
 

@@ -157,7 +157,7 @@ def test_the_size_of_all_headers_is_limited(server: Server, more: int, status: i
 
 @pytest.mark.parametrize(("more", "status"), [(0, b"100"), (1, b"413")])
 def test_a_too_large_content_length_is_refused_without_100_continue(server: Server, more: int, status: bytes) -> None:
-    head = "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    head = "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(f"{head}Content-Length: {BODY_BYTES + more}\r\n\r\n".encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 " + status)

@@ -53,7 +53,8 @@ def becomes(http: httpx.Client, sample: str, value: float) -> None:
 def send_raw(server: Server, path: str, headers: dict[str, str], body: bytes = b"") -> socket.socket:
     """A connection on which a request was sent, and nothing was waited for."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
-    lines = [f"POST {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    fields = (f"{name}: {value}" for name, value in ({"Host": "localhost"} | headers).items())
+    lines = [f"POST {path} HTTP/1.1", *fields, "", ""]
     connection.sendall("\r\n".join(lines).encode() + body)
     return connection
 

@@ -23,17 +23,18 @@ CROWD = 1000
 PASSES_MAX = 2000
 PASS_SECONDS = 0.05
 TEXT = "/v1/sessions/book/text"
+HERE = "Host: localhost\r\n"
 # What a slow client begins with, and what it goes on with byte by byte; None: it waits.
 BEGINNINGS: dict[str, tuple[bytes, bytes | None]] = {
     "silent": (b"", None),
-    "headers": (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: ", b"x"),
-    "text": (f"POST {TEXT} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode(), b"x"),
-    "chunks": (f"POST {TEXT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode(), b"1\r\nx\r\n"),
+    "headers": (b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ", b"x"),
+    "text": (f"POST {TEXT} HTTP/1.1\r\n{HERE}Content-Length: 1000000\r\n\r\n".encode(), b"x"),
+    "chunks": (f"POST {TEXT} HTTP/1.1\r\n{HERE}Transfer-Encoding: chunked\r\n\r\n".encode(), b"1\r\nx\r\n"),
     "json": (
-        b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n",
+        f"POST /v1/sessions HTTP/1.1\r\n{HERE}Content-Type: application/json\r\nContent-Length: 9999\r\n\r\n".encode(),
         b" ",
     ),
-    "idle": (b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", None),
+    "idle": (b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", None),
 }
 
 

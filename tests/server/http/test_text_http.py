@@ -231,8 +231,8 @@ def test_an_interrupted_upload_keeps_its_whole_pieces_and_can_be_resumed(roomy_w
     with server, client(server) as http:
         session = created(http)
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            head = f"POST /v1/sessions/{session}/text HTTP/1.1\r\nHost: x\r\nContent-Length: {len(document)}\r\n\r\n"
-            connection.sendall(head.encode() + document[:broken_at])
+            head = f"POST /v1/sessions/{session}/text HTTP/1.1\r\nHost: localhost\r\n"
+            connection.sendall(f"{head}Content-Length: {len(document)}\r\n\r\n".encode() + document[:broken_at])
             accepted = 2 * PIECE_BYTES_MAX
             shown_once(http, session, lambda body: body["text"]["accepted_bytes"] == accepted)
         assert offsets(http, session)[0] == accepted

@@ -10,8 +10,9 @@ OncereadError
       │    ├── InvalidRequest 400      ├── DigestMismatch 400      ├── BodyTooLarge 413
       │    ├── InvalidUtf8 400         ├── MethodNotAllowed 405    └── UnsupportedMediaType 415
       │    ├── InvalidField 422        ├── NotForgettable 422      └── NotExtractable 422
-      ├── Denied                  the API key does not allow the request
-      │    ├── InvalidApiKey 401       └── NotAllowed 403
+      ├── Denied                  the caller may not do this
+      │    ├── InvalidApiKey 401       ├── HostNotAllowed 421
+      │    ├── NotAllowed 403          └── OriginNotAllowed 403
       ├── Missing                 the resource does not exist
       │    ├── NotFound 404            ├── SnapshotNotFound 404    └── SessionExpired 410
       │    ├── SessionNotFound 404     ├── DocumentNotFound 404    └── TextNotFound 404
@@ -135,7 +136,7 @@ class NotExtractable(BadRequest):
 
 
 class Denied(ApiError):
-    """The API key does not allow the request."""
+    """The caller may not do this: by its API key, or under this name on a server that requires no key."""
 
 
 class InvalidApiKey(Denied):
@@ -144,6 +145,14 @@ class InvalidApiKey(Denied):
 
 class NotAllowed(Denied):
     code = "not_allowed"
+
+
+class HostNotAllowed(Denied):
+    code = "host_not_allowed"
+
+
+class OriginNotAllowed(Denied):
+    code = "origin_not_allowed"
 
 
 class Missing(ApiError):

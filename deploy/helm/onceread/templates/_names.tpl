@@ -44,6 +44,16 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{/* The names that clients call a server without keys by. */}}
+{{- define "onceread.hosts" -}}
+{{- $name := include "onceread.name" . }}
+{{- $inside := printf "%s.%s" $name .Release.Namespace }}
+{{- $hosts := list $name $inside (printf "%s.svc" $inside) (printf "%s.svc.cluster.local" $inside) }}
+{{- if .Values.gateway.enabled }}{{ $hosts = concat $hosts .Values.gateway.hostnames }}{{ end }}
+{{- if .Values.ingress.enabled }}{{ $hosts = append $hosts .Values.ingress.host }}{{ end }}
+{{- concat $hosts (.Values.hosts | default list) | join "," }}
+{{- end }}
+
 {{/* Pod Security level restricted, with a read-only root. */}}
 {{- define "onceread.podSecurity" -}}
 runAsNonRoot: true
