@@ -23,14 +23,14 @@ export class FailingServer {
     signal?.throwIfAborted();
     await new Promise(setImmediate);
     if (url === "livez") return this.#pick([() => new Response("ok"), lost]);
-    const answer = () =>
-      method === "PATCH" ? this.#append(Number(headers["Upload-Offset"]), Buffer.from(body)) : this.#state();
+    const bytes = Buffer.from((await body?.arrayBuffer()) ?? "");
+    const answer = () => (method === "PATCH" ? this.#append(Number(headers["Upload-Offset"]), bytes) : this.#state());
     if (this.next() >= this.share) return answer();
     this.failures += 1;
     return this.#pick([
       lost,
       () => lost(answer()),
-      () => lost(method === "PATCH" && this.#append(Number(headers["Upload-Offset"]), this.#cut(Buffer.from(body)))),
+      () => lost(method === "PATCH" && this.#append(Number(headers["Upload-Offset"]), this.#cut(bytes))),
       () => problem(503, "draining", {}, 1),
       () => problem(429, "overloaded", {}, 1),
       () => new Response("no upstream", { status: 502 }),

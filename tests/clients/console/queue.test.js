@@ -69,7 +69,7 @@ test("decoded text goes on after its ASCII beginning, behind what came between",
   globalThis.fetch = async (url, { method, body, headers } = {}) => {
     if (url === "version") return Response.json({ extracts: [] });
     if (method !== "PATCH") return Response.json({ text: { accepted_bytes: text.length } });
-    const sent = Buffer.from(body).toString("latin1");
+    const sent = Buffer.from(await body.arrayBuffer()).toString("latin1");
     if (sent.includes("\xfc") && !sent.includes("\xc3")) {
       text += plain;
       const encoding = "WINDOWS-1252";

@@ -7,7 +7,7 @@ import { install, random } from "./browser_parts.js";
 import { FailingServer, problem } from "./failing_server.js";
 
 const database = install();
-const { Upload, PIECE_BYTES, wholeCharacters } = await import("../../../clients/console/page/reading/upload.js");
+const { Upload, PIECE_BYTES, pieceOf } = await import("../../../clients/console/page/reading/upload.js");
 const { keep, unfinished } = await import("../../../clients/console/page/reading/unfinished.js");
 
 function drawn(next, length) {
@@ -83,24 +83,35 @@ test("other bytes in the middle end it, and nothing is sent after them", async (
   assert.equal(server.text.length, PIECE_BYTES + 6);
 });
 
-test("a piece ends with a whole character", () => {
+test("a piece ends with a whole character, and the last with the text", async () => {
   const next = random(1);
-  for (let trial = 0; trial < 2000; trial += 1) {
-    const text = Array.from({ length: 8 }, () => [..."aé日🙂"][Math.floor(next() * 4)]).join("");
-    const bytes = new TextEncoder().encode(text);
-    const cut = 4 + Math.floor(next() * (bytes.length - 3));
-    const piece = wholeCharacters(bytes.buffer.slice(0, cut));
-    const whole = new TextDecoder("utf-8", { fatal: true }).decode(piece);
-    assert.ok(text.startsWith(whole));
-    assert.ok(cut - piece.byteLength < 4);
-    assert.ok(new TextDecoder().decode(bytes.subarray(piece.byteLength, cut)).length <= 3);
+  const encoder = new TextEncoder();
+  for (let trial = 0; trial < 200; trial += 1) {
+    const signs = Array.from({ length: 8 }, () => [..."aé日🙂"][Math.floor(next() * 4)]).join("");
+    const bytes = encoder.encode("x".repeat(PIECE_BYTES - 1 - Math.floor(next() * 8)) + signs);
+    const piece = await pieceOf(new Blob([bytes]), 0);
+    new TextDecoder("utf-8", { fatal: true }).decode(await piece.arrayBuffer());
+    assert.ok(piece.size > Math.min(bytes.length, PIECE_BYTES) - 4);
+    assert.equal((await pieceOf(new Blob([bytes]), piece.size)).size, bytes.length - piece.size);
   }
 });
 
-test("bytes that are no UTF-8 are sent all the same", () => {
-  const bytes = new Uint8Array(100).fill(0xbf).buffer;
-  assert.equal(wholeCharacters(bytes).byteLength, 100);
-  assert.ok(wholeCharacters(new Uint8Array([0xff]).buffer).byteLength > 0);
+test("bytes that are no UTF-8 are sent all the same", async () => {
+  const next = random(2);
+  for (let trial = 0; trial < 200; trial += 1) {
+    const text = new Blob([new Uint8Array(PIECE_BYTES), drawn(next, 8)]);
+    assert.ok((await pieceOf(text, Math.floor(next() * 12))).size > PIECE_BYTES - 4);
+  }
+});
+
+test("a file that cannot be read ends it, and the server is not waited for", async () => {
+  globalThis.fetch = new FailingServer(random(1), 0).fetch;
+  const text = new Blob(["text"]);
+  text.slice = () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotReadableError")) });
+  const upload = Upload.begin("s", "a.txt", text);
+  await upload.run();
+  assert.equal(upload.state, "failed");
+  assert.equal(upload.error.name, "NotReadableError");
 });
 
 test("a refusal that time does not mend ends it", async () => {

@@ -20,6 +20,8 @@ NOVEL = prose(3, 380_000)
 # Two pieces of 1 MiB and a half.
 LONG = (prose(7, 100_000) * 30).encode()[: 5 * 1024 * 512].decode(errors="ignore")
 READ_MILLISECONDS = 120_000
+MIB = 1 << 20
+LINE = b"A line of text as long as lines are, and after it comes another, and another.\n"
 
 
 def save_weights(folder: Path) -> Path:
@@ -34,6 +36,15 @@ def serving(folder: Path) -> Iterator[Server]:
     """A server with those weights and a store that outlives it, both in a folder."""
     with Server(save_weights(folder / "weights"), f"sqlite:///{folder / 'store'}") as server:
         yield server
+
+
+def written(file: Path, mib: int) -> Path:
+    """The file, with so much text."""
+    piece = (LINE * (MIB // len(LINE) + 1))[:MIB]
+    with file.open("wb") as out:
+        for _ in range(mib):
+            out.write(piece)
+    return file
 
 
 class Gate:

@@ -8,7 +8,7 @@ import { at } from "./sessions.js";
  *
  * @param {string} id
  * @param {number} offset
- * @param {ArrayBuffer} bytes
+ * @param {Blob} bytes
  * @param {string} document
  * @param {AbortSignal} signal
  * @returns {Promise<{accepted_bytes: number}>}

@@ -136,12 +136,10 @@ export class Upload extends EventTarget {
   async #attempt() {
     const { session, document, start, sent } = this.of;
     const text = /** @type {Blob} */ (this.of.text);
-    // Read before it is sent: an error here is the file's, and not the connection's.
-    const bytes = await text.slice(sent, sent + PIECE_BYTES).arrayBuffer();
-    const piece = sent + bytes.byteLength < text.size ? wholeCharacters(bytes) : bytes;
     await this.#retried(async () => {
+      const piece = await pieceOf(text, sent);
       await append(session, start + sent, piece, document, this.#stop.signal);
-      this.of.sent = sent + piece.byteLength;
+      this.of.sent = sent + piece.size;
     });
     await progressed(this.of);
     this.dispatchEvent(new Event("change"));
@@ -205,18 +203,30 @@ export class Upload extends EventTarget {
 }
 
 /**
- * Bytes of UTF-8 up to the end of the last character that is whole, so that another text can follow if this one is
- * stopped here.
+ * The next piece of a text, which the browser reads as it sends it: its bytes are never in this tab. Its last bytes are
+ * read here; an error then is the file's, and not the connection's. It ends with a whole character, so that another
+ * text can follow if this one is stopped there.
  *
- * @param {ArrayBuffer} bytes
+ * @param {Blob} text
+ * @param {number} from
  */
-export function wholeCharacters(bytes) {
-  const all = new Uint8Array(bytes);
-  for (let back = 1; back <= 3 && back < all.length; back += 1) {
-    const byte = all[all.length - back] ?? 0;
+export async function pieceOf(text, from) {
+  const end = Math.min(from + PIECE_BYTES, text.size);
+  const last = new Uint8Array(await text.slice(Math.max(from, end - 4), end).arrayBuffer());
+  return text.slice(from, end < text.size ? end - unfinishedBytes(last) : end);
+}
+
+/**
+ * How many bytes at the end are the beginning of a character in UTF-8.
+ *
+ * @param {Uint8Array} last at least four bytes
+ */
+function unfinishedBytes(last) {
+  for (let back = 1; back <= 3; back += 1) {
+    const byte = last[last.length - back] ?? 0;
     if ((byte & 0xc0) === 0x80) continue;
     const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-    return length > back ? bytes.slice(0, all.length - back) : bytes;
+    return length > back ? back : 0;
   }
-  return bytes;
+  return 0;
 }
