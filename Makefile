@@ -10,7 +10,7 @@ WEIGHTS := model/smollm2
 # What `npm ci` writes last: the tools that check the page are installed.
 CONSOLE := clients/console/node_modules/.package-lock.json
 
-.PHONY: serve weights test test-deploy check bench reliability cuts parts smollm2 clean
+.PHONY: serve weights test test-deploy check bench reliability cuts screenshots parts smollm2 clean
 
 serve: $(VENV)/serve $(if $(filter-out $(WEIGHTS),$(ONCEREAD_WEIGHTS)),,weights)  ## Serves on 127.0.0.1:8000 with the ONCEREAD_* settings of the environment.
 	$(BIN)/python -m server
@@ -37,6 +37,9 @@ reliability: $(VENV)/develop  ## The long run of every fault check, into reliabi
 
 cuts: $(VENV)/develop  ## 20 MB over a connection that breaks a hundred times.
 	PYTHONPATH=clients/python/src $(BIN)/python -m tests.clients.cuts
+
+screenshots: $(VENV)/develop weights  ## The page's pictures in docs/, with BOOK=persuasion.txt.
+	$(BIN)/python -m tests.clients.console.screenshots $(BOOK)
 
 parts:  ## Debian packages that the tests use; as root.
 	@missing=; for part in redis-server haproxy strace nft nginx promtool chromium; do command -v $$part >/dev/null || missing=yes; done; \

@@ -39,6 +39,7 @@ export const strings = {
     reading: "reading",
     quarantined: "damaged",
     uploadedMemory: "Uploading a memory",
+    missingHeading: "No such session",
     missing: "This session does not exist. It may have been deleted, or have expired.",
   },
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from testing.browser import Tabs, launched
 from testing.serving import Server, client
+from tests.clients.console.general import save_weights
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,12 @@ def server(tiny_weights: Path) -> Iterator[Server]:
 def http(server: Server) -> Iterator[httpx.Client]:
     with client(server) as http:
         yield http
+
+
+@pytest.fixture(scope="session")
+def general_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights with which answers have sources."""
+    return save_weights(tmp_path_factory.mktemp("weights") / "general")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ export class Asking {
   #stopped = new AbortController();
   #list = el("ol", { class: "answers", reversed: true });
   #session;
+  #asked;
   #entries;
   #unread = "";
   #input = el("textarea", {
@@ -37,9 +38,13 @@ export class Asking {
     el("button", { type: "submit", class: "primary" }, texts.ask),
   );
 
-  /** @param {string} session */
-  constructor(session) {
+  /**
+   * @param {string} session
+   * @param {() => void} asked is called at each question: how far the reading is concerns it from then on
+   */
+  constructor(session, asked) {
     this.#session = session;
+    this.#asked = asked;
     this.#entries = loadEntries(session);
     this.element = el(
       "section",
@@ -89,6 +94,7 @@ export class Asking {
   async #follow(entry) {
     this.#show();
     saveEntries(this.#session, this.#entries);
+    this.#asked();
     const card = /** @type {AnswerCard} */ (this.#cards.get(entry));
     const signal = AbortSignal.any([this.#stopped.signal, card.stopped]);
     await follow(this.#session, entry, () => card.show(this.#unread), signal);

@@ -35,7 +35,7 @@ export class SessionView {
     this.#queue = Queue.of(session.id);
     this.#watch = new Watch(session, this.#queue);
     this.#reading = new Reading(this.#queue, (title) => this.#name(title));
-    this.#asking = new Asking(session.id);
+    this.#asking = new Asking(session.id, this.#watch.look);
     this.#watch.addEventListener("change", () => this.#show(this.#watch.session));
     this.#watch.addEventListener("missing", () => showMissing());
     fill(
@@ -154,6 +154,7 @@ function showMissing() {
   fill(
     must("main"),
     el("a", { class: "back", href: "#/" }, strings.sessions.all),
+    el("h1", {}, strings.sessions.missingHeading),
     el("p", { class: "error" }, strings.sessions.missing),
   );
 }

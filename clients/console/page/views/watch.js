@@ -23,26 +23,27 @@ export class Watch extends EventTarget {
     super();
     this.session = session;
     this.#queue = queue;
-    queue.addEventListener("change", this.#look);
-    document.addEventListener("visibilitychange", this.#look);
+    queue.addEventListener("change", this.look);
+    document.addEventListener("visibilitychange", this.look);
     void this.#run();
   }
 
   close() {
     this.#ended.abort();
-    this.#queue.removeEventListener("change", this.#look);
-    document.removeEventListener("visibilitychange", this.#look);
-    this.#look();
+    this.#queue.removeEventListener("change", this.look);
+    document.removeEventListener("visibilitychange", this.look);
+    this.look();
   }
 
   /** @param {import("../api/types.js").Session} session */
   show(session) {
     this.session = session;
     this.dispatchEvent(new Event("change"));
-    this.#look();
+    this.look();
   }
 
-  #look = () => this.#idle?.abort();
+  /** Asks the server now, rather than at the end of an idle pause. */
+  look = () => this.#idle?.abort();
 
   get #busy() {
     return this.session.status === "reading" || this.#queue.active;
