@@ -25,7 +25,7 @@ check: $(VENV)/develop $(CONSOLE)  ## Lint, format, types, layers.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/node clients/console/node_modules/typescript/bin/tsc -p clients/console
-	$(BIN)/node clients/console/node_modules/prettier/bin/prettier.cjs --config clients/console/package.json --check --log-level warn clients/console/page tests/clients/console
+	$(BIN)/node clients/console/node_modules/prettier/bin/prettier.cjs --config clients/console/package.json --check --log-level warn clients/console/page tests/clients/console server/http/docs
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/develop weights  ## Benchmarks, as JSON in build/bench.json and as a table.
