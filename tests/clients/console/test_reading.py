@@ -96,3 +96,17 @@ def test_an_append_from_elsewhere_does_not_lose_or_double_a_byte(
     choose(page, tmp_path / "mine.txt")
     must_be_read(page, "mine.txt")
     assert text_of(http, session) == b"Theirs. " + b"Mine. " * 100
+
+
+def test_a_damaged_file_is_refused_and_the_next_is_read(
+    page: Page, tabs: Tabs, http: httpx.Client, tmp_path: Path
+) -> None:
+    tabs.expect("status of 4(15|22)")
+    (tmp_path / "damaged.docx").write_bytes(b"not a Word document")
+    (tmp_path / "after.txt").write_text("A text behind it.")
+    session = new_session(page)
+    choose(page, tmp_path / "damaged.docx", tmp_path / "after.txt")
+    expect(row(page, "damaged.docx")).to_have_class("failed")
+    expect(row(page, "damaged.docx")).to_contain_text("docx")
+    must_be_read(page, "after.txt")
+    assert text_of(http, session) == b"A text behind it."
