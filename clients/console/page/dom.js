@@ -34,6 +34,18 @@ export function fill(element, ...children) {
 }
 
 /**
+ * Replaces the buttons of an element; where one of them had the focus, the first of the new ones gets it.
+ *
+ * @param {HTMLElement} element
+ * @param {...Child} children
+ */
+export function offer(element, ...children) {
+  const focused = element.contains(document.activeElement);
+  fill(element, ...children);
+  if (focused) element.querySelector("button")?.focus();
+}
+
+/**
  * A button with a text.
  *
  * @param {string} text

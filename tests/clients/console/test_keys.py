@@ -1,4 +1,4 @@
-"""API keys on the page: asked for, refused, kept only where the box is ticked, and without a scope."""
+"""API keys on the page: asked for, refused, kept only where the box is ticked, and sent only in a header."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Request, expect
 
 from server.http import api_keys
 from server.http.permissions import Scope
@@ -15,6 +15,12 @@ from testing.browser import Tabs
 from testing.serving import Server
 
 WRONG = f"or_{'0' * 16}_{'5' * 64}"
+STORED = """async () => JSON.stringify({
+  local: { ...localStorage },
+  cookies: document.cookie,
+  databases: (await indexedDB.databases()).length,
+  address: location.href,
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,7 @@ def give(page: Page, key: str, keep: bool = False) -> None:
 
 
 def admitted(page: Page) -> None:
-    expect(page.get_by_text("No session yet.").or_(page.locator(".sessions > li").first)).to_be_visible()
+    expect(page.locator(".sidebar .hint:visible, .sessions > li").first).to_be_visible()
     expect(dialog(page)).to_have_count(0)
 
 
@@ -93,6 +99,23 @@ def test_a_key_that_is_kept_outlives_a_reload_until_it_is_forgotten(page: Page, 
     page.get_by_role("button", name="Forget the key").click()
     expect(dialog(page)).to_be_visible()
     assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_key_is_kept_nowhere_else_and_sent_only_as_authorization(page: Page, admin: str) -> None:
+    requests: list[Request] = []
+    page.on("request", lambda request: requests.append(request))
+    give(page, admin, keep=True)
+    admitted(page)
+    page.get_by_role("button", name="New session").click()
+    expect(page.get_by_label("Your question")).to_be_visible()
+    assert admin not in page.evaluate(STORED)
+    assert page.context.cookies() == []
+    sent = [request for request in requests if admin in str(request.headers)]
+    assert any(request.method == "POST" for request in sent)
+    for request in requests:
+        assert admin not in request.url + (request.post_data or "")
+        holders = {name for name, value in request.all_headers().items() if admin in value}
+        assert holders <= {"authorization"}
 
 
 def test_a_key_without_the_scope_says_what_is_missing(tabs: Tabs, page: Page, writer: str) -> None:

@@ -11,7 +11,7 @@ from testing.browser import Tabs
 from testing.replies import eventually
 
 STYLED = "document.body.setAttribute('style', 'color: red')"
-INLINE = "document.body.innerHTML = '<b onclick=\"1\">b</b>'; document.querySelector('b').click()"
+INLINE = "document.body.insertAdjacentHTML('beforeend', '<b onclick=\"1\">b</b>'); document.body.lastChild.click()"
 POLICY = "Content Security Policy"
 
 

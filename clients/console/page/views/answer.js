@@ -1,7 +1,7 @@
 /** One question with its answer, the sources under it, and what can be done with them. */
 
 import { curl, markdown } from "../asking/copies.js";
-import { announce, button, el, fill, write } from "../dom.js";
+import { announce, button, el, fill, offer, write } from "../dom.js";
 import { count } from "../format.js";
 import { strings } from "../strings.js";
 import { openPlace } from "./place.js";
@@ -62,19 +62,19 @@ export class AnswerCard {
     const quiet = { class: "quiet" };
     const clear = button(texts.clear, () => this.#do.clear(this.#entry), quiet);
     if (state === "asking" || state === "waiting")
-      fill(
+      offer(
         this.#actions,
         button(texts.stop, () => this.#stop.abort()),
       );
     else if (state === "answered") {
-      fill(
+      offer(
         this.#actions,
         button(texts.copyMarkdown, () => copy(markdown(this.#entry)), quiet),
         button(texts.copyCurl, () => copy(curl(this.#session, this.#entry)), quiet),
         clear,
       );
     } else
-      fill(
+      offer(
         this.#actions,
         button(texts.again, () => this.#do.again(this.#entry)),
         clear,

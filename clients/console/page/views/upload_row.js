@@ -2,7 +2,7 @@
 
 import { connection } from "../api/connection.js";
 import { ApiError, Unreachable } from "../api/http.js";
-import { announce, button, el, fill, write } from "../dom.js";
+import { announce, button, el, offer, write } from "../dom.js";
 import { bytes, clock, duration, shortCount } from "../format.js";
 import { isDecodable } from "../reading/decoding.js";
 import { strings } from "../strings.js";
@@ -117,17 +117,17 @@ export class UploadRow {
       const encoding = error instanceof ApiError ? error.encoding : undefined;
       const decode = () =>
         attempt(texts.decode(encoding ?? ""), () => this.#queue.decode(this.#upload, encoding ?? ""));
-      fill(this.#actions, isDecodable(encoding) && button(texts.decode(encoding ?? ""), decode), remove(texts.remove));
-    } else if (state === "missing") fill(this.#actions, this.#chooser(), remove(texts.remove));
+      offer(this.#actions, isDecodable(encoding) && button(texts.decode(encoding ?? ""), decode), remove(texts.remove));
+    } else if (state === "missing") offer(this.#actions, this.#chooser(), remove(texts.remove));
     else if (state === "paused")
-      fill(
+      offer(
         this.#actions,
         button(texts.resume, () => this.#upload.resume()),
         remove(texts.stop),
       );
-    else if (state === "sent") fill(this.#actions, remove(texts.remove));
+    else if (state === "sent") offer(this.#actions, remove(texts.remove));
     else
-      fill(
+      offer(
         this.#actions,
         button(texts.pause, () => this.#upload.pause()),
         remove(texts.stop),
