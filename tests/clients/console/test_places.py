@@ -38,8 +38,8 @@ def test_a_source_is_marked_in_the_text_around_it_which_can_be_extended_to_both_
     place = page.get_by_role("region", name="Place in the text")
     mark = place.locator("mark")
     expect(place.locator("span").last).not_to_be_empty()
-    assert mark.text_content() in BOOK
-    assert place.text_content() in BOOK
+    assert (mark.text_content() or "?") in BOOK
+    assert (place.text_content() or "?") in BOOK
     for name in ("Earlier", "Later"):
         step = page.get_by_role("button", name=name, exact=True)
         # A step is 1,200 bytes.
