@@ -54,7 +54,7 @@ function welcome() {
 }
 
 async function refresh() {
-  if (!document.hidden) await sidebar.refresh().catch(() => undefined);
+  if (!document.hidden) await sidebar.refresh(true).catch(() => undefined);
 }
 
 // A file that is dropped beside the zone would replace the page.
@@ -65,6 +65,6 @@ connection.addEventListener("change", () => void refresh());
 addEventListener("hashchange", () => void navigate());
 document.addEventListener("visibilitychange", () => void refresh());
 setInterval(refresh, REFRESH_MILLISECONDS);
-await refresh();
+await sidebar.refresh().catch(() => undefined);
 showServer();
 await navigate();

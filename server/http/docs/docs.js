@@ -11,6 +11,4 @@ SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#docs",
   deepLinking: true,
-  // A description is not sent to swagger.io to be validated.
-  validatorUrl: null,
 });

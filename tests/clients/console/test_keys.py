@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 from server.http import api_keys
 from server.http.permissions import Scope
 from testing.browser import Tabs
+from testing.replies import eventually
 from testing.serving import Server
 
 WRONG = f"or_{'0' * 16}_{'5' * 64}"
@@ -79,6 +80,20 @@ def test_a_key_is_asked_for_until_it_is_right(page: Page, admin: str) -> None:
     expect(dialog(page).get_by_role("alert")).to_contain_text("The server refused this key.")
     give(page, admin)
     admitted(page)
+
+
+def test_a_key_that_is_not_given_is_asked_for_again_only_when_it_is_needed(tabs: Tabs, page: Page) -> None:
+    refused: list[str] = []
+    page.on("response", lambda response: refused.append(response.url) if response.status == 401 else None)
+    page.keyboard.press("Escape")
+    expect(dialog(page)).to_have_count(0)
+    before = len(refused)
+    # What a tab does that is looked at again.
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    eventually(lambda: page.evaluate("true") and len(refused) > before)
+    expect(dialog(page)).to_have_count(0)
+    page.get_by_role("button", name="New session").click()
+    expect(dialog(page)).to_be_visible()
 
 
 def test_a_key_is_forgotten_with_a_reload(page: Page, admin: str) -> None:

@@ -43,6 +43,7 @@ export class Unreachable extends Error {}
  * @property {Record<string, string>} [headers]
  * @property {Record<string, string | number | null | undefined>} [query]
  * @property {AbortSignal} [signal]
+ * @property {boolean} [background] nobody waits for it: a key that is refused is not asked for
  */
 
 /**
@@ -57,7 +58,7 @@ export async function send(path, request = {}) {
     const response = await fetched(path, request, key);
     if (response.ok) return response;
     if (GATEWAY_FAILURES.has(response.status)) throw brokenOff();
-    if (response.status !== 401 || !(await renewed(key))) throw await refusal(response);
+    if (response.status !== 401 || request.background || !(await renewed(key))) throw await refusal(response);
   }
 }
 

@@ -13,16 +13,18 @@ export const at = (id) => `${SESSIONS}/${segment(id)}`;
  * A page of the sessions, newest first.
  *
  * @param {string | null} after the last id of the page before
+ * @param {boolean} [background]
  * @returns {Promise<{data: Session[], has_more: boolean, last_id: string | null}>}
  */
-export const list = (after) => json(SESSIONS, { query: { limit: 100, after } });
+export const list = (after, background) => json(SESSIONS, { query: { limit: 100, after }, background });
 
 /**
  * @param {string} id
  * @param {AbortSignal} [signal]
+ * @param {boolean} [background]
  * @returns {Promise<Session>}
  */
-export const get = (id, signal) => json(at(id), { signal });
+export const get = (id, signal, background) => json(at(id), { signal, background });
 
 /**
  * @param {string} title

@@ -10,6 +10,8 @@ import { Upload } from "./upload.js";
 
 // Kinds that are no plain text: without an extractor the server can only refuse them.
 const BINARY_KINDS = new Set(["docx", "epub", "pdf"]);
+/** Other endings of the kinds that the server extracts. @type {Record<string, string>} */
+const KIND_OF_ENDING = { htm: "html", xhtml: "html", markdown: "md" };
 /** @type {Map<string, Queue>} */
 const queues = new Map();
 
@@ -108,7 +110,8 @@ export class Queue extends EventTarget {
    * @param {string[]} extracts
    */
   #of(file, extracts) {
-    const kind = file.name.split(".").pop()?.toLowerCase() ?? "";
+    const ending = file.name.split(".").pop()?.toLowerCase() ?? "";
+    const kind = KIND_OF_ENDING[ending] ?? ending;
     const upload = Upload.begin(this.session, file.name, file, extracts.includes(kind));
     if (file.size === 0) upload.refuse(strings.uploads.empty);
     else if (BINARY_KINDS.has(kind) && !extracts.includes(kind)) upload.refuse(strings.uploads.noExtractor(kind));

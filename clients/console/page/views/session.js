@@ -37,7 +37,10 @@ export class SessionView {
     this.#reading = new Reading(this.#queue, (title) => this.#name(title));
     this.#asking = new Asking(session.id, this.#watch.look);
     this.#watch.addEventListener("change", () => this.#show(this.#watch.session));
-    this.#watch.addEventListener("missing", () => showMissing());
+    this.#watch.addEventListener("missing", () => {
+      sidebar.remove(session.id);
+      showMissing();
+    });
     fill(
       must("main"),
       el("a", { class: "back", href: "#/" }, strings.sessions.all),

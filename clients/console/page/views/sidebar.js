@@ -56,16 +56,20 @@ export class Sidebar {
     );
   }
 
-  /** Loads the list again, as far as it was loaded. */
-  async refresh() {
+  /**
+   * Loads the list again, as far as it was loaded.
+   *
+   * @param {boolean} [background]
+   */
+  async refresh(background) {
     const wanted = this.#sessions.length;
     const current = this.#sessions.find(({ id }) => id === this.#current);
     /** @type {Session[]} */
     const found = [];
-    let page = await list(null);
+    let page = await list(null, background);
     found.push(...page.data);
     while (page.has_more && found.length < wanted) {
-      page = await list(page.last_id);
+      page = await list(page.last_id, background);
       found.push(...page.data);
     }
     // One that was opened by its address may stand behind what is loaded.

@@ -56,7 +56,7 @@ export class Watch extends EventTarget {
       await pause(milliseconds, this.#idle?.signal).catch(() => undefined);
       if (document.hidden && !this.#busy) continue;
       try {
-        this.session = await get(this.session.id, this.#ended.signal);
+        this.session = await get(this.session.id, this.#ended.signal, true);
         this.dispatchEvent(new Event("change"));
       } catch (error) {
         if (error instanceof Unreachable) await connection.back(this.#ended.signal).catch(() => undefined);
