@@ -203,6 +203,16 @@ def test_a_file_with_changed_bytes_is_read_or_refused(tmp_path: Path, data: st.D
         whole(path)
 
 
+def test_a_pdf_in_which_its_library_seeks_in_front_of_the_beginning_is_refused(tmp_path: Path) -> None:
+    path = documents.pdf(tmp_path / "book.pdf", "Mary went home.")
+    damaged = bytearray(path.read_bytes())
+    # Within the first object.
+    damaged[16] = 1
+    path.write_bytes(damaged)
+    with pytest.raises(UsageError, match=r"book.pdf is not a valid PDF file: .*Invalid argument"):
+        whole(path)
+
+
 def test_a_pdf_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no text, perhaps only images of it"):
         whole(documents.pdf(tmp_path / "scan.pdf", ""))

@@ -27,7 +27,9 @@ WATCH = """() => {
 
 @pytest.fixture(scope="module")
 def server(general_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(general_weights, f"sqlite:///{tmp_path_factory.mktemp('asking') / 'store'}") as server:
+    store = f"sqlite:///{tmp_path_factory.mktemp('asking') / 'store'}"
+    # In the precision that a measurement chooses, a server that is started again may answer otherwise.
+    with Server(general_weights, store, precision="float32") as server:
         yield server
 
 

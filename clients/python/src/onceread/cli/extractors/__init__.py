@@ -6,6 +6,7 @@ anything where a file is damaged.
 
 from __future__ import annotations
 
+import errno
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -48,9 +49,12 @@ def extractor_of(format: str) -> Extractor:
     def text(file: BinaryIO, name: str, encoding: str) -> str:
         try:
             return str(module.text(file, name, encoding))
-        except (UsageError, OSError, MemoryError):
+        except (UsageError, MemoryError):
             raise
         except Exception as error:
+            # A library that seeks in front of a damaged file's beginning gets EINVAL; other errors are the system's.
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
             raise UsageError(f"{name} is not a valid {module.NAME}: {error or type(error).__name__}") from None
 
     return text
