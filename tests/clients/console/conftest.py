@@ -7,11 +7,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from testing.browser import Tabs, launched
 from testing.serving import Server, client
 from tests.clients.console.general import save_weights
+
+# Playwright's own 5 s are too few on a busy machine; what is as it should be is not waited for.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
