@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebError, sync_playwright
+
+from testing.parts import absent
 
 # Chromium's own, without a host.
 _LOCAL_SCHEMES = {"about", "blob", "data"}
@@ -24,10 +25,7 @@ _LOCAL_SCHEMES = {"about", "blob", "data"}
 def chromium() -> str:
     """The browser's path; where it is missing the test is skipped, or fails if `CI` is set."""
     if (found := shutil.which("chromium")) is None:
-        missing = "there is no chromium on this machine: make parts, or apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        absent("there is no chromium on this machine: make parts, or apt-get install chromium")
     return found
 
 

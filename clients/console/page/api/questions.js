@@ -4,8 +4,8 @@ import { events } from "./events.js";
 import { ApiError, brokenOff, send } from "./http.js";
 import { at } from "./sessions.js";
 
-export const SOURCES = 4;
-export const ANSWER_TOKENS = 128;
+const SOURCES = 4;
+const ANSWER_TOKENS = 128;
 // A stream has no header for it once it has begun.
 const RETRY_SECONDS = 5;
 

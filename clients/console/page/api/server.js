@@ -46,7 +46,7 @@ export function samples(text) {
  * @param {Map<string, number>} all
  * @returns {Activity}
  */
-export function activityOf(all) {
+function activityOf(all) {
   const value = (/** @type {string} */ name) => all.get(`onceread_${name}`) ?? 0;
   return {
     reading: value('num_requests_running{phase="read"}'),
